@@ -1,0 +1,40 @@
+"""How Alembic reaches the database: over the connection it is handed, or as configured."""
+
+from typing import Any, Literal
+
+from alembic import context
+from alembic.autogenerate.api import AutogenContext
+from sqlalchemy import Connection, DateTime
+
+from wxsession import models  # noqa: F401 - fills the metadata
+from wxsession.db import UtcDateTime, connect, metadata
+
+
+def render_item(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:
+    """Write plain SQLAlchemy types into revisions: they must not depend on today's package."""
+    if kind == "type" and isinstance(item, UtcDateTime):
+        return f"sa.DateTime(timezone={DateTime(timezone=True).timezone})"
+    return False
+
+
+def migrate(connection: Connection) -> None:
+    """Run the migrations on this connection."""
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        render_item=render_item,
+        render_as_batch=connection.dialect.name == "sqlite",
+        compare_type=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+handed = context.config.attributes.get("connection")
+if handed is not None:
+    migrate(handed)
+else:
+    import config
+
+    with connect(config.settings().database_url).transaction() as own:
+        migrate(own)

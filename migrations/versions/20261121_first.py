@@ -1,0 +1,128 @@
+"""Users, identities, session keys, sessions and login codes."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "20261121_01"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Apply this revision."""
+    op.create_table(
+        "users",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("username", sa.String(length=64), nullable=True),
+        sa.Column("password_hash", sa.String(length=255), nullable=True),
+        sa.Column("nickname", sa.String(length=64), nullable=True),
+        sa.Column("avatar_url", sa.String(length=1024), nullable=True),
+        sa.Column("phone_number_sealed", sa.LargeBinary(), nullable=True),
+        sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
+        sa.UniqueConstraint("username", name=op.f("uq_users_username")),
+    )
+    op.create_table(
+        "identities",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("provider", sa.String(length=16), nullable=False),
+        sa.Column("appid", sa.String(length=64), nullable=False),
+        sa.Column("openid", sa.String(length=128), nullable=False),
+        sa.Column("unionid", sa.String(length=128), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["user_id"],
+            ["users.id"],
+            name=op.f("fk_identities_user_id"),
+            initially="DEFERRED",
+            deferrable=True,
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_identities")),
+        sa.UniqueConstraint(
+            "provider", "appid", "openid", name=op.f("uq_identities_provider_appid_openid")
+        ),
+        sa.UniqueConstraint(
+            "user_id", "provider", "appid", name=op.f("uq_identities_user_id_provider_appid")
+        ),
+    )
+    op.create_index(op.f("ix_identities_unionid"), "identities", ["unionid"])
+    op.create_table(
+        "login_codes",
+        sa.Column("code_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("claim_id", sa.Uuid(), nullable=False),
+        sa.Column("outcome", sa.String(length=32), nullable=True),
+        sa.Column("identity_id", sa.Uuid(), nullable=True),
+        sa.Column("client_address", sa.String(length=45), nullable=True),
+        sa.Column("user_agent", sa.String(length=512), nullable=True),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["identity_id"],
+            ["identities.id"],
+            name=op.f("fk_login_codes_identity_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("code_hash", name=op.f("pk_login_codes")),
+    )
+    op.create_index(op.f("ix_login_codes_expires_at"), "login_codes", ["expires_at"])
+    op.create_table(
+        "session_keys",
+        sa.Column("identity_id", sa.Uuid(), nullable=False),
+        sa.Column("slot", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("obtained_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("slot >= 0 AND slot < 3", name="slot"),
+        sa.ForeignKeyConstraint(
+            ["identity_id"],
+            ["identities.id"],
+            name=op.f("fk_session_keys_identity_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("identity_id", "slot", name=op.f("pk_session_keys")),
+    )
+    op.create_table(
+        "sessions",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("identity_id", sa.Uuid(), nullable=True),
+        sa.Column("token_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("auth_time", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("absolute_expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("idle_expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("purge_on", sa.Date(), nullable=False),
+        sa.Column("rotated_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("confirmed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("end_reason", sa.String(length=32), nullable=True),
+        sa.Column("client_address", sa.String(length=45), nullable=True),
+        sa.Column("user_agent", sa.String(length=512), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["identity_id"],
+            ["identities.id"],
+            name=op.f("fk_sessions_identity_id"),
+            ondelete="SET NULL",
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_sessions_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sessions")),
+        postgresql_with={"fillfactor": "80"},
+    )
+    op.create_index(op.f("ix_sessions_purge_on_id"), "sessions", ["purge_on", "id"])
+    op.create_index(op.f("ix_sessions_user_id"), "sessions", ["user_id"])
+
+
+def downgrade() -> None:
+    """Take this revision back."""
+    op.drop_index(op.f("ix_sessions_user_id"), "sessions")
+    op.drop_index(op.f("ix_sessions_purge_on_id"), "sessions")
+    op.drop_table("sessions")
+    op.drop_table("session_keys")
+    op.drop_index(op.f("ix_login_codes_expires_at"), "login_codes")
+    op.drop_table("login_codes")
+    op.drop_index(op.f("ix_identities_unionid"), "identities")
+    op.drop_table("identities")
+    op.drop_table("users")

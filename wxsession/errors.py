@@ -1,0 +1,213 @@
+"""What can go wrong, in our own words: a stable code and facts, never a status.
+
+::
+
+    WxSessionError
+    ├── SettingsError            every fault of a configuration at once
+    ├── InvalidRequest           the body is not what the call takes
+    ├── TokenError               the session token is no way in
+    │   ├── MissingToken
+    │   ├── InvalidToken         malformed, forged, or of no session known here
+    │   ├── SessionExpired       reason: idle | absolute
+    │   ├── SessionEnded         reason: logout | revoked | replaced | evicted | …
+    │   └── SessionSuperseded    an older token than the one in use
+    ├── CodeError                WeChat refuses the code or its user
+    │   ├── InvalidCode
+    │   ├── CodeUsed
+    │   └── UserBlocked
+    ├── WeChatError              WeChat did not answer the question
+    │   ├── WeChatRateLimited
+    │   ├── WeChatBusy
+    │   ├── WeChatUnreachable
+    │   ├── WeChatTimeout
+    │   ├── WeChatUnintelligible
+    │   └── AppRejected          our appid, secret or address; an operator has to act
+    ├── Overloaded               no connection or no slot was free in time
+    └── PurgeRunning             another purge holds the lock
+
+Each wire decides by itself which status an error has, because the wires disagree about that.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+
+class WxSessionError(Exception):
+    """The base of all: catching it catches everything this package raises on purpose."""
+
+    code: ClassVar[str] = "internal_error"
+    retryable: ClassVar[bool] = False
+    """Whether the same request may be sent again, unchanged."""
+
+    def facts(self) -> Mapping[str, object]:
+        """Return what a client may know beyond the code."""
+        return {}
+
+    def __str__(self) -> str:
+        """Return the code and the facts; neither ever holds a secret."""
+        facts = ", ".join(f"{name}={value}" for name, value in self.facts().items())
+        return f"{self.code} ({facts})" if facts else self.code
+
+
+class SettingsError(WxSessionError):
+    """The configuration is wrong; `faults` has a line for each reason, none with a secret."""
+
+    code = "invalid_settings"
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__(*faults)
+        self.faults = tuple(faults)
+
+    def __str__(self) -> str:
+        """Return every fault, a line each."""
+        return "\n".join(["wxsession cannot start:", *(f"  * {fault}" for fault in self.faults)])
+
+
+class InvalidRequest(WxSessionError):
+    """The request is not what the call takes; `errors` lists every field and what is wrong."""
+
+    code = "invalid_request"
+
+    def __init__(self, errors: Sequence[Mapping[str, str]]) -> None:
+        super().__init__()
+        self.errors = tuple(errors)
+
+    def facts(self) -> Mapping[str, object]:
+        """Return the fields that are wrong."""
+        return {"errors": [dict(error) for error in self.errors]}
+
+
+class TokenError(WxSessionError):
+    """The presented session token is no way in."""
+
+
+class MissingToken(TokenError):
+    """No session token was presented."""
+
+    code = "missing_token"
+
+
+class InvalidToken(TokenError):
+    """The session token is malformed or forged, or its session is not known here."""
+
+    code = "invalid_token"
+
+
+class SessionExpired(TokenError):
+    """The session is past its time; `reason` is ``idle`` or ``absolute``."""
+
+    code = "session_expired"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+    def facts(self) -> Mapping[str, object]:
+        """Return which of the two times is over."""
+        return {"reason": self.reason}
+
+
+class SessionEnded(TokenError):
+    """The session was ended before its time; `reason` says by what."""
+
+    code = "session_ended"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+    def facts(self) -> Mapping[str, object]:
+        """Return what ended the session."""
+        return {"reason": self.reason}
+
+
+class SessionSuperseded(TokenError):
+    """The session goes on under a newer token than the presented one."""
+
+    code = "session_superseded"
+
+
+class CodeError(WxSessionError):
+    """WeChat refuses this code or its user; the same code will not do later either."""
+
+
+class InvalidCode(CodeError):
+    """The code is wrong, expired or another app's (WeChat 40029)."""
+
+    code = "invalid_code"
+
+
+class CodeUsed(CodeError):
+    """The code was exchanged before (WeChat 40163)."""
+
+    code = "code_used"
+
+
+class UserBlocked(CodeError):
+    """The user may not log in: blocked by WeChat (40226), or disabled here."""
+
+    code = "user_blocked"
+
+
+class WeChatError(WxSessionError):
+    """WeChat did not answer the question; `retry_after` is in seconds."""
+
+    retryable = True
+
+    def __init__(self, *, retry_after: int | None = None) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
+class WeChatRateLimited(WeChatError):
+    """WeChat refuses for now because there were too many calls (45011, 45009)."""
+
+    code = "wechat_rate_limited"
+
+
+class WeChatBusy(WeChatError):
+    """WeChat said -1, and again after every retry."""
+
+    code = "wechat_busy"
+
+
+class WeChatUnreachable(WeChatError):
+    """No connection to WeChat, or one that broke."""
+
+    code = "wechat_unreachable"
+
+
+class WeChatTimeout(WeChatError):
+    """No answer in time; the code may have been spent all the same."""
+
+    code = "wechat_timeout"
+
+
+class WeChatUnintelligible(WeChatError):
+    """WeChat answered something that is no answer."""
+
+    code = "wechat_unintelligible"
+
+
+class AppRejected(WeChatError):
+    """WeChat refuses our appid, secret or address; the log has its errcode and rid."""
+
+    code = "app_rejected"
+    retryable = False
+
+
+class Overloaded(WxSessionError):
+    """No database connection, or no place among the WeChat calls, was free in time."""
+
+    code = "overloaded"
+    retryable = True
+
+    def __init__(self, *, retry_after: int = 1) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
+class PurgeRunning(WxSessionError):
+    """Another purge of the same database is under way."""
+
+    code = "purge_running"

@@ -1,0 +1,292 @@
+"""The tables, and the rules that a row can answer by itself.
+
+A session is judged here and nowhere else: whether it is live, and what a presented token is to
+it. Services decide on these answers; statements repeat the live conditions, because between a
+judgement and a write another process may have ended the session.
+"""
+
+import enum
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    Date,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    Select,
+    SmallInteger,
+    String,
+    Table,
+    UniqueConstraint,
+    Uuid,
+    and_,
+    exists,
+    select,
+)
+
+from wxsession.db import UtcDateTime, metadata
+from wxsession.errors import SessionEnded, SessionExpired
+from wxsession.tokens import SessionToken
+
+WECHAT = "wechat"
+RING_SIZE = 3
+LONGEST_USER_AGENT = 512
+LONGEST_ADDRESS = 45
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("username", String(64), unique=True),
+    Column("password_hash", String(255)),
+    Column("nickname", String(64)),
+    Column("avatar_url", String(1024)),
+    Column("phone_number_sealed", LargeBinary),
+    Column("disabled_at", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    # Deferred, so that the identity is claimed first and its user made only by the winner.
+    Column(
+        "user_id",
+        Uuid,
+        ForeignKey("users.id", deferrable=True, initially="DEFERRED"),
+        nullable=False,
+    ),
+    Column("provider", String(16), nullable=False),
+    Column("appid", String(64), nullable=False),
+    Column("openid", String(128), nullable=False),
+    Column("unionid", String(128), index=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("provider", "appid", "openid"),
+    UniqueConstraint("user_id", "provider", "appid"),
+)
+
+session_keys = Table(
+    "session_keys",
+    metadata,
+    Column("identity_id", Uuid, ForeignKey("identities.id", ondelete="CASCADE"), primary_key=True),
+    Column("slot", SmallInteger, primary_key=True, autoincrement=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("obtained_at", UtcDateTime, nullable=False),
+    CheckConstraint(f"slot >= 0 AND slot < {RING_SIZE}", name="slot"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("identity_id", Uuid, ForeignKey("identities.id", ondelete="SET NULL")),
+    Column("token_hash", LargeBinary(32), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("auth_time", UtcDateTime, nullable=False),
+    Column("absolute_expires_at", UtcDateTime, nullable=False),
+    Column("idle_expires_at", UtcDateTime, nullable=False),
+    Column("purge_on", Date, nullable=False),
+    Column("rotated_at", UtcDateTime),
+    Column("confirmed_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    Column("end_reason", String(32)),
+    Column("client_address", String(LONGEST_ADDRESS)),
+    Column("user_agent", String(LONGEST_USER_AGENT)),
+    Index(None, "purge_on", "id"),
+    # Every live session moves its idle expiry; room on the page keeps that update in place.
+    postgresql_with={"fillfactor": "80"},
+)
+
+login_codes = Table(
+    "login_codes",
+    metadata,
+    Column("code_hash", LargeBinary(32), primary_key=True),
+    Column("claim_id", Uuid, nullable=False),
+    Column("outcome", String(32)),
+    Column("identity_id", Uuid, ForeignKey("identities.id", ondelete="CASCADE")),
+    Column("client_address", String(LONGEST_ADDRESS)),
+    Column("user_agent", String(LONGEST_USER_AGENT)),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who asks: the address as our own proxies know it, and what it says of itself."""
+
+    address: str | None
+    user_agent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An account of the business."""
+
+    id: UUID
+    username: str | None
+    nickname: str | None
+    avatar_url: str | None
+    disabled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A WeChat user of one app."""
+
+    id: UUID
+    appid: str
+    openid: str
+    unionid: str | None
+
+
+class Standing(enum.Enum):
+    """What a properly signed token is to the session that it names."""
+
+    CURRENT = "the token in use"
+    PREVIOUS = "the one before it, still to be accepted"
+    OLDER = "one that was followed by another"
+    FOREIGN = "none that this session ever had"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One login of one user on one device, as it was read."""
+
+    id: UUID
+    user: User
+    identity: Identity | None
+    token_hash: bytes
+    created_at: datetime
+    auth_time: datetime
+    absolute_expires_at: datetime
+    idle_expires_at: datetime
+    rotated_at: datetime | None
+    confirmed_at: datetime | None
+    ended_at: datetime | None
+    end_reason: str | None
+    client_address: str | None
+    user_agent: str | None
+
+    def ensure_live(self, now: datetime) -> None:
+        """Return if the session may be used at `now`.
+
+        Raises:
+            SessionEnded: it was ended, or its user was disabled.
+            SessionExpired: one of its two times is over; at that second it is over.
+        """
+        if self.ended_at is not None:
+            raise SessionEnded(self.end_reason or "revoked")
+        if self.user.disabled_at is not None:
+            raise SessionEnded("user_disabled")
+        if now >= self.absolute_expires_at:
+            raise SessionExpired("absolute")
+        if now >= self.idle_expires_at:
+            raise SessionExpired("idle")
+
+    def standing(
+        self,
+        token: SessionToken,
+        successors: Callable[[SessionToken], Iterable[SessionToken]],
+        *,
+        now: datetime,
+        grace: timedelta,
+    ) -> Standing:
+        """Return what `token` is to this session.
+
+        The previous token is taken until the next one was used, and within `grace` in any case:
+        the device may have lost the answer that held the next one.
+        """
+        if token.is_hashed_as(self.token_hash):
+            return Standing.CURRENT
+        if self.rotated_at is None:
+            return Standing.FOREIGN
+        followed = [next_.is_hashed_as(self.token_hash) for next_ in successors(token)]
+        if any(followed) and (self.confirmed_at is None or self.rotated_within(grace, now)):
+            return Standing.PREVIOUS
+        return Standing.OLDER
+
+    def rotated_within(self, grace: timedelta, now: datetime) -> bool:
+        """Tell whether the last refresh is no longer ago than `grace`."""
+        return self.rotated_at is not None and now < self.rotated_at + grace
+
+    def expires_at(self) -> datetime:
+        """Return when the session expires if it is not used again."""
+        return min(self.idle_expires_at, self.absolute_expires_at)
+
+
+def purge_date(idle_expires_at: datetime) -> date:
+    """Return the day from which a purge looks at a session that expires then."""
+    return idle_expires_at.date()
+
+
+def is_live(now: datetime) -> ColumnElement[bool]:
+    """Return the condition that a session may be used at `now`, its user's state aside."""
+    return and_(
+        sessions.c.ended_at.is_(None),
+        sessions.c.idle_expires_at > now,
+        sessions.c.absolute_expires_at > now,
+    )
+
+
+def has_enabled_user() -> ColumnElement[bool]:
+    """Return the condition that a session's user is not disabled."""
+    return exists().where(users.c.id == sessions.c.user_id, users.c.disabled_at.is_(None))
+
+
+_USER = (users.c.id, users.c.username, users.c.nickname, users.c.avatar_url, users.c.disabled_at)
+_IDENTITY = (identities.c.id, identities.c.appid, identities.c.openid, identities.c.unionid)
+_SESSION = (
+    sessions.c.id,
+    sessions.c.token_hash,
+    sessions.c.created_at,
+    sessions.c.auth_time,
+    sessions.c.absolute_expires_at,
+    sessions.c.idle_expires_at,
+    sessions.c.rotated_at,
+    sessions.c.confirmed_at,
+    sessions.c.ended_at,
+    sessions.c.end_reason,
+    sessions.c.client_address,
+    sessions.c.user_agent,
+)
+
+
+def select_sessions() -> Select[Any]:
+    """Return the query whose rows `session_from` reads: sessions with user and identity."""
+    return select(*_SESSION, *_USER, *_IDENTITY).select_from(
+        sessions.join(users, users.c.id == sessions.c.user_id).outerjoin(
+            identities, identities.c.id == sessions.c.identity_id
+        )
+    )
+
+
+def session_from(row: Sequence[Any]) -> Session:
+    """Return the session in a row of `select_sessions`."""
+    (id_, token_hash, *facts) = row[: len(_SESSION)]
+    user = User(*row[len(_SESSION) : len(_SESSION) + len(_USER)])
+    identity = row[len(_SESSION) + len(_USER) :]
+    return Session(
+        id_, user, Identity(*identity) if identity[0] else None, bytes(token_hash), *facts
+    )
+
+
+def select_identities() -> Select[Any]:
+    """Return the query whose rows `identity_from` reads: identities with their users."""
+    return select(*_IDENTITY, *_USER).select_from(
+        identities.join(users, users.c.id == identities.c.user_id)
+    )
+
+
+def identity_from(row: Sequence[Any]) -> tuple[Identity, User]:
+    """Return the identity and its user in a row of `select_identities`."""
+    end = len(_IDENTITY) + len(_USER)
+    return Identity(*row[: len(_IDENTITY)]), User(*row[len(_IDENTITY) : end])

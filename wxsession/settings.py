@@ -1,0 +1,222 @@
+"""The settings: read from any mapping, validated once, frozen.
+
+The names and defaults are those of the README's table. All that is wrong is told at once, and
+no message repeats a value, since a value may be a secret.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TypeVar
+from urllib.parse import urlencode, urlsplit
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from wxsession.errors import SettingsError
+
+T = TypeVar("T")
+
+PREFIX = "WXSESSION_"
+DEFAULT_WECHAT_CONCURRENCY = 16
+LATER = frozenset({"DIALECTS", "API_KEYS"})
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
+_SHORTEST_SECRET_KEY = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What one running server is told; `Settings.read` makes it from strings."""
+
+    database_url: str = field(repr=False)
+    apps: Mapping[str, str] = field(repr=False)
+    """Secrets by appid; the first app is the default one."""
+    secret_keys: tuple[str, ...] = field(repr=False)
+    """Oldest first."""
+    wechat_url: str = "https://api.weixin.qq.com"
+    wechat_timeout: tuple[float, float] = (3.0, 5.0)
+    """Seconds to connect, to read."""
+    wechat_concurrency: int = DEFAULT_WECHAT_CONCURRENCY
+    idle_timeout: timedelta = timedelta(days=7)
+    absolute_timeout: timedelta = timedelta(days=30)
+    touch_interval: timedelta = timedelta(hours=1)
+    refresh_grace: timedelta = timedelta(seconds=30)
+    login_replay: timedelta = timedelta(seconds=10)
+    max_sessions: int = 20
+    retention: timedelta = timedelta(days=7)
+    url_prefix: str | None = None
+    trusted_proxies: int = 0
+    unknown: tuple[str, ...] = ()
+    """Names that begin like a setting and are none: most likely misspelt."""
+
+    @classmethod
+    def read(cls, values: Mapping[str, object]) -> "Settings":
+        """Return the settings that `values` holds under their ``WXSESSION_…`` names.
+
+        Raises:
+            SettingsError: with every fault there is.
+        """
+        given = {
+            name.removeprefix(PREFIX): str(value)
+            for name, value in values.items()
+            if name.startswith(PREFIX) and value is not None
+        }
+        faults: list[str] = []
+        read: dict[str, object] = {}
+        for name, parse in _PARSERS.items():
+            if given.get(name, "").strip():
+                try:
+                    read[name.lower()] = parse(given[name].strip())
+                except ValueError as fault:
+                    faults.append(f"{PREFIX}{name}: {fault}")
+            elif name in _REQUIRED:
+                faults.append(f"{PREFIX}{name}: missing; {_REQUIRED[name]}")
+        faults += _contradictions(read)
+        if faults:
+            raise SettingsError(faults) from None
+        unknown = tuple(PREFIX + name for name in given if name not in _PARSERS.keys() | LATER)
+        return cls(unknown=unknown, **read)  # type: ignore[arg-type]
+
+
+def duration(text: str) -> timedelta:
+    """Return the duration that `text` spells: ``30s``, ``15m``, ``1h``, ``7d``, or ``0``.
+
+    Raises:
+        ValueError: `text` is none.
+    """
+    if text == "0":
+        return timedelta(0)
+    match = _DURATION.fullmatch(text)
+    if not match:
+        raise ValueError("not a duration like 30s, 15m, 1h or 7d")
+    length = timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+    if length > timedelta(days=3650):
+        raise ValueError("longer than ten years")
+    return length
+
+
+def _positive_duration(text: str) -> timedelta:
+    length = duration(text)
+    if not length:
+        raise ValueError("must be longer than nothing")
+    return length
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"\d{1,6}", text, re.ASCII) or int(text) < least:
+            raise ValueError(f"not a whole number of at least {least}")
+        return int(text)
+
+    return parse
+
+
+_SEVERAL_HOSTS = re.compile(r"(?P<head>[a-z+]+://([^@/]*@)?)(?P<hosts>[^@/?]+,[^@/?]+)(?P<tail>.*)")
+
+
+def _database_url(text: str) -> str:
+    """Return the URL as SQLAlchemy has it: with our driver, several hosts in the query."""
+    match = _SEVERAL_HOSTS.fullmatch(text)
+    if match:  # libpq's own spelling: postgresql://user@one:5432,two:5432/name
+        query = urlencode([("host", host) for host in match["hosts"].split(",")])
+        text = match["head"] + match["tail"] + ("&" if "?" in match["tail"] else "?") + query
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise ValueError("not an SQLAlchemy URL") from None
+    backend, _, driver = url.drivername.partition("+")
+    if backend in {"postgresql", "postgres"} and driver in {"", "psycopg"}:
+        url = url.set(drivername="postgresql+psycopg")
+    elif url.drivername not in {"sqlite", "sqlite+pysqlite"}:
+        raise ValueError("not a URL of PostgreSQL (through psycopg 3) or SQLite")
+    elif url.database in {None, "", ":memory:"} or "mode=memory" in text:
+        raise ValueError("an SQLite database in memory forgets every session; name a file")
+    return url.render_as_string(hide_password=False)
+
+
+def _apps(text: str) -> dict[str, str]:
+    apps: dict[str, str] = {}
+    for entry in text.split(","):
+        appid, colon, secret = (part.strip() for part in entry.partition(":"))
+        if not (appid and colon and secret):
+            raise ValueError("not of the form appid:secret[,appid:secret…]")
+        if appid in apps:
+            raise ValueError("names an appid twice")
+        apps[appid] = secret
+    return apps
+
+
+def _secret_keys(text: str) -> tuple[str, ...]:
+    keys = tuple(key.strip() for key in text.split(","))
+    if any(len(key) < _SHORTEST_SECRET_KEY for key in keys):
+        raise ValueError(f"every key needs at least {_SHORTEST_SECRET_KEY} characters")
+    if len(set(keys)) < len(keys):
+        raise ValueError("names a key twice")
+    return keys
+
+
+def _http_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
+        raise ValueError("not an http or https URL")
+    return text.rstrip("/")
+
+
+def _timeouts(text: str) -> tuple[float, float]:
+    try:
+        connect, read = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError("not two numbers of seconds like 3,5") from None
+    if not (0 < connect <= 60 and 0 < read <= 60):  # noqa: PLR2004 - a minute, for each
+        raise ValueError("both have to be above 0 and at most 60 seconds")
+    return connect, read
+
+
+def _url_prefix(text: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", text, re.ASCII):
+        raise ValueError("not a path like /auth")
+    return text
+
+
+_PARSERS: Mapping[str, Callable[[str], object]] = {
+    "DATABASE_URL": _database_url,
+    "APPS": _apps,
+    "SECRET_KEYS": _secret_keys,
+    "WECHAT_URL": _http_url,
+    "WECHAT_TIMEOUT": _timeouts,
+    "WECHAT_CONCURRENCY": _whole(1),
+    "IDLE_TIMEOUT": _positive_duration,
+    "ABSOLUTE_TIMEOUT": _positive_duration,
+    "TOUCH_INTERVAL": duration,
+    "REFRESH_GRACE": duration,
+    "LOGIN_REPLAY": duration,
+    "MAX_SESSIONS": _whole(1),
+    "RETENTION": duration,
+    "URL_PREFIX": _url_prefix,
+    "TRUSTED_PROXIES": _whole(0),
+}
+
+_REQUIRED = {
+    "DATABASE_URL": "an SQLAlchemy URL",
+    "APPS": "appid:secret[,appid:secret…], from the mini-program's console",
+    "SECRET_KEYS": "one random key of 32 characters or more, e.g. from openssl rand -hex 32",
+}
+
+
+def _contradictions(read: Mapping[str, object]) -> list[str]:
+    """Return what is wrong between values that are each right by themselves."""
+
+    def value(name: str) -> timedelta:
+        found = read.get(name, getattr(Settings, name))
+        assert isinstance(found, timedelta)  # noqa: S101 - tells the type checker, not the user
+        return found
+
+    faults = []
+    if value("idle_timeout") > value("absolute_timeout"):
+        faults.append("WXSESSION_IDLE_TIMEOUT is longer than WXSESSION_ABSOLUTE_TIMEOUT")
+    if value("touch_interval") >= value("idle_timeout"):
+        faults.append("WXSESSION_TOUCH_INTERVAL is not shorter than WXSESSION_IDLE_TIMEOUT")
+    return faults
