@@ -1,0 +1,1 @@
+"""WeChat as this server sees it."""
