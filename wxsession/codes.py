@@ -1,0 +1,159 @@
+"""Login codes: one exchange per code, however many workers are asked to make it.
+
+A code works once at WeChat, but a device that lost the answer sends it again. So a code is
+claimed before WeChat is asked, what came of it is noted, and whoever sends it again within the
+replay window is answered from the note. Only the same address and user agent are: to anybody
+else the code is used up.
+
+A claim is a lease. A worker that dies with it leaves nothing to clean up: once the lease is
+over, the next one to send the code makes the exchange.
+"""
+
+import enum
+import hashlib
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection, Delete, Update, delete, select, update
+
+from wxsession.db import Database, new_id, upsert
+from wxsession.errors import (
+    CodeError,
+    CodeUsed,
+    InvalidCode,
+    Overloaded,
+    UserBlocked,
+    WeChatTimeout,
+)
+from wxsession.models import Client, login_codes
+
+_FIRST_PAUSE = 0.01
+_LONGEST_PAUSE = 0.2
+
+_REFUSALS: dict[str, type[CodeError]] = {e.code: e for e in (InvalidCode, CodeUsed, UserBlocked)}
+
+
+class Outcome(enum.StrEnum):
+    """What came of a code, besides the codes of `errors.CodeError`."""
+
+    GRANTED = "granted"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to exchange a code, or what came of it when somebody else did."""
+
+    code_hash: bytes
+    claim_id: UUID
+    identity_id: UUID | None = None
+    """Set where the code was exchanged already: whose it is."""
+
+
+class LoginCodes:
+    """Keeps count of the codes under way and of those just exchanged."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], datetime],
+        *,
+        lease: timedelta,
+        replay: timedelta,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._lease = lease
+        self._replay = replay
+        self._sleep = sleep
+
+    def claim(self, appid: str, code: str, client: Client) -> Claim:
+        """Return the right to exchange the code, or wait for what came of it elsewhere.
+
+        No connection is held while it waits, and it waits no longer than the lease.
+
+        Raises:
+            CodeError: the code was refused a moment ago, or another client sent it first.
+            WeChatTimeout: whoever exchanges it has not been answered in time.
+        """
+        code_hash = hashlib.sha256(f"{appid}\0{code}".encode()).digest()
+        waited, pause = 0.0, _FIRST_PAUSE
+        while waited <= self._lease.total_seconds():
+            claim = self._take(code_hash, client) or self._outcome(code_hash, client)
+            if claim:
+                return claim
+            self._sleep(pause)
+            waited, pause = waited + pause, min(pause * 2, _LONGEST_PAUSE)
+        raise WeChatTimeout
+
+    def settle(self, connection: Connection, claim: Claim, identity_id: UUID) -> None:
+        """Note, inside the caller's transaction, whose code it was."""
+        connection.execute(self._settlement(claim, Outcome.GRANTED, identity_id))
+
+    def refuse(self, claim: Claim, refusal: CodeError) -> None:
+        """Note, if the database is there, that the code does not lead to a session."""
+        self._note(self._settlement(claim, refusal.code, None))
+
+    def release(self, claim: Claim) -> None:
+        """Give the claim up: nothing is known about the code, the next one may ask WeChat."""
+        self._note(
+            delete(login_codes).where(
+                login_codes.c.code_hash == claim.code_hash,
+                login_codes.c.claim_id == claim.claim_id,
+            )
+        )
+
+    def _note(self, statement: Update | Delete) -> None:
+        # What is not noted costs whoever sends the code again the rest of the lease; that is no
+        # reason to hide from this client what WeChat said.
+        with suppress(Overloaded), self._database.statement() as connection:
+            connection.execute(statement)
+
+    def _take(self, code_hash: bytes, client: Client) -> Claim | None:
+        now = self._clock()
+        claim = Claim(code_hash, new_id())
+        values = {
+            "claim_id": claim.claim_id,
+            "outcome": None,
+            "identity_id": None,
+            "client_address": client.address,
+            "user_agent": client.user_agent,
+            "expires_at": now + self._lease,
+        }
+        with self._database.statement() as connection:
+            taking = upsert(connection, login_codes).values(code_hash=code_hash, **values)
+            taking = taking.on_conflict_do_update(
+                index_elements=["code_hash"], set_=values, where=login_codes.c.expires_at <= now
+            )
+            taken = connection.execute(taking.returning(login_codes.c.claim_id)).first()
+        return claim if taken else None
+
+    def _outcome(self, code_hash: bytes, client: Client) -> Claim | None:
+        query = select(login_codes).where(login_codes.c.code_hash == code_hash)
+        with self._database.statement() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            return None
+        if (row.client_address, row.user_agent) != (client.address, client.user_agent):
+            raise CodeUsed
+        if row.outcome in _REFUSALS:
+            raise _REFUSALS[row.outcome]
+        return Claim(code_hash, row.claim_id, row.identity_id) if row.outcome else None
+
+    def _settlement(self, claim: Claim, outcome: str, identity_id: UUID | None) -> Update:
+        return (
+            update(login_codes)
+            .where(
+                login_codes.c.code_hash == claim.code_hash,
+                login_codes.c.claim_id == claim.claim_id,
+            )
+            .values(
+                outcome=outcome,
+                identity_id=identity_id,
+                expires_at=self._clock() + self._replay,
+            )
+        )

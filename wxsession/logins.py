@@ -1,0 +1,230 @@
+"""Logins: a WeChat code becomes a session of ours."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Connection, exists, func, insert, select, update
+
+from wxsession.codes import Claim, LoginCodes
+from wxsession.db import Database, new_id, upsert
+from wxsession.errors import (
+    CodeError,
+    CodeUsed,
+    InvalidRequest,
+    Overloaded,
+    UserBlocked,
+    WeChatError,
+)
+from wxsession.key_ring import KeyRing
+from wxsession.models import (
+    WECHAT,
+    Client,
+    Identity,
+    User,
+    identities,
+    identity_from,
+    select_identities,
+    users,
+)
+from wxsession.sessions import Grant, SessionService
+from wxsession.wechat.client import WeChatClient, WeChatIdentity
+
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class CodeLogin:
+    """A login as a device asks for it.
+
+    `appid` is what the request says itself; `referring_appid` is what WeChat's Referer hints at,
+    and anybody can write that. `presented` is the session token that came along, if any.
+    """
+
+    code: str
+    appid: str | None = None
+    referring_appid: str | None = None
+    presented: str | None = None
+
+
+class LoginService:
+    """Turns what proves who somebody is into a session."""
+
+    def __init__(  # noqa: PLR0913 - a login needs each of them
+        self,
+        database: Database,
+        wechat: WeChatClient,
+        codes: LoginCodes,
+        ring: KeyRing,
+        sessions: SessionService,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._wechat = wechat
+        self._codes = codes
+        self._ring = ring
+        self._sessions = sessions
+        self._clock = clock
+
+    def by_code(self, login: CodeLogin, client: Client) -> Grant:
+        """Return a session for the WeChat user whose code this is; a first login makes a user.
+
+        WeChat is asked once per code, with no database connection held meanwhile.
+
+        Raises:
+            InvalidRequest: the appid is not one of ours.
+            CodeError: WeChat refuses the code or the user, or the user is disabled here.
+            WeChatError: WeChat did not answer the question.
+            Overloaded: the database, or a place among the WeChat calls, was not free in time.
+        """
+        appid = self._app_of(login)
+        with self._wechat.slots.one():
+            claim = self._codes.claim(appid, login.code, client)
+            if claim.identity_id is not None:
+                return self._log_in_again(claim.identity_id, login, client)
+            with self._noted(claim):
+                known = self._wechat.code2session(appid, login.code)
+        with self._noted(claim):
+            return self._log_in(claim, appid, known, login, client)
+
+    def _app_of(self, login: CodeLogin) -> str:
+        if login.appid is not None:
+            if login.appid not in self._wechat.apps:
+                raise InvalidRequest([{"field": "appid", "message": "not an app of this server"}])
+            return login.appid
+        if login.referring_appid is not None and login.referring_appid in self._wechat.apps:
+            return login.referring_appid
+        return next(iter(self._wechat.apps))
+
+    @contextmanager
+    def _noted(self, claim: Claim) -> Iterator[None]:
+        """Note what is known about the code when it did not lead to a session."""
+        try:
+            yield
+        except CodeError as refusal:
+            self._codes.refuse(claim, refusal)
+            raise
+        except WeChatError:
+            self._codes.release(claim)
+            raise
+        except Overloaded:
+            self._codes.refuse(claim, CodeUsed())  # WeChat took it; nothing came of it here
+            raise
+
+    def _log_in(
+        self, claim: Claim, appid: str, known: WeChatIdentity, login: CodeLogin, client: Client
+    ) -> Grant:
+        try:
+            return self._log_in_once(claim, appid, known, login, client)
+        except Overloaded:
+            # The code is spent and cannot be asked for again. A connection that broke at the
+            # wrong moment is no reason to send the user away: a second one may be had at once.
+            return self._log_in_once(claim, appid, known, login, client)
+
+    def _log_in_once(
+        self, claim: Claim, appid: str, known: WeChatIdentity, login: CodeLogin, client: Client
+    ) -> Grant:
+        now = self._clock()
+        with self._database.transaction() as connection:
+            identity, user, new_user = self._identify(connection, appid, known, now)
+            if user.disabled_at is not None:
+                raise UserBlocked
+            self._ring.remember(connection, identity.id, known.session_key, now)
+            self._codes.settle(connection, claim, identity.id)
+            return self._sessions.issue(
+                connection, user, identity, client, replacing=login.presented, new_user=new_user
+            )
+
+    def _log_in_again(self, identity_id: UUID, login: CodeLogin, client: Client) -> Grant:
+        """Return one more session for a code that was exchanged a moment ago."""
+        query = select_identities().where(identities.c.id == identity_id)
+        with self._database.transaction() as connection:
+            row = connection.execute(query.with_for_update(of=[identities, users])).one()
+            identity, user = identity_from(row)
+            if user.disabled_at is not None:
+                raise UserBlocked
+            return self._sessions.issue(
+                connection, user, identity, client, replacing=login.presented
+            )
+
+    def _identify(
+        self, connection: Connection, appid: str, known: WeChatIdentity, now: datetime
+    ) -> tuple[Identity, User, bool]:
+        """Return the identity and its user, locked, and whether the user is new."""
+        theirs = select_identities().where(
+            identities.c.provider == WECHAT,
+            identities.c.appid == appid,
+            identities.c.openid == known.openid,
+        )
+        for _ in range(_ATTEMPTS):
+            row = connection.execute(theirs.with_for_update(of=[identities, users])).first()
+            if row is not None:
+                identity, user = identity_from(row)
+                if known.unionid not in {None, identity.unionid}:
+                    self._learn_unionid(connection, identity, known)
+                return identity, user, False
+            if made := self._make_identity(connection, appid, known, now):
+                return made
+        raise Overloaded
+
+    def _make_identity(
+        self, connection: Connection, appid: str, known: WeChatIdentity, now: datetime
+    ) -> tuple[Identity, User, bool] | None:
+        """Return a new identity with its user, or None where another login was faster.
+
+        The identity is claimed first, and only who got it makes a user: no user is left over.
+        """
+        sibling = self._user_of_unionid(connection, appid, known.unionid)
+        user = sibling or User(new_id(), None, None, None, None)
+        identity = Identity(new_id(), appid, known.openid, known.unionid)
+        claiming = upsert(connection, identities).values(
+            id=identity.id,
+            user_id=user.id,
+            provider=WECHAT,
+            appid=appid,
+            openid=known.openid,
+            unionid=known.unionid,
+            created_at=now,
+        )
+        claimed = claiming.on_conflict_do_nothing().returning(identities.c.id)
+        if connection.execute(claimed).first() is None:
+            return None
+        if sibling is None:
+            connection.execute(insert(users).values(id=user.id, created_at=now))
+        return identity, user, sibling is None
+
+    def _user_of_unionid(
+        self, connection: Connection, appid: str, unionid: str | None
+    ) -> User | None:
+        """Return the user who is known by this unionid from another app of ours, locked."""
+        if unionid is None:
+            return None
+        if self._database.is_postgresql:  # SQLite has one writer at a time anyway
+            lock = func.pg_advisory_xact_lock(
+                func.hashtextextended("wxsession unionid " + unionid, 0)
+            )
+            connection.execute(select(lock))
+        here = identities.alias()
+        query = (
+            select_identities()
+            .where(
+                identities.c.unionid == unionid,
+                ~exists().where(
+                    here.c.user_id == identities.c.user_id,
+                    here.c.provider == WECHAT,
+                    here.c.appid == appid,
+                ),
+            )
+            .order_by(identities.c.id)
+            .limit(1)
+        )
+        row = connection.execute(query.with_for_update(of=users)).first()
+        return identity_from(row)[1] if row else None
+
+    def _learn_unionid(
+        self, connection: Connection, identity: Identity, known: WeChatIdentity
+    ) -> None:
+        mine = update(identities).where(identities.c.id == identity.id)
+        connection.execute(mine.values(unionid=known.unionid))

@@ -1,0 +1,404 @@
+"""Sessions: issued, checked, refreshed, listed and ended.
+
+Every method reads the session first, lets `models.Session` judge it, and then writes with the
+judged facts repeated in the statement. A write that finds another row than the one it judged
+changes nothing, and the judgement starts anew. Nothing here ever inserts a session except
+`issue`, so no race can bring an ended one back.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, and_, case, false, insert, or_, select, update
+
+from wxsession.db import Database, new_id
+from wxsession.errors import (
+    InvalidToken,
+    Overloaded,
+    SessionEnded,
+    SessionSuperseded,
+    TokenError,
+)
+from wxsession.models import (
+    Client,
+    Identity,
+    Session,
+    Standing,
+    User,
+    has_enabled_user,
+    is_live,
+    purge_date,
+    select_sessions,
+    session_from,
+    sessions,
+)
+from wxsession.settings import Settings
+from wxsession.tokens import SessionToken, TokenSigner
+
+Clock = Callable[[], datetime]
+
+_NO_HASH = bytes(32)
+_ATTEMPTS = 5
+_END_BATCH = 1000
+_LONGEST_LIST = 200
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a login or a refresh hands back; `expires_in` is in seconds."""
+
+    session_token: str = field(repr=False)
+    session_id: UUID
+    expires_in: int
+    absolute_expires_at: datetime
+    user: User
+    new_user: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """A live session as its holder may see it; `expires_in` is in seconds."""
+
+    session_id: UUID
+    user: User
+    identity: Identity | None
+    created_at: datetime
+    auth_time: datetime
+    expires_in: int
+    absolute_expires_at: datetime
+    client: Client
+    superseded: bool = False
+    current: bool = False
+
+
+class SessionService:
+    """What can be done with sessions; a presented token is the string that a device sent."""
+
+    def __init__(
+        self, database: Database, signer: TokenSigner, settings: Settings, clock: Clock
+    ) -> None:
+        self._database = database
+        self._signer = signer
+        self._settings = settings
+        self._clock = clock
+
+    def check(self, presented: str) -> SessionView:
+        """Return the live session of a token, and count that as use.
+
+        Costs one SELECT; an UPDATE at most once per touch interval, and one when a refreshed
+        token is first used. A write that fails or comes late does not fail the check.
+
+        Raises:
+            TokenError: the token is no way in; a malformed one has cost no query.
+            Overloaded: the database did not answer in time.
+        """
+        token = self._signer.load(presented)
+        now = self._clock()
+        with self._database.statement() as connection:
+            session, standing = self._find(connection, token, now)
+        session.ensure_live(now)
+        if standing is Standing.OLDER:
+            raise SessionSuperseded
+        expires_at = self._touch(session, standing, now)
+        return _view(session, now, expires_at, superseded=standing is Standing.PREVIOUS)
+
+    def refresh(self, presented: str) -> Grant:
+        """Return the next token of a session; asked again with the same one, the same again.
+
+        Raises:
+            TokenError: as for `check`. An older token than the previous one, later than the
+                grace after the last refresh, is a copy: it ends the session (``token_reused``).
+            Overloaded: the database did not answer in time.
+        """
+        token = self._signer.load(presented)
+        for _ in range(_ATTEMPTS):
+            now = self._clock()
+            with self._database.statement() as connection:
+                session, standing = self._find(connection, token, now)
+                session.ensure_live(now)
+                if standing is Standing.PREVIOUS:
+                    return self._grant_again(session, token, now)
+                if standing is Standing.OLDER:
+                    self._refuse_older(connection, session, now)
+                elif grant := self._rotate(connection, session, token, now):
+                    return grant
+        raise Overloaded  # five others were faster, each within this one's single round trip
+
+    def end(self, presented: str, *, everywhere: bool = False) -> None:
+        """End the session of a token, or every session of its user.
+
+        Says nothing about a token that is unknown, forged or of a dead session. An older token
+        of a session may end it too: ending is the one thing that is safe in anybody's hands
+        that ever held it. For `everywhere` the token has to be a live one.
+
+        Raises:
+            Overloaded: the database did not answer in time.
+        """
+        now = self._clock()
+        try:
+            token = self._signer.load(presented)
+            with self._database.statement() as connection:
+                session, standing = self._find(connection, token, now)
+                if everywhere and standing is not Standing.OLDER:
+                    session.ensure_live(now)
+                    self.end_all(connection, session.user.id, "logout", now)
+                else:
+                    self._end(connection, sessions.c.id == session.id, "logout", now)
+        except TokenError:
+            return
+
+    def list_own(self, presented: str) -> list[SessionView]:
+        """Return the live sessions of the token's user, newest first.
+
+        Raises:
+            TokenError: as for `check`.
+            Overloaded: the database did not answer in time.
+        """
+        own = self.check(presented)
+        now = self._clock()
+        query = (
+            select_sessions()
+            .where(sessions.c.user_id == own.user.id, is_live(now))
+            .order_by(sessions.c.id.desc())
+            .limit(_LONGEST_LIST)
+        )
+        with self._database.statement() as connection:
+            found = [session_from(row) for row in connection.execute(query)]
+        return [
+            _view(session, now, session.expires_at(), current=session.id == own.session_id)
+            for session in found
+        ]
+
+    def end_own(self, presented: str, session_id: UUID) -> None:
+        """End one session of the token's own user; says nothing about any other.
+
+        Raises:
+            TokenError: as for `check`.
+            Overloaded: the database did not answer in time.
+        """
+        own = self.check(presented)
+        which = and_(sessions.c.id == session_id, sessions.c.user_id == own.user.id)
+        with self._database.statement() as connection:
+            self._end(connection, which, "revoked", self._clock())
+
+    def end_all(self, connection: Connection, user_id: UUID, reason: str, now: datetime) -> None:
+        """End every live session of a user, in bounded statements."""
+        mine = select(sessions.c.id).where(sessions.c.user_id == user_id, is_live(now))
+        while self._end(connection, sessions.c.id.in_(mine.limit(_END_BATCH)), reason, now):
+            pass
+
+    def issue(  # noqa: PLR0913 - these are what a session consists of
+        self,
+        connection: Connection,
+        user: User,
+        identity: Identity | None,
+        client: Client,
+        *,
+        replacing: str | None = None,
+        new_user: bool = False,
+    ) -> Grant:
+        """Return a new session of `user`, inside the caller's transaction.
+
+        The caller holds a lock on the user's row: that is what keeps the cap under parallel
+        logins. `replacing` is the token that the device presented, if any: its session ends.
+        """
+        now = self._clock()
+        if not new_user:
+            self._make_room(connection, user.id, replacing, now)
+        token = self._signer.draw(new_id())
+        absolute = now + self._settings.absolute_timeout
+        idle = min(now + self._settings.idle_timeout, absolute)
+        connection.execute(
+            insert(sessions).values(
+                id=token.session_id,
+                user_id=user.id,
+                identity_id=identity.id if identity else None,
+                token_hash=token.hash,
+                created_at=now,
+                auth_time=now,
+                absolute_expires_at=absolute,
+                idle_expires_at=idle,
+                purge_on=purge_date(idle),
+                client_address=client.address,
+                user_agent=client.user_agent,
+            )
+        )
+        return self._grant(token, user, now, idle, absolute, new_user=new_user)
+
+    def _find(
+        self, connection: Connection, token: SessionToken, now: datetime
+    ) -> tuple[Session, Standing]:
+        row = connection.execute(_BY_ID.where(sessions.c.id == token.session_id)).first()
+        if row is None:
+            token.is_hashed_as(_NO_HASH)  # an unknown id costs what a wrong secret costs
+            raise InvalidToken
+        session = session_from(row)
+        standing = session.standing(
+            token, self._signer.successors, now=now, grace=self._settings.refresh_grace
+        )
+        if standing is Standing.FOREIGN:
+            raise InvalidToken
+        return session, standing
+
+    def _touch(self, session: Session, standing: Standing, now: datetime) -> datetime:
+        """Note that the session was used, if that is due; return when it expires now."""
+        idle = min(now + self._settings.idle_timeout, session.absolute_expires_at)
+        gain = idle - session.idle_expires_at
+        changes: dict[str, object] = {}
+        if gain >= self._settings.touch_interval and idle > session.idle_expires_at:
+            changes |= {"idle_expires_at": idle, "purge_on": purge_date(idle)}
+        if standing is Standing.CURRENT and session.rotated_at and not session.confirmed_at:
+            changes |= {"confirmed_at": now}
+        if not changes:
+            return session.expires_at()
+        try:
+            with self._database.statement() as connection:
+                connection.execute(update(sessions).where(_as_read(session, now)).values(changes))
+        except Overloaded:
+            return session.expires_at()
+        return idle if "idle_expires_at" in changes else session.expires_at()
+
+    def _rotate(
+        self, connection: Connection, session: Session, token: SessionToken, now: datetime
+    ) -> Grant | None:
+        """Swap the token for its successor, or return None if the session is not as it was."""
+        next_ = self._signer.successors(token)[0]
+        idle = min(now + self._settings.idle_timeout, session.absolute_expires_at)
+        idle = max(idle, session.idle_expires_at)
+        swap = (
+            update(sessions)
+            .where(sessions.c.id == session.id, sessions.c.token_hash == session.token_hash)
+            .where(is_live(now), has_enabled_user())
+            .values(
+                token_hash=next_.hash,
+                rotated_at=now,
+                confirmed_at=None,
+                idle_expires_at=idle,
+                purge_on=purge_date(idle),
+            )
+        )
+        if not connection.execute(swap).rowcount:
+            return None
+        return self._grant(next_, session.user, now, idle, session.absolute_expires_at)
+
+    def _grant_again(self, session: Session, token: SessionToken, now: datetime) -> Grant:
+        next_ = next(
+            t for t in self._signer.successors(token) if t.is_hashed_as(session.token_hash)
+        )
+        expires = session.expires_at()
+        return self._grant(next_, session.user, now, expires, session.absolute_expires_at)
+
+    def _refuse_older(self, connection: Connection, session: Session, now: datetime) -> None:
+        """Refuse an older token; end the session if that is a copy, unless it changed meanwhile.
+
+        Raises:
+            SessionSuperseded: it may be the device's own request, overtaken by two refreshes.
+            SessionEnded: it is a copy in other hands, and ended the session just now.
+        """
+        if session.rotated_within(self._settings.refresh_grace, now):
+            raise SessionSuperseded
+        if self._end(connection, _as_read(session, now), "token_reused", now):
+            _log.warning("session %s ended: an old token was presented again", session.id)
+            raise SessionEnded("token_reused")
+
+    def _end(
+        self, connection: Connection, which: ColumnElement[bool], reason: str, now: datetime
+    ) -> int:
+        ending = update(sessions).where(which, is_live(now))
+        values = {"ended_at": now, "end_reason": reason, "purge_on": now.date()}
+        return connection.execute(ending.values(values)).rowcount
+
+    def _make_room(
+        self, connection: Connection, user_id: UUID, replacing: str | None, now: datetime
+    ) -> None:
+        """End the session that the new one replaces, and what is above the cap with the new one."""
+        replaced = self._replaced(replacing)
+        mine = and_(sessions.c.user_id == user_id, is_live(now))
+        least_recently_used = (
+            select(sessions.c.id)
+            .where(mine, ~replaced)
+            .order_by(sessions.c.idle_expires_at.desc(), sessions.c.id.desc())
+            .offset(self._settings.max_sessions - 1)
+        )
+        connection.execute(
+            update(sessions)
+            .where(mine, or_(replaced, sessions.c.id.in_(least_recently_used)))
+            .values(
+                ended_at=now,
+                end_reason=case((replaced, "replaced"), else_="evicted"),
+                purge_on=now.date(),
+            )
+        )
+
+    def _replaced(self, presented: str | None) -> ColumnElement[bool]:
+        if presented is None:
+            return false()
+        try:
+            token = self._signer.load(presented)
+        except InvalidToken:
+            return false()
+        known = [token.hash, *(next_.hash for next_ in self._signer.successors(token))]
+        return and_(sessions.c.id == token.session_id, sessions.c.token_hash.in_(known))
+
+    def _grant(  # noqa: PLR0913 - these are what a grant consists of
+        self,
+        token: SessionToken,
+        user: User,
+        now: datetime,
+        expires_at: datetime,
+        absolute_expires_at: datetime,
+        *,
+        new_user: bool = False,
+    ) -> Grant:
+        return Grant(
+            session_token=self._signer.dump(token),
+            session_id=token.session_id,
+            expires_in=_whole_seconds(expires_at, now),
+            absolute_expires_at=absolute_expires_at,
+            user=user,
+            new_user=new_user,
+        )
+
+
+_BY_ID = select_sessions()
+
+
+def _as_read(session: Session, now: datetime) -> ColumnElement[bool]:
+    """Return the condition that the session is live and as it was when it was read."""
+    return and_(
+        sessions.c.id == session.id,
+        sessions.c.token_hash == session.token_hash,
+        sessions.c.idle_expires_at == session.idle_expires_at,
+        is_live(now),
+    )
+
+
+def _view(
+    session: Session,
+    now: datetime,
+    expires_at: datetime,
+    *,
+    superseded: bool = False,
+    current: bool = False,
+) -> SessionView:
+    return SessionView(
+        session_id=session.id,
+        user=session.user,
+        identity=session.identity,
+        created_at=session.created_at,
+        auth_time=session.auth_time,
+        expires_in=_whole_seconds(expires_at, now),
+        absolute_expires_at=session.absolute_expires_at,
+        client=Client(session.client_address, session.user_agent),
+        superseded=superseded,
+        current=current,
+    )
+
+
+def _whole_seconds(until: datetime, now: datetime) -> int:
+    return max(0, int((until - now).total_seconds()))
