@@ -1,0 +1,34 @@
+"""How gunicorn runs the service: `gunicorn wsgi:app` in this folder reads this file."""
+
+import os
+import sys
+from typing import Any
+
+from config import settings as read_settings  # `config` itself is a setting of gunicorn's
+from wxsession import SettingsError
+
+bind = "127.0.0.1:8000"
+workers = 2
+worker_class = "gthread"  # a login waits for WeChat; it must not keep a whole process
+threads = 32
+graceful_timeout = 30
+keepalive = 5
+control_socket_disable = True
+logconfig_dict = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "wxsession.logs.JsonFormatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"level": "INFO", "handlers": ["stderr"]},
+    "loggers": {"gunicorn.error": {"level": "INFO", "propagate": True}},
+}
+
+
+def on_starting(server: Any) -> None:
+    """Refuse a bad configuration once, before any worker is made."""
+    # Half of a worker's threads may wait for WeChat; the other half goes on checking sessions.
+    os.environ.setdefault("WXSESSION_WECHAT_CONCURRENCY", str(max(1, server.cfg.threads // 2)))
+    try:
+        read_settings()
+    except SettingsError as error:
+        sys.exit(str(error))

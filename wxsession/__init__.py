@@ -1,0 +1,16 @@
+"""The login and session server for WeChat mini-programs."""
+
+from wxsession.app import WxSession, create_app
+from wxsession.errors import SettingsError, WxSessionError
+from wxsession.guard import current_session, session_required
+from wxsession.settings import Settings
+
+__all__ = [
+    "Settings",
+    "SettingsError",
+    "WxSession",
+    "WxSessionError",
+    "create_app",
+    "current_session",
+    "session_required",
+]

@@ -1,0 +1,141 @@
+"""The OpenAPI 3.1 page of our own dialect, made from the calls themselves."""
+
+import inspect
+import json
+import re
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from wxsession import problems
+from wxsession.api.endpoint import Endpoint
+from wxsession.api.schemas import Problem
+
+_REFERENCES = "#/components/schemas/{model}"
+_SECURITY = "session"
+_BEARER = "Bearer {$response.body#/session_token}"
+_NOTABLE_HEADERS = {
+    HTTPStatus.UNAUTHORIZED: "WWW-Authenticate",
+    HTTPStatus.TOO_MANY_REQUESTS: "Retry-After",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Retry-After",
+}
+
+Json = dict[str, Any]
+
+
+def document(endpoints: Iterable[Endpoint]) -> str:
+    """Return the whole page as JSON."""
+    endpoints = tuple(endpoints)
+    models: list[type[BaseModel]] = [Problem]
+    for endpoint in endpoints:
+        models += [model for model in (endpoint.body, endpoint.reply) if model]
+    schemas = _schemas(models)
+    paths: dict[str, Json] = {}
+    for endpoint in endpoints:
+        path = re.sub(r"<uuid:(\w+)>", r"{\1}", endpoint.path)
+        for method in endpoint.methods:
+            paths.setdefault(path, {})[method.lower()] = _operation(endpoint, method)
+    _link_sessions(paths)
+    page = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "wxsession",
+            "version": "1",
+            "summary": "Logins and sessions of WeChat mini-programs.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {_SECURITY: {"type": "http", "scheme": "bearer"}},
+        },
+    }
+    return json.dumps(page, ensure_ascii=False)
+
+
+def _schemas(models: Iterable[type[BaseModel]]) -> Json:
+    wanted = [(model, "serialization") for model in dict.fromkeys(models)]
+    _, definitions = models_json_schema(wanted, ref_template=_REFERENCES)  # type: ignore[arg-type]
+    return dict(definitions["$defs"])
+
+
+def _operation(endpoint: Endpoint, method: str) -> Json:
+    summary, _, description = inspect.cleandoc(endpoint.function.__doc__ or "").partition("\n\n")
+    several = len(endpoint.methods) > 1 and method != endpoint.methods[0]
+    operation: Json = {
+        "operationId": endpoint.function.__name__ + (f"_{method.lower()}" if several else ""),
+        "summary": summary,
+        "responses": _responses(endpoint),
+    }
+    if description:
+        operation["description"] = description.replace("\n", " ")
+    if parameters := _parameters(endpoint.path):
+        operation["parameters"] = parameters
+    if endpoint.body:
+        operation["requestBody"] = {
+            "required": endpoint.body_required,
+            "content": {"application/json": {"schema": _reference(endpoint.body)}},
+        }
+    if endpoint.needs_token:
+        operation["security"] = [{_SECURITY: []}]
+    return operation
+
+
+def _parameters(path: str) -> list[Json]:
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "format": "uuid"},
+        }
+        for name in re.findall(r"<uuid:(\w+)>", path)
+    ]
+
+
+def _responses(endpoint: Endpoint) -> Json:
+    success: Json = {"description": endpoint.status.phrase}
+    if endpoint.reply:
+        success["content"] = {"application/json": {"schema": _reference(endpoint.reply)}}
+    codes: dict[HTTPStatus, list[str]] = {}
+    always = (
+        ("content_too_large", "unsupported_media_type", "internal_error")
+        if endpoint.body
+        else ("internal_error",)
+    )
+    for code in (*endpoint.errors, *always):
+        codes.setdefault(problems.KINDS[code].status, []).append(code)
+    failures = {str(int(status)): _problem(status, names) for status, names in codes.items()}
+    return {str(int(endpoint.status)): success, **failures}
+
+
+def _problem(status: HTTPStatus, codes: Iterable[str]) -> Json:
+    response: Json = {
+        "description": " or ".join(f"`{code}`" for code in codes),
+        "content": {problems.MEDIA_TYPE: {"schema": _reference(Problem)}},
+    }
+    if name := _NOTABLE_HEADERS.get(status):
+        response["headers"] = {name: {"schema": {"type": "string"}}}
+    return response
+
+
+def _reference(model: type[BaseModel]) -> Json:
+    return {"$ref": _REFERENCES.format(model=model.__name__)}
+
+
+def _link_sessions(paths: Mapping[str, Json]) -> None:
+    """Say where the token of a grant is good for: what follows a login, what follows a refresh."""
+    for path in ("/login", "/refresh"):
+        links = {
+            operation["operationId"]: {
+                "operationId": operation["operationId"],
+                "parameters": {"header.Authorization": _BEARER},
+            }
+            for methods in paths.values()
+            for operation in methods.values()
+            if operation.get("security") and "parameters" not in operation
+        }
+        paths[path]["post"]["responses"]["200"]["links"] = links

@@ -1,0 +1,171 @@
+"""Errors as our own dialect tells them: problem+json (RFC 9457) and bearer challenges (RFC 6750).
+
+A client branches on `code`. Whatever goes wrong below the HTTP edge arrives here as an error of
+`wxsession.errors`; whatever Werkzeug refuses by itself, and what nobody foresaw, gets the same
+form.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from flask import Blueprint, Flask, Response
+from werkzeug.exceptions import HTTPException
+
+from wxsession import errors
+from wxsession.errors import MissingToken, TokenError, WxSessionError
+
+MEDIA_TYPE = "application/problem+json"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How one code is told: its status, and sentences for people."""
+
+    status: HTTPStatus
+    title: str
+    detail: str
+
+
+KINDS: Mapping[str, Kind] = {
+    "invalid_request": Kind(
+        HTTPStatus.BAD_REQUEST,
+        "The request is not what this call takes.",
+        "See `errors` for every field that is wrong.",
+    ),
+    "missing_token": Kind(
+        HTTPStatus.UNAUTHORIZED,
+        "A session token is needed.",
+        "Send it as Authorization: Bearer <session_token>.",
+    ),
+    "invalid_token": Kind(
+        HTTPStatus.UNAUTHORIZED,
+        "The session token is not valid.",
+        "It is malformed, or not of a session of this server. Log in again.",
+    ),
+    "session_expired": Kind(HTTPStatus.UNAUTHORIZED, "The session has expired.", "Log in again."),
+    "session_ended": Kind(HTTPStatus.UNAUTHORIZED, "The session was ended.", "Log in again."),
+    "session_superseded": Kind(
+        HTTPStatus.UNAUTHORIZED,
+        "The session goes on under a newer token.",
+        "Use the token of the last refresh, or log in again.",
+    ),
+    "invalid_code": Kind(
+        HTTPStatus.BAD_REQUEST, "WeChat does not accept this code.", "Call wx.login again."
+    ),
+    "code_used": Kind(HTTPStatus.BAD_REQUEST, "This code was used before.", "Call wx.login again."),
+    "user_blocked": Kind(HTTPStatus.FORBIDDEN, "This user may not log in.", "The user is blocked."),
+    "wechat_rate_limited": Kind(
+        HTTPStatus.TOO_MANY_REQUESTS, "WeChat limits the rate of logins.", "Try again later."
+    ),
+    "wechat_busy": Kind(HTTPStatus.SERVICE_UNAVAILABLE, "WeChat is busy.", "Try again."),
+    "wechat_unreachable": Kind(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "WeChat cannot be reached.",
+        "Try again; if the code was used meanwhile, call wx.login again.",
+    ),
+    "wechat_timeout": Kind(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "WeChat did not answer in time.",
+        "Try again; if the code was used meanwhile, call wx.login again.",
+    ),
+    "wechat_unintelligible": Kind(
+        HTTPStatus.BAD_GATEWAY, "WeChat's answer makes no sense.", "Call wx.login and try again."
+    ),
+    "app_rejected": Kind(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "WeChat rejects this server's configuration.",
+        "The operator finds the reason in the log.",
+    ),
+    "overloaded": Kind(
+        HTTPStatus.SERVICE_UNAVAILABLE, "The server is overloaded.", "Try again in a moment."
+    ),
+    "not_found": Kind(HTTPStatus.NOT_FOUND, "There is nothing here.", "See /openapi.json."),
+    "method_not_allowed": Kind(
+        HTTPStatus.METHOD_NOT_ALLOWED, "This call takes another method.", "See /openapi.json."
+    ),
+    "content_too_large": Kind(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large.", "It has to be smaller."
+    ),
+    "unsupported_media_type": Kind(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body has to be JSON.", "Send application/json."
+    ),
+    "internal_error": Kind(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "Something went wrong here.",
+        "The operator finds the reason in the log.",
+    ),
+}
+
+_OF_STATUS = {
+    HTTPStatus.NOT_FOUND: "not_found",
+    HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "content_too_large",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
+}
+
+
+def register(edge: Flask | Blueprint) -> None:
+    """Answer with problems whatever goes wrong in this application or blueprint."""
+    edge.register_error_handler(WxSessionError, from_error)
+    edge.register_error_handler(HTTPException, from_http)
+    edge.register_error_handler(Exception, from_anything)
+
+
+def from_error(error: WxSessionError) -> Response:
+    """Return the problem that one of our own errors is to the client."""
+    response = _problem(error.code, error.facts(), retryable=error.retryable)
+    if (seconds := getattr(error, "retry_after", None)) is not None:
+        response.headers["Retry-After"] = str(seconds)
+    if isinstance(error, TokenError):
+        response.headers["WWW-Authenticate"] = _challenge(error)
+    return response
+
+
+def from_http(error: HTTPException) -> Response:
+    """Return the problem that a refusal of Werkzeug's is, a redirect being one as well."""
+    status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+    if status in _OF_STATUS:
+        response = _problem(_OF_STATUS[status], {}, retryable=False)
+    elif HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        fault = {"field": "request", "message": status.phrase}
+        response = from_error(errors.InvalidRequest([fault]))
+    else:
+        response = from_anything(error)
+    for name, value in error.get_headers():
+        if name.lower() == "allow":
+            response.headers[name] = value
+    return response
+
+
+def from_anything(error: Exception) -> Response:
+    """Return the problem for what nobody foresaw, and leave the traceback in the log."""
+    _log.error("unforeseen", exc_info=error)
+    return _problem("internal_error", {}, retryable=False)
+
+
+def _problem(code: str, facts: Mapping[str, object], *, retryable: bool) -> Response:
+    kind = KINDS[code]
+    body = {
+        "type": "about:blank",
+        "title": kind.title,
+        "status": int(kind.status),
+        "detail": kind.detail,
+        "code": code,
+        "retryable": retryable,
+        **facts,
+    }
+    response = Response(json.dumps(body), status=kind.status, mimetype=MEDIA_TYPE)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _challenge(error: TokenError) -> str:
+    if isinstance(error, MissingToken):
+        return 'Bearer realm="wxsession"'  # RFC 6750, 3.1: no error code without credentials
+    detail = KINDS[error.code].title
+    return f'Bearer realm="wxsession", error="invalid_token", error_description="{detail}"'

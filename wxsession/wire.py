@@ -1,0 +1,47 @@
+"""What every HTTP edge reads from a request in the same way."""
+
+import re
+
+from flask import Request
+
+from wxsession.errors import MissingToken
+from wxsession.models import LONGEST_ADDRESS, LONGEST_USER_AGENT, Client
+
+# WeChat sets it and a mini-program cannot, but everybody else can: a hint, never a proof.
+# Source: "wx.request" and "网络 / 使用说明" in the mini-program documentation.
+_REFERER = re.compile(r"https://servicewechat\.com/(wx[0-9a-f]{16})/")
+
+
+def bearer_token(request: Request) -> str:
+    """Return the session token that the request presents (RFC 6750, 2.1).
+
+    Raises:
+        MissingToken: there is no ``Authorization: Bearer``.
+    """
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise MissingToken
+    return token.strip()
+
+
+def presented_token(request: Request) -> str | None:
+    """Return the session token that the request presents, if it presents one."""
+    try:
+        return bearer_token(request)
+    except MissingToken:
+        return None
+
+
+def client_of(request: Request) -> Client:
+    """Return who asks, cut to what a row can hold; proxies of ours are resolved before this."""
+    address = request.remote_addr or None
+    agent = request.headers.get("User-Agent", "").replace("\0", "")
+    return Client(
+        address[:LONGEST_ADDRESS] if address else None, agent[:LONGEST_USER_AGENT] or None
+    )
+
+
+def referring_appid(request: Request) -> str | None:
+    """Return the appid of the mini-program that WeChat names as the referer, if it does."""
+    match = _REFERER.match(request.headers.get("Referer", ""))
+    return match[1] if match else None
