@@ -1,0 +1,1 @@
+"""The simulator of WeChat, against the facts."""

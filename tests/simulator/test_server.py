@@ -1,0 +1,154 @@
+"""`flask --app wxsession.simulator run`, for real."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+import requests
+from click import UsageError
+
+from wxsession.simulator import create_app
+
+APPS = "wx0000000000000001:secret-one, wx0000000000000002:with:colon"
+
+Query = Callable[..., dict[str, str]]
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "flask", "--app", "wxsession.simulator", *arguments]
+
+
+@contextmanager
+def running(port: int) -> Iterator[None]:
+    """Run the server until the block ends; it is asked to go, and killed if it does not."""
+    with subprocess.Popen(
+        command("run", "--host", "127.0.0.1", "--port", str(port)),
+        env={**os.environ, "WXSESSION_APPS": APPS},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as server:
+        try:
+            yield
+        finally:
+            server.terminate()
+            try:
+                server.wait(5)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with running(port):
+        for _ in range(150):
+            try:
+                requests.get(f"{url}/simulator/exchanges", timeout=2)
+                break
+            except requests.ConnectionError:
+                time.sleep(0.1)
+        yield url
+
+
+def order(url: str, **fault: str | int) -> None:
+    requests.post(f"{url}/simulator/fail_next", json=fault, timeout=5).raise_for_status()
+
+
+def login(url: str, query: Query, **wish: str) -> dict[str, str]:
+    answer = requests.post(f"{url}/simulator/login", json=wish, timeout=5).json()
+    return query(answer["code"])
+
+
+def exchange(url: str, query: dict[str, str], timeout: float = 5) -> requests.Response:
+    return requests.get(f"{url}/sns/jscode2session", params=query, timeout=timeout)
+
+
+def test_a_whole_login_over_http(url: str, query: Query) -> None:
+    asked = login(url, query, user="alice")
+    response = exchange(url, asked)
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "text/plain"
+    assert set(response.json()) == {"session_key", "openid"}
+    assert exchange(url, asked).json()["errcode"] == 40163
+
+
+def test_a_secret_may_have_a_colon(url: str, query: Query) -> None:
+    asked = login(url, query, appid="wx0000000000000002")
+    asked |= {"appid": "wx0000000000000002", "secret": "with:colon"}
+    assert "openid" in exchange(url, asked).json()
+
+
+@pytest.mark.parametrize("fault", ["CONNECTION_REFUSED", "CONNECTION_RESET"])
+def test_a_connection_breaks_without_an_answer(url: str, query: Query, fault: str) -> None:
+    asked = login(url, query)
+    order(url, fault=fault)
+    with pytest.raises(requests.ConnectionError, match="aborted"):
+        exchange(url, asked)
+    again = exchange(url, asked).json()
+    assert again.get("errcode") == (40163 if fault == "CONNECTION_RESET" else None)
+
+
+def test_an_answer_that_never_comes_is_a_read_timeout(url: str, query: Query) -> None:
+    asked = login(url, query)
+    order(url, fault="TIMEOUT_AFTER_EXCHANGE")
+    with pytest.raises(requests.ReadTimeout):
+        exchange(url, asked, timeout=0.3)
+    assert exchange(url, asked).json()["errcode"] == 40163
+
+
+def test_a_drip_comes_a_byte_at_a_time(url: str, query: Query) -> None:
+    asked = login(url, query)
+    order(url, fault="DRIP")
+    with requests.get(
+        f"{url}/sns/jscode2session", params=asked, timeout=5, stream=True
+    ) as response:
+        assert response.raw.read1(1024) == b" "
+
+
+def test_a_huge_answer_arrives(url: str, query: Query) -> None:
+    order(url, fault="HUGE")
+    assert len(exchange(url, login(url, query), timeout=20).content) > 16 * 1024 * 1024
+
+
+def test_the_factory_serves_the_apps_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, query: Query
+) -> None:
+    monkeypatch.setenv("WXSESSION_APPS", APPS)
+    http = create_app().test_client()
+    code = http.post("/simulator/login").get_json()["code"]
+    answer = http.get("/sns/jscode2session", query_string=query(code)).get_json(force=True)
+    assert set(answer) == {"session_key", "openid"}, "an app is not bound unless somebody says so"
+    monkeypatch.delenv("WXSESSION_APPS")
+    with pytest.raises(UsageError, match="WXSESSION_APPS"):
+        create_app()
+
+
+@pytest.mark.parametrize("apps", [None, "", "wx0000000000000001", "appid:,:very-secret"])
+def test_without_apps_it_refuses_to_start(apps: str | None) -> None:
+    environ = {name: value for name, value in os.environ.items() if name != "WXSESSION_APPS"}
+    if apps is not None:
+        environ["WXSESSION_APPS"] = apps
+    ended = subprocess.run(
+        command("run", "--host", "127.0.0.1", "--port", str(free_port())),
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "WXSESSION_APPS" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "very-secret" not in ended.stderr

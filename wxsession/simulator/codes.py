@@ -1,0 +1,64 @@
+"""Login codes: what wx.login hands to the phone, and the phone to its developer's server."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from .errors import WeChatError
+from .shapes import Entropy, login_code
+
+CODE_LIFETIME: Final = timedelta(minutes=5)
+
+
+@dataclass
+class Code:
+    """One call of wx.login."""
+
+    user: str
+    appid: str
+    issued_at: datetime
+    used: bool = False
+
+    def expired(self, now: datetime) -> bool:
+        """Tell whether its five minutes are over: at the last instant they are."""
+        return now - self.issued_at >= CODE_LIFETIME
+
+    def spend(self) -> None:
+        """Use the code up.
+
+        Raises:
+            WeChatError: 40163, somebody has done so before.
+        """
+        if self.used:
+            raise WeChatError.of(40163)
+        self.used = True
+
+
+class Codes:
+    """The codes that are out, spent or not, for as long as they live."""
+
+    def __init__(self, entropy: Entropy) -> None:
+        """Start with none."""
+        self._entropy = entropy
+        self._codes: OrderedDict[str, Code] = OrderedDict()  # oldest first
+
+    def issue(self, user: str, appid: str, now: datetime) -> str:
+        """Give out a new code. An older one of the same user stays good (not established)."""
+        while self._codes and next(iter(self._codes.values())).expired(now):
+            self._codes.popitem(last=False)
+        text = login_code(self._entropy)
+        self._codes[text] = Code(user, appid, now)
+        return text
+
+    def find(self, text: str, appid: str, now: datetime) -> Code:
+        """Return the code that `appid` may ask about.
+
+        Raises:
+            WeChatError: 40029: never issued, expired, or issued for another app. What a *spent*
+                code answers after its five minutes is not established; here it has expired, too.
+        """
+        code = self._codes.get(text)
+        if code is None or code.appid != appid or code.expired(now):
+            raise WeChatError.of(40029)
+        return code

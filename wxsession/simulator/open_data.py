@@ -1,0 +1,55 @@
+"""Open data: what WeChat encrypts for the phone to carry to its developer's server.
+
+`signature` is the SHA-1 of rawData followed by the *text* of the session_key; `encryptedData` is
+AES-128-CBC under the decoded key, padded to blocks of 16 bytes (official docs; their vectors for
+both are among the tests).
+"""
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from datetime import datetime
+from hashlib import sha1
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.padding import PKCS7
+
+
+def compact(data: Mapping[str, object]) -> str:
+    """Write JSON the way WeChat does: no blanks, no escapes, keys in the order they were given."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+
+def sign(raw_data: str, session_key: str) -> str:
+    """Return the signature of rawData: 40 lower-case hex digits."""
+    return sha1((raw_data + session_key).encode(), usedforsecurity=False).hexdigest()
+
+
+def watermarked(data: Mapping[str, object], appid: str, taken_at: datetime) -> dict[str, object]:
+    """Return the data with the mark that says for which app, and when, it was taken."""
+    mark = {"timestamp": int(taken_at.timestamp()), "appid": appid}
+    return {**data, "watermark": mark}
+
+
+def encrypt(plaintext: str, session_key: str, iv: str) -> str:
+    """Return encryptedData; all but the plaintext is base64."""
+    padder = PKCS7(algorithms.AES.block_size).padder()
+    padded = padder.update(plaintext.encode()) + padder.finalize()
+    encryptor = _cipher(session_key, iv).encryptor()
+    return b64encode(encryptor.update(padded) + encryptor.finalize()).decode()
+
+
+def decrypt(encrypted_data: str, session_key: str, iv: str) -> str:
+    """Return the plaintext of encryptedData.
+
+    Raises:
+        ValueError: it was not encrypted under this key and iv, or is not encrypted data at all.
+    """
+    decryptor = _cipher(session_key, iv).decryptor()
+    padded = decryptor.update(b64decode(encrypted_data)) + decryptor.finalize()
+    unpadder = PKCS7(algorithms.AES.block_size).unpadder()
+    return (unpadder.update(padded) + unpadder.finalize()).decode()
+
+
+def _cipher(session_key: str, iv: str) -> Cipher[modes.CBC]:
+    return Cipher(algorithms.AES128(b64decode(session_key)), modes.CBC(b64decode(iv)))

@@ -1,0 +1,127 @@
+"""`/simulator/`: the phone and the puppeteer, for those who are not in this process."""
+
+import json
+from collections.abc import Mapping
+from json import JSONDecodeError
+from typing import Final
+
+from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from .clock import SettableClock
+from .faults import Fault
+from .wechat import WeChat
+
+_MOST_TIMES: Final = 10_000  # each of them is an entry in a queue
+
+
+def remote(wechat: WeChat) -> Blueprint:  # noqa: C901 - a list of small views
+    """Return the views that move one WeChat, and let its users log in.
+
+    JSON objects in, JSON out; what cannot be done is a 400 with the reason under "error".
+    """
+    blueprint = Blueprint("remote", __name__, url_prefix="/simulator")
+
+    @blueprint.post("/login")
+    def login() -> Response:
+        wish = _wish()
+        return jsonify(code=wechat.login(_user(wish), _appid(wish)))
+
+    @blueprint.post("/user_info")
+    def user_info() -> Response:
+        wish = _wish()
+        return jsonify(wechat.user_info(_user(wish), _appid(wish)))
+
+    @blueprint.post("/profile")
+    def profile() -> Response:
+        wish = _wish()
+        fields = {name: value for name, value in wish.items() if name != "user"}
+        wechat.set_profile(_user(wish), **fields)  # type: ignore[arg-type]  # it checks them
+        return jsonify(ok=True)
+
+    @blueprint.post("/fail_next")
+    def fail_next() -> Response:
+        wish = _wish()
+        wechat.fail_next(_fault(wish.get("fault")), _times(wish.get("times", 1)))
+        return jsonify(ok=True)
+
+    @blueprint.post("/answer_after")
+    def answer_after() -> Response:
+        wechat.answer_after(_number(_wish(), "seconds"))
+        return jsonify(ok=True)
+
+    @blueprint.post("/clock")
+    def clock() -> Response:
+        seconds = _number(_wish(), "advance_seconds")
+        if not isinstance(wechat.clock, SettableClock):
+            return _refused("this clock cannot be moved")
+        wechat.clock.advance(seconds=seconds)
+        return jsonify(now=wechat.clock().isoformat())
+
+    @blueprint.get("/exchanges")
+    def exchanges() -> Response:
+        codes = wechat.exchanges
+        return jsonify(exchanges=len(codes), codes=codes)
+
+    @blueprint.errorhandler(ValueError)
+    @blueprint.errorhandler(OverflowError)
+    def refuse(reason: Exception) -> Response:
+        return _refused(str(reason))
+
+    @blueprint.errorhandler(HTTPException)
+    def fail(reason: HTTPException) -> Response:
+        return _refused(reason.description or reason.name, reason.code or 400)
+
+    return blueprint
+
+
+def _refused(reason: str, status: int = 400) -> Response:
+    response = jsonify(error=reason)
+    response.status_code = status
+    return response
+
+
+def _wish() -> Mapping[str, object]:
+    # By hand: `request.json` insists on a content type, and a thousand nested lists are its 500.
+    try:
+        wish = json.loads(request.get_data() or b"{}")
+    except (JSONDecodeError, UnicodeDecodeError, RecursionError):
+        wish = None
+    if not isinstance(wish, dict):
+        raise ValueError("the body has to be a JSON object")  # noqa: TRY004 - not our mistake
+    return wish
+
+
+def _user(wish: Mapping[str, object]) -> str:
+    user = wish.get("user", "alice")
+    if not (isinstance(user, str) and user):
+        raise ValueError("user has to be a name")
+    return user
+
+
+def _appid(wish: Mapping[str, object]) -> str | None:
+    appid = wish.get("appid")
+    if not (appid is None or isinstance(appid, str)):
+        raise ValueError("appid has to be a string")
+    return appid
+
+
+def _fault(fault: object) -> Fault | int:
+    if isinstance(fault, str) and fault in Fault.__members__:
+        return Fault[fault]
+    if type(fault) is int:
+        return fault
+    raise ValueError(f"fault has to be an errcode or one of {', '.join(Fault.__members__)}")
+
+
+def _times(times: object) -> int:
+    if type(times) is int and 1 <= times <= _MOST_TIMES:
+        return times
+    raise ValueError(f"times has to be a whole number from 1 to {_MOST_TIMES}")
+
+
+def _number(wish: Mapping[str, object], name: str) -> float:
+    value = wish.get(name)
+    if type(value) in {int, float}:
+        return float(value)  # type: ignore[arg-type]
+    raise ValueError(f"{name} has to be a number")

@@ -1,0 +1,188 @@
+"""WeChat in process, behind the seam that `requests` offers: a transport adapter."""
+
+import io
+import time
+from collections.abc import Iterator, Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import (
+    HTTPConnectionPool,
+    HTTPHeaderDict,
+    HTTPResponse,
+    Retry,
+    Timeout,
+    connection_from_url,
+)
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import (
+    MaxRetryError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+)
+from werkzeug.test import create_environ, run_wsgi_app
+
+from .server import create_face
+from .wechat import WeChat
+
+_CLIENT_IP: Final = "127.0.0.1"
+
+
+def wechat_transport(
+    wechat: WeChat, *, real_time: bool = False, max_retries: int | Retry = 0
+) -> requests.Session:
+    """Return a session for which every host is this WeChat; no socket is opened."""
+    session = requests.Session()
+    session.trust_env = False  # neither proxies nor .netrc: nothing leaves the process
+    adapter = WeChatAdapter(wechat, real_time=real_time, max_retries=max_retries)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+class WeChatAdapter(HTTPAdapter):
+    """Sends requests to a WeChat in this process.
+
+    Answers, streams and exceptions are those of a real connection, down to the URL - with the app
+    secret in it - in the text of a refused one; `max_retries` retries what it would retry there.
+
+    Nobody waits: as soon as the waits of one answer add up to the read timeout, it has timed out.
+    With `real_time` waits are real, and each of them is held against the read timeout alone, as
+    sockets do; that is how to prove that a client has a deadline of its own.
+    """
+
+    def __init__(
+        self, wechat: WeChat, *, real_time: bool = False, max_retries: int | Retry = 0
+    ) -> None:
+        """Put a WeChat behind the adapter."""
+        super().__init__(max_retries=max_retries)
+        self._face = create_face(wechat)
+        self._real_time = real_time
+
+    def send(  # noqa: PLR0913 - the signature is that of requests
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,  # noqa: FBT001, FBT002, ARG002 - a session reads what is not streamed
+        timeout: float | tuple[float, float] | tuple[float, None] | Timeout | None = None,
+        verify: bool | str = True,  # noqa: FBT001, FBT002, ARG002 - nor is there TLS here
+        cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,  # noqa: ARG002
+        proxies: Mapping[str, str] | None = None,  # noqa: ARG002
+    ) -> requests.Response:
+        """Send a request and return the response, its body unread.
+
+        Raises:
+            requests.ReadTimeout: no byte within the read timeout.
+            requests.ConnectionError: refused, more often than it is retried; or reset.
+        """
+        patience = _Patience(_read_timeout(timeout), real_time=self._real_time)
+        pool = connection_from_url(request.url or "")  # for the texts: it connects to nothing
+        try:
+            return self.build_response(request, self._connected(request, patience, pool))
+        except MaxRetryError as refused:
+            raise requests.ConnectionError(refused, request=request) from refused
+        except ConnectionResetError as reset:
+            aborted = ProtocolError("Connection aborted.", reset)
+            raise requests.ConnectionError(aborted, request=request) from reset
+        except TimeoutError as late:
+            said = f"Read timed out. (read timeout={patience.limit})"
+            timed_out = ReadTimeoutError(pool, request.path_url, said)
+            raise requests.ReadTimeout(timed_out, request=request) from late
+
+    def _connected(
+        self, request: requests.PreparedRequest, patience: "_Patience", pool: HTTPConnectionPool
+    ) -> HTTPResponse:
+        retries = self.max_retries
+        while True:
+            try:
+                return self._answer(request, patience)
+            except ConnectionRefusedError as refusal:
+                said = f"Failed to establish a new connection: {refusal}"
+                kind = HTTPSConnection if pool.scheme == "https" else HTTPConnection
+                reason = NewConnectionError(kind(pool.host, pool.port), said)
+                retries = retries.increment(
+                    request.method, request.path_url, error=reason, _pool=pool
+                )
+
+    def _answer(self, request: requests.PreparedRequest, patience: "_Patience") -> HTTPResponse:
+        url = urlsplit(request.url or "")
+        environ = create_environ(
+            path=str(url.path),
+            base_url=f"{url.scheme}://{url.netloc}",
+            query_string=str(url.query),
+            method=request.method or "GET",
+            headers=dict(request.headers),
+            data=request.body,
+            environ_overrides={
+                "REMOTE_ADDR": _CLIENT_IP,
+                "wxsession.simulator.sleep": patience.sleep,
+            },
+        )
+        # It returns with the first piece of the body: what happens before that happens here.
+        pieces, status, headers = run_wsgi_app(self._face, environ)
+        code, _, reason = status.partition(" ")
+        return HTTPResponse(
+            io.BufferedReader(_Connection(iter(pieces))),
+            headers=HTTPHeaderDict(list(headers)),
+            status=int(code),
+            reason=reason,
+            preload_content=False,
+            decode_content=False,
+            request_method=request.method,
+            request_url=request.path_url,
+        )
+
+
+class _Patience:
+    """How long a client waits for the next byte."""
+
+    def __init__(self, limit: float | None, *, real_time: bool) -> None:
+        self.limit = limit
+        self._real_time = real_time
+        self._waited = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass, or pretend that it does.
+
+        Raises:
+            TimeoutError: the client has waited for long enough.
+        """
+        self._waited = seconds if self._real_time else self._waited + seconds
+        late = self.limit is not None and self._waited >= self.limit
+        if self._real_time:
+            time.sleep(self.limit if late and self.limit is not None else seconds)
+        if late:
+            raise TimeoutError("timed out")
+
+
+class _Connection(io.RawIOBase):
+    """The pieces of a body as a file: a read gives what has arrived, and no more."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                self.close()  # as http.client does at the end; urllib3 reads until it sees this
+                return 0
+            self._rest = piece
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
+
+
+def _read_timeout(timeout: float | tuple[float, float | None] | Timeout | None) -> float | None:
+    if isinstance(timeout, tuple):
+        timeout = timeout[1]
+    if isinstance(timeout, Timeout):
+        read = timeout.read_timeout
+        return read if isinstance(read, int | float) else None
+    return timeout
