@@ -1,0 +1,113 @@
+"""A session is recognised until it expires."""
+
+from collections.abc import Callable
+
+import pytest
+from flask import Flask
+
+from tests.support.phone import Phone, problem
+from wxsession.simulator import SettableClock, WeChat
+
+
+def test_a_live_session_is_active(phone: Phone) -> None:
+    user = phone.log_in().json["user"]
+    answer = phone.check()
+    assert answer.status_code == 200
+    assert answer.json == {
+        "active": True,
+        "expires_in": 7 * 86400,
+        "absolute_expires_at": "2026-12-21T08:30:00.000Z",
+        "superseded": False,
+        "user": {**user, "new": False},
+    }
+
+
+def test_get_and_post_say_the_same(phone: Phone) -> None:
+    phone.log_in()
+    get = phone.check()
+    post = phone.send("POST", "/check_session", token=phone.token, data=b"anything at all")
+    assert (get.status_code, get.json) == (post.status_code, post.json)
+
+
+def test_an_idle_session_expires_at_the_second_and_not_before(
+    phone: Phone, clock: SettableClock
+) -> None:
+    phone.log_in()
+    clock.advance(days=7, microseconds=-1)
+    assert phone.check().status_code == 200
+    clock.advance(days=7)
+    assert problem(phone.check()) == (401, "session_expired", "idle")
+
+
+def test_use_slides_the_idle_expiry_but_never_past_the_absolute_one(
+    phone: Phone, clock: SettableClock
+) -> None:
+    phone.log_in()
+    for _ in range(4):
+        clock.advance(days=6)
+        assert phone.check().json["expires_in"] <= 7 * 86400
+    clock.advance(days=5)  # 29 days after the login
+    assert phone.check().json["expires_in"] == 86400
+    clock.advance(days=1, microseconds=-1)
+    assert phone.check().status_code == 200
+    clock.advance(microseconds=1)
+    assert problem(phone.check()) == (401, "session_expired", "absolute")
+
+
+def test_expires_in_tells_what_is_stored_between_two_touches(
+    phone: Phone, clock: SettableClock
+) -> None:
+    phone.log_in()
+    clock.advance(minutes=59)
+    assert phone.check().json["expires_in"] == 7 * 86400 - 59 * 60
+    clock.advance(minutes=1)
+    assert phone.check().json["expires_in"] == 7 * 86400
+
+
+def test_a_shorter_idle_timeout_does_not_shorten_a_session_that_is_there(
+    make_app: Callable[..., Flask], wechat: WeChat, clock: SettableClock
+) -> None:
+    phone = Phone(make_app(idle_timeout="7d"), wechat, "alice")
+    phone.log_in()
+    phone.app = make_app(idle_timeout="2h", touch_interval="0")
+    assert phone.check().json["expires_in"] == 7 * 86400
+    clock.advance(days=6)
+    assert phone.check().json["expires_in"] == 86400
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        (None, "missing_token"),
+        ("", "missing_token"),
+        ("Basic YTpi", "missing_token"),
+        ("wxs_x", "missing_token"),
+        ("Bearer", "invalid_token"),
+        ("Bearer ", "invalid_token"),
+        ("bearer nonsense", "invalid_token"),
+        ("Bearer a b c", "invalid_token"),
+        ("Bearer \xe9\xff", "invalid_token"),
+        ("Bearer " + "x" * 10_000, "invalid_token"),
+    ],
+)
+def test_no_token_and_a_bad_one_are_told_apart(phone: Phone, header: str | None, code: str) -> None:
+    headers = {} if header is None else {"Authorization": header}
+    answer = phone.send("GET", "/check_session", headers=headers)
+    assert problem(answer) == (401, code, None)
+    challenge = answer.headers["WWW-Authenticate"]
+    assert challenge.startswith('Bearer realm="wxsession"')
+    assert ('error="invalid_token"' in challenge) is (code != "missing_token")
+
+
+def test_the_challenge_names_the_scheme_in_any_case(phone: Phone) -> None:
+    phone.log_in()
+    answer = phone.send(
+        "GET", "/check_session", headers={"Authorization": f"bEaReR  {phone.token}"}
+    )
+    assert answer.status_code == 200
+
+
+def test_a_token_in_the_url_is_none(phone: Phone) -> None:
+    phone.log_in()
+    answer = phone.send("GET", f"/check_session?session_token={phone.token}")
+    assert problem(answer) == (401, "missing_token", None)

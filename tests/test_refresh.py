@@ -1,0 +1,201 @@
+"""A session token is exchanged for the next one, and a lost answer does no harm."""
+
+from collections.abc import Callable
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from tests.conftest import services_of
+from tests.support.phone import Phone, problem
+from wxsession.app import Services
+from wxsession.models import sessions, users
+from wxsession.simulator import SettableClock, WeChat
+
+
+def test_a_refresh_hands_back_the_next_token_of_the_same_session(phone: Phone) -> None:
+    first = phone.log_in().json
+    second = phone.refresh().json
+    assert second["session_token"] != first["session_token"]
+    assert second["session_id"] == first["session_id"]
+    assert second.keys() == first.keys()
+    assert second["user"] == {**first["user"], "new": False}
+    assert phone.check().json["superseded"] is False
+
+
+def test_a_lost_answer_is_asked_for_again_and_is_the_same(phone: Phone) -> None:
+    phone.log_in()
+    lost = phone.lose_refresh().json
+    again = phone.refresh().json
+    assert again["session_token"] == lost["session_token"]
+
+
+def test_the_old_token_works_until_the_new_one_was_used(phone: Phone, clock: SettableClock) -> None:
+    phone.log_in()
+    old = phone.token
+    new = phone.lose_refresh().json["session_token"]
+    clock.advance(days=2)
+    assert phone.check(old).json["superseded"] is True
+    assert phone.lose_refresh().json["session_token"] == new
+    assert phone.check(new).json["superseded"] is False
+    assert problem(phone.check(old)) == (401, "session_superseded", None)
+    assert phone.check(new).status_code == 200
+
+
+def test_within_the_grace_the_old_token_works_although_the_new_one_was_used(
+    phone: Phone, clock: SettableClock
+) -> None:
+    phone.log_in()
+    old = phone.token
+    new = phone.refresh().json["session_token"]
+    phone.check(new)
+    clock.advance(seconds=30, microseconds=-1)
+    assert phone.check(old).json["superseded"] is True
+    assert phone.refresh(old).json["session_token"] == new
+    clock.advance(microseconds=1)
+    assert problem(phone.check(old)) == (401, "session_superseded", None)
+
+
+def test_a_copy_that_is_refreshed_later_ends_the_session(
+    phone: Phone, clock: SettableClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    phone.log_in()
+    old = phone.token
+    new = phone.refresh().json["session_token"]
+    phone.check(new)
+    clock.advance(seconds=30)
+    assert problem(phone.refresh(old)) == (401, "session_ended", "token_reused")
+    assert problem(phone.check(new)) == (401, "session_ended", "token_reused")
+    assert problem(phone.refresh(new)) == (401, "session_ended", "token_reused")
+    assert "an old token was presented again" in caplog.text
+    assert str(old) not in caplog.text
+
+
+def test_checking_a_copy_ends_nothing(phone: Phone, clock: SettableClock) -> None:
+    phone.log_in()
+    old = phone.token
+    phone.refresh()
+    phone.check()
+    clock.advance(hours=1)
+    assert problem(phone.check(old)) == (401, "session_superseded", None)
+    assert phone.check().status_code == 200
+
+
+def test_a_duplicate_that_two_refreshes_overtook_is_no_thief(
+    phone: Phone, clock: SettableClock
+) -> None:
+    phone.log_in()
+    oldest = phone.token
+    phone.refresh()
+    phone.refresh()
+    clock.advance(seconds=29)
+    assert problem(phone.refresh(oldest)) == (401, "session_superseded", None)
+    assert phone.check().status_code == 200
+    clock.advance(seconds=1)
+    assert problem(phone.refresh(oldest)) == (401, "session_ended", "token_reused")
+
+
+def test_the_grace_revives_no_ended_session(phone: Phone) -> None:
+    phone.log_in()
+    old = phone.token
+    phone.refresh()
+    phone.log_out()
+    assert problem(phone.refresh(old)) == (401, "session_ended", "logout")
+    assert problem(phone.check(old)) == (401, "session_ended", "logout")
+
+
+def test_no_refresh_moves_the_absolute_expiry(phone: Phone, clock: SettableClock) -> None:
+    end = phone.log_in().json["absolute_expires_at"]
+    for _ in range(5):
+        clock.advance(days=5, hours=20)
+        assert phone.refresh().json["absolute_expires_at"] == end
+    assert phone.check().json["expires_in"] < 86400
+    clock.advance(days=1)
+    assert problem(phone.refresh()) == (401, "session_expired", "absolute")
+
+
+def test_a_refresh_slides_the_idle_expiry(phone: Phone, clock: SettableClock) -> None:
+    phone.log_in()
+    clock.advance(days=6)
+    assert phone.refresh().json["expires_in"] == 7 * 86400
+    clock.advance(days=6)
+    assert phone.check().status_code == 200
+
+
+def test_an_expired_session_is_not_refreshed(phone: Phone, clock: SettableClock) -> None:
+    phone.log_in()
+    clock.advance(days=7)
+    assert problem(phone.refresh()) == (401, "session_expired", "idle")
+
+
+def test_a_disabled_users_session_is_not_refreshed(
+    phone: Phone, services: Services, clock: SettableClock
+) -> None:
+    phone.log_in()
+    with services.database.statement() as connection:
+        connection.execute(users.update().values(disabled_at=clock()))
+    assert problem(phone.refresh()) == (401, "session_ended", "user_disabled")
+
+
+def test_keys_rotate_without_logging_anybody_out(
+    make_app: Callable[..., Flask], wechat: WeChat
+) -> None:
+    old_key, new_key = (
+        "the-old-key-of-thirty-two-characters",
+        "the-new-key-of-thirty-two-characters",
+    )
+    phone = Phone(make_app(secret_keys=old_key), wechat, "alice")
+    phone.log_in()
+    before = phone.token
+    lost = phone.lose_refresh().json["session_token"]
+
+    phone.app = make_app(secret_keys=f"{old_key},{new_key}")
+    assert phone.check(before).json["superseded"] is True
+    again = phone.refresh(before).json["session_token"]
+    assert phone.check(again).status_code == 200
+    assert phone.check(lost).status_code == 200  # the same token, under the old signature
+    phone.refresh(again)
+
+    phone.app = make_app(secret_keys=new_key)
+    assert phone.check().status_code == 200
+    assert problem(phone.check(lost)) == (401, "invalid_token", None)
+
+
+def test_what_the_database_holds_cannot_be_presented(phone: Phone, services: Services) -> None:
+    phone.log_in()
+    with services.database.statement() as connection:
+        row = connection.execute(select(sessions)).one()
+    stored = bytes(row.token_hash)
+    for text in (stored.hex(), stored.decode("latin-1"), f"wxs_{stored.hex()}"):
+        assert phone.send(
+            "GET", "/check_session", headers={"Authorization": f"Bearer {text}"}
+        ).status_code in {400, 401}
+
+
+def test_what_the_database_holds_is_refused_even_with_the_signing_key(
+    phone: Phone, app: Flask
+) -> None:
+    from wxsession.keys import SecretKeys  # noqa: PLC0415
+    from wxsession.tokens import SessionToken, TokenSigner  # noqa: PLC0415
+
+    services = services_of(app)
+    phone.log_in()
+    signer = TokenSigner(SecretKeys(services.settings.secret_keys))
+    with services.database.statement() as connection:
+        row = connection.execute(select(sessions)).one()
+    forged = signer.dump(SessionToken(row.id, bytes(row.token_hash)))
+    assert problem(phone.check(forged)) == (401, "invalid_token", None)
+    assert problem(phone.refresh(forged)) == (401, "invalid_token", None)
+    assert phone.log_out(forged).status_code == 204
+    assert phone.check().status_code == 200
+
+
+def test_a_token_of_an_unknown_session_is_answered_like_one_with_a_wrong_secret(
+    phone: Phone, services: Services
+) -> None:
+    phone.log_in()
+    with services.database.statement() as connection:
+        connection.execute(sessions.delete())
+    assert problem(phone.check()) == (401, "invalid_token", None)
+    assert problem(phone.refresh()) == (401, "invalid_token", None)
+    assert phone.log_out().status_code == 204
