@@ -4,6 +4,8 @@ The only doubles are the simulator and the clock. PostgreSQL is a real one, star
 run; each test gets a database of its own, cloned from a migrated one.
 """
 
+import logging
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -15,7 +17,7 @@ from flask import Flask
 
 from tests.support.phone import Phone
 from tests.support.postgres import PostgresServer
-from tests.support.settings import APPID, APPS, settings_for
+from tests.support.settings import APPID, APPS, SECRET_KEY, settings_for
 from wxsession import create_app
 from wxsession.app import Services
 from wxsession.db import connect
@@ -27,6 +29,16 @@ from wxsession.simulator import SettableClock, WeChat, wechat_transport
 TODAY = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
 
 _numbers = count()
+
+
+@pytest.fixture(autouse=True)
+def watch_the_logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Let every test log at DEBUG, and fail if a secret of ours was logged in any of them."""
+    caplog.set_level(logging.DEBUG)
+    yield
+    shown = [secret for secret in (*APPS.values(), SECRET_KEY) if secret in caplog.text]
+    shown += re.findall(r"wxs_[\w-]{64}\.[\w-]{43}", caplog.text)
+    assert not shown
 
 
 @pytest.fixture(scope="session")

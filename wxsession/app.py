@@ -118,8 +118,7 @@ class WxSession:
         app.extensions[EXTENSION] = services
         app.register_error_handler(WxSessionError, problems.from_error)
         app.register_blueprint(
-            api.blueprint(services.sessions, services.logins, services.health),
-            url_prefix=settings.url_prefix,
+            api.blueprint(services.sessions, services.logins, services.health, settings.url_prefix)
         )
         for command in cli.commands(services.database, services.purge, services.ring, settings):
             app.cli.add_command(command)

@@ -45,7 +45,7 @@ class KeyRing:
     def remember(
         self, connection: Connection, identity_id: UUID, session_key: str, now: datetime
     ) -> None:
-        """Add a session_key in place of the oldest, unless it is the newest one already.
+        """Add a session_key in place of the oldest, unless it is kept already.
 
         The caller holds a lock on the identity.
         """
@@ -54,8 +54,8 @@ class KeyRing:
             .where(session_keys.c.identity_id == identity_id)
             .order_by(session_keys.c.obtained_at.desc(), session_keys.c.slot)
         ).all()
-        newest = self._opened(rows[0]) if rows else None
-        if newest and newest.session_key == session_key:
+        kept = (key.session_key for row in rows if (key := self._opened(row)))
+        if session_key in kept:
             return
         slot = len(rows) if len(rows) < RING_SIZE else rows[-1].slot
         values = {"sealed": self._seal(session_key, identity_id, slot), "obtained_at": now}

@@ -8,7 +8,7 @@ APPS = {APPID: "app-secret-one-0123456789abcdef", OTHER_APPID: "app-secret-two-0
 SECRET_KEY = "a-secret-key-that-is-made-up-for-tests"
 
 
-def environment(database_url: str, **changes: object) -> dict[str, str]:
+def environment(database_url: str, /, **changes: object) -> dict[str, str]:
     """Return what the environment of a server would hold; names are given in lower case."""
     values: dict[str, object] = {
         "database_url": database_url,
@@ -19,6 +19,6 @@ def environment(database_url: str, **changes: object) -> dict[str, str]:
     return {f"WXSESSION_{name.upper()}": str(value) for name, value in values.items()}
 
 
-def settings_for(database_url: str, **changes: object) -> Settings:
+def settings_for(database_url: str, /, **changes: object) -> Settings:
     """Return settings, with changes to the defaults."""
     return Settings.read(environment(database_url, **changes))

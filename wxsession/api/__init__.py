@@ -47,10 +47,10 @@ _LOGIN_ERRORS = (
 
 
 def blueprint(  # noqa: C901 - a list of calls, however long
-    sessions: SessionService, logins: LoginService, health: Health
+    sessions: SessionService, logins: LoginService, health: Health, url_prefix: str | None
 ) -> Blueprint:
-    """Return the blueprint that serves these services."""
-    api = Blueprint("wxsession", __name__)
+    """Return the blueprint that serves these services below `url_prefix`."""
+    api = Blueprint("wxsession", __name__, url_prefix=url_prefix)
     problems.register(api)
     calls = Endpoints(api)
 
@@ -131,7 +131,7 @@ def blueprint(  # noqa: C901 - a list of calls, however long
             raise Overloaded(retry_after=5)
         return HealthReply()
 
-    page = document(calls.all)
+    page = document(calls.all, mounted_at=url_prefix or "/")
 
     @api.get("/openapi.json")
     def openapi() -> Response:

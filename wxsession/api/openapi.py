@@ -26,8 +26,8 @@ _NOTABLE_HEADERS = {
 Json = dict[str, Any]
 
 
-def document(endpoints: Iterable[Endpoint]) -> str:
-    """Return the whole page as JSON."""
+def document(endpoints: Iterable[Endpoint], *, mounted_at: str) -> str:
+    """Return the whole page as JSON; `mounted_at` is the path below which the calls are."""
     endpoints = tuple(endpoints)
     models: list[type[BaseModel]] = [Problem]
     for endpoint in endpoints:
@@ -47,6 +47,7 @@ def document(endpoints: Iterable[Endpoint]) -> str:
             "summary": "Logins and sessions of WeChat mini-programs.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
+        "servers": [{"url": mounted_at}],
         "paths": paths,
         "components": {
             "schemas": schemas,

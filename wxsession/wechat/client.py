@@ -153,7 +153,7 @@ class WeChatClient:
 
 def transport() -> requests.Session:
     """Return what production talks to WeChat with: connections are retried, answers never."""
-    retry = Retry(total=None, connect=CONNECTION_RETRIES, read=0, redirect=0, status=0, other=0)
+    retry = Retry(total=None, connect=CONNECTION_RETRIES, read=False, redirect=0, status=0, other=0)
     session = requests.Session()
     session.mount("https://", HTTPAdapter(pool_maxsize=64, max_retries=retry))
     session.mount("http://", HTTPAdapter(pool_maxsize=64, max_retries=retry))

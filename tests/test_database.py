@@ -1,0 +1,200 @@
+"""What the database may do to us: be slow, be full, be gone, be demoted, be busy."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from flask import Flask
+from sqlalchemy import Column, Integer, MetaData, Table, insert, select, text
+from sqlalchemy.exc import ProgrammingError, StatementError
+
+from tests.conftest import services_of
+from tests.support.phone import Phone, problem
+from tests.support.postgres import PostgresServer
+from tests.support.settings import settings_for
+from wxsession import create_app
+from wxsession.app import Services
+from wxsession.db import POOL_OVERFLOW, POOL_SIZE, UtcDateTime, connect
+from wxsession.errors import Overloaded
+from wxsession.models import sessions
+from wxsession.schema import upgrade
+from wxsession.simulator import SettableClock, WeChat, wechat_transport
+
+ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+MOMENTS = Table("moments", MetaData(), Column("id", Integer), Column("at", UtcDateTime))
+
+
+def test_a_moment_comes_back_in_utc_whatever_zone_it_went_in(database_url: str) -> None:
+    database = connect(database_url)
+    shanghai = timezone(timedelta(hours=8))
+    moment = datetime(2026, 11, 21, 16, 30, 0, 123456, shanghai)
+    with database.transaction() as connection:
+        MOMENTS.create(connection)
+        connection.execute(insert(MOMENTS), [{"id": 1, "at": moment}, {"id": 2, "at": None}])
+    with database.statement() as connection:
+        found = connection.execute(select(MOMENTS.c.at).order_by(MOMENTS.c.id)).scalars().all()
+    assert found == [moment, None]
+    assert found[0].utcoffset() == timedelta(0)
+    with pytest.raises(StatementError), database.transaction() as connection:
+        connection.execute(insert(MOMENTS), [{"id": 3, "at": datetime(2026, 1, 1)}])  # noqa: DTZ001
+    database.close()
+
+
+def test_moments_sort_and_compare_as_moments(database_url: str) -> None:
+    database = connect(database_url)
+    start = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
+    steps = [timedelta(microseconds=1), timedelta(seconds=1), timedelta(days=40)]
+    with database.transaction() as connection:
+        MOMENTS.create(connection)
+        rows = [{"id": n, "at": start + step} for n, step in enumerate(steps)]
+        connection.execute(insert(MOMENTS), rows)
+        later = select(MOMENTS.c.id).where(start + steps[0] < MOMENTS.c.at)
+        assert set(connection.execute(later).scalars()) == {1, 2}
+    database.close()
+
+
+def test_a_transaction_that_fails_leaves_nothing(services: Services, phone: Phone) -> None:
+    phone.log_in()
+    with pytest.raises(ZeroDivisionError), services.database.transaction() as connection:
+        connection.execute(sessions.delete())
+        _ = 1 / 0
+    assert phone.check().status_code == 200
+
+
+def test_no_error_of_the_database_shows_a_value(services: Services) -> None:
+    with (
+        pytest.raises(
+            ProgrammingError if services.database.is_postgresql else Overloaded
+        ) as caught,
+        services.database.statement() as connection,
+    ):
+        connection.execute(text("SELECT * FROM nowhere WHERE x = :x"), {"x": "canary"})
+    assert "canary" not in f"{caught.value} {caught.value!r} {caught.value.__cause__}"
+
+
+def test_an_exhausted_pool_is_told_within_two_seconds_and_liveness_needs_none(
+    app: Flask, phone: Phone
+) -> None:
+    phone.log_in()
+    database = services_of(app).database
+    busy = [database.engine.connect() for _ in range(POOL_SIZE + POOL_OVERFLOW)]
+    started = time.monotonic()
+    answer = phone.check()
+    assert problem(answer) == (503, "overloaded", None)
+    assert answer.headers["Retry-After"]
+    assert answer.json["retryable"] is True
+    assert time.monotonic() - started < 4
+    assert phone.send("GET", "/healthz").status_code == 200
+    for connection in busy:
+        connection.close()
+    assert phone.check().status_code == 200
+
+
+@ON_POSTGRESQL
+def test_a_touch_that_fails_does_not_fail_the_check(phone: Phone, clock: SettableClock) -> None:
+    phone.log_in()
+    clock.advance(hours=2)
+    database = services_of(phone.app).database
+    with database.statement() as connection:
+        connection.execute(
+            text(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+                " $$ BEGIN RAISE EXCEPTION USING ERRCODE = '57014'; END $$"
+            )
+        )
+        connection.execute(
+            text("CREATE TRIGGER t BEFORE UPDATE ON sessions EXECUTE FUNCTION refuse()")
+        )
+    answer = phone.check()
+    assert answer.status_code == 200
+    assert answer.json["expires_in"] == (7 * 24 - 2) * 3600
+
+
+@ON_POSTGRESQL
+def test_a_demoted_primary_counts_as_a_broken_connection(services: Services) -> None:
+    with pytest.raises(Overloaded), services.database.transaction() as connection:
+        connection.execute(text("SET TRANSACTION READ ONLY"))
+        before = connection.connection.dbapi_connection
+        connection.execute(sessions.delete())
+    with services.database.statement() as connection:
+        assert connection.connection.dbapi_connection is not before
+
+
+def test_after_postgresql_was_restarted_no_more_than_one_request_of_a_worker_fails(
+    clock: SettableClock, wechat: WeChat
+) -> None:
+    with PostgresServer() as own:  # the shared one must go on
+        settings = settings_for(own.url("postgres"))
+        app = create_app(settings, clock=clock, http=wechat_transport(wechat))
+        upgrade(services_of(app).database)
+        phone = Phone(app, wechat, "alice")
+        phone.log_in()
+        own.kill()
+        assert problem(phone.check()) == (503, "overloaded", None)
+        assert phone.send("GET", "/readyz").status_code == 503
+        own.restart()
+        answers = [phone.check().status_code for _ in range(5)]
+        assert answers[1:] == [200] * 4
+        services_of(app).database.close()
+
+
+@ON_SQLITE
+def test_fifty_writers_of_one_sqlite_file_wait_for_one_another(
+    make_app: Callable[..., Flask], wechat: WeChat
+) -> None:
+    servers = [make_app(touch_interval="0") for _ in range(4)]
+    failed: list[str] = []
+
+    def write(number: int) -> None:
+        phone = Phone(servers[number % 4], wechat, f"user {number}")
+        for _ in range(5):
+            answers = [phone.log_in(), phone.check(), phone.refresh(), phone.check()]
+            answers.append(phone.log_out())
+            failed.extend(a.text for a in answers if a.status_code not in {200, 204})
+
+    with ThreadPoolExecutor(50) as pool:
+        list(pool.map(write, range(50)))
+    assert failed == []
+
+
+@ON_POSTGRESQL
+def test_a_forked_child_opens_connections_of_its_own(services: Services, phone: Phone) -> None:
+    phone.log_in()
+    with services.database.statement() as connection:
+        mine = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    read, write = os.pipe()
+    if not (child := os.fork()):
+        with services.database.statement() as connection:
+            its = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        os.write(write, str(its).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, 100).decode() != str(mine)
+    os.close(read)
+    os.close(write)
+    with services.database.statement() as connection:
+        assert connection.execute(text("SELECT pg_backend_pid()")).scalar_one() == mine
+
+
+def test_logins_of_one_user_keep_the_cap_however_many_at_once(
+    make_app: Callable[..., Flask], wechat: WeChat
+) -> None:
+    app = make_app(max_sessions=5)
+    phones = [Phone(app, wechat, "alice") for _ in range(20)]
+    codes = [phone.code() for phone in phones]
+    gate = threading.Barrier(20)
+
+    def log_in(number: int) -> int:
+        gate.wait(30)
+        return phones[number].log_in(codes[number]).status_code
+
+    with ThreadPoolExecutor(20) as pool:
+        statuses = list(pool.map(log_in, range(20)))
+    assert statuses == [200] * 20
+    assert [phone.check().status_code for phone in phones].count(200) == 5

@@ -1,0 +1,112 @@
+"""The schema's history, on both databases."""
+
+import threading
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect
+
+from tests.conftest import services_of
+from tests.support.phone import Phone
+from tests.support.postgres import PostgresServer
+from tests.support.settings import settings_for
+from wxsession import create_app
+from wxsession.db import SCHEMA_REVISION, Database, connect, metadata
+from wxsession.schema import migrations_path, upgrade
+from wxsession.simulator import WeChat, wechat_transport
+
+_numbers = count()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def bare_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Return the URL of a database without any table."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'not yet' / 'there.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    name = f"bare_{next(_numbers)}"
+    server.create_database(name)
+    yield server.url(name)
+    server.drop_database(name)
+
+
+@pytest.fixture
+def bare(bare_url: str) -> Iterator[Database]:
+    database = connect(bare_url)
+    yield database
+    database.close()
+
+
+def config_over(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(migrations_path()))
+    config.attributes["connection"] = connection
+    return config
+
+
+def tables(database: Database) -> set[str]:
+    with database.statement() as connection:
+        return set(inspect(connection).get_table_names()) - {"alembic_version"}
+
+
+def test_up_is_what_the_models_say_and_down_leaves_nothing(bare: Database) -> None:
+    assert upgrade(bare) == SCHEMA_REVISION
+    assert tables(bare) == set(metadata.tables)
+    with bare.transaction() as connection:
+        command.check(config_over(connection))
+    with bare.transaction() as connection:
+        command.downgrade(config_over(connection), "base")
+    assert tables(bare) == set()
+    assert upgrade(bare) == SCHEMA_REVISION
+
+
+def test_the_code_names_the_newest_revision_and_revisions_sort_by_date() -> None:
+    scripts = ScriptDirectory(str(migrations_path()))
+    assert scripts.get_current_head() == SCHEMA_REVISION
+    history = [script.revision for script in reversed(list(scripts.walk_revisions()))]
+    assert history == sorted(history)
+
+
+def test_no_revision_depends_on_todays_package() -> None:
+    for path in (migrations_path() / "versions").glob("*.py"):
+        assert "wxsession" not in path.read_text()
+
+
+def test_four_upgrades_at_once_wait_for_one_another(bare_url: str) -> None:
+    reached: list[str] = []
+
+    def bring_up() -> None:
+        database = connect(bare_url)
+        reached.append(upgrade(database))
+        database.close()
+
+    threads = [threading.Thread(target=bring_up) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert reached == [SCHEMA_REVISION] * 4
+
+
+def test_a_server_is_not_ready_before_the_upgrade_and_the_command_makes_it(bare_url: str) -> None:
+    wechat = WeChat({"wx0123456789abcdef": "s"})
+    settings = settings_for(bare_url, apps="wx0123456789abcdef:s")
+    app = create_app(settings, http=wechat_transport(wechat))
+    phone = Phone(app, wechat, "alice")
+    assert phone.send("GET", "/healthz").status_code == 200
+    assert phone.send("GET", "/readyz").status_code == 503
+    assert phone.log_in().status_code in {500, 503}
+    result = app.test_cli_runner().invoke(args=["upgrade-database"])
+    assert (result.exit_code, result.output) == (
+        0,
+        f"The database is at revision {SCHEMA_REVISION}.\n",
+    )
+    assert phone.send("GET", "/readyz").status_code == 200
+    assert phone.log_in().status_code == 200
+    services_of(app).database.close()

@@ -1,0 +1,151 @@
+"""The OpenAPI page: valid, complete, and kept by every answer."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import schemathesis
+from flask import Flask
+from hypothesis import HealthCheck, given, settings
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from schemathesis import GenerationMode
+from schemathesis.config import SchemathesisConfig
+
+from tests.support.settings import APPS
+from wxsession.problems import KINDS
+from wxsession.simulator import SettableClock, WeChat
+
+
+@pytest.fixture
+def page(app: Flask) -> dict[str, Any]:
+    return dict(app.test_client().get("/openapi.json").json or {})
+
+
+def test_the_page_is_valid(page: dict[str, Any]) -> None:
+    assert page["openapi"].startswith("3.1")
+    OpenAPIV31SpecValidator(page).validate()
+
+
+def test_the_page_has_every_route_and_no_other(app: Flask, page: dict[str, Any]) -> None:
+    routes = {
+        (rule.rule.replace("<uuid:", "{").replace(">", "}"), method.lower())
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"OPTIONS", "HEAD"}
+    }
+    told = {(path, method) for path, methods in page["paths"].items() for method in methods}
+    assert told | {("/openapi.json", "get")} == routes
+
+
+def test_every_code_that_a_call_may_answer_with_is_told_under_its_status(
+    page: dict[str, Any],
+) -> None:
+    for methods in page["paths"].values():
+        for operation in methods.values():
+            for status, response in operation["responses"].items():
+                if int(status) >= 400:
+                    codes = response["description"].replace("`", "").split(" or ")
+                    assert {int(KINDS[code].status) for code in codes} == {int(status)}
+
+
+def test_operations_have_names_of_their_own(page: dict[str, Any]) -> None:
+    names = [op["operationId"] for methods in page["paths"].values() for op in methods.values()]
+    assert len(names) == len(set(names))
+
+
+# Whether a code is one, no schema can say: a login with any string may be refused with 400.
+# And a logout says the same for a token that is none: who asks may not learn which ones are.
+_CONFIG = SchemathesisConfig.from_dict(
+    {
+        "operations": [
+            {
+                "include-name": "POST /login",
+                "checks": {
+                    "positive_data_acceptance": {"expected-statuses": ["2xx", "400", "403", "5xx"]}
+                },
+            },
+            {"include-name": "POST /logout", "checks": {"ignored_auth": {"enabled": False}}},
+        ]
+    }
+)
+
+
+@dataclass
+class Counted:
+    """A WSGI application that remembers what it answered: how often which status to which call."""
+
+    app: Flask
+    answers: Counter[tuple[str, int]] = field(default_factory=Counter)
+
+    def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        """Answer, and count the answer."""
+
+        def start(status: str, *rest: Any) -> Any:
+            call = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
+            self.answers[call, int(status[:3])] += 1
+            return start_response(status, *rest)
+
+        return self.app(environ, start)
+
+
+def fuzzed(app: Flask, wechat: WeChat) -> tuple[Any, Counter[tuple[str, int]]]:
+    """Return the schema to fuzz by, and what was answered; half the codes sent are real ones."""
+    counted = Counted(app)
+    schema = schemathesis.openapi.from_wsgi("/openapi.json", counted, config=_CONFIG)
+
+    @schema.hook
+    def map_case(_context: Any, case: Any) -> Any:
+        # Decided by the case alone: Hypothesis has to see the same again when it tries again.
+        if case.operation.path == "/login" and isinstance(case.body, dict):
+            code = case.body.get("code")
+            if isinstance(code, str) and len(code) % 2:
+                case.body = {"code": wechat.login("alice")}
+        return case
+
+    return schema, counted.answers
+
+
+@pytest.fixture
+def wechat(clock: SettableClock) -> WeChat:
+    """Return a WeChat that never has enough."""
+    return WeChat(APPS, clock=clock, calls_per_minute=1_000_000)
+
+
+def test_no_answer_to_whatever_request_is_undeclared(app: Flask, wechat: WeChat) -> None:
+    schema, answered = fuzzed(app, wechat)
+
+    for result in schema.get_all_operations():
+        operation = result.ok()
+
+        @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(
+            case=operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
+            | operation.as_strategy()
+        )
+        def fuzz(case: Any) -> None:
+            case.call_and_validate()
+
+        fuzz()
+    assert answered["POST /login", 200]
+    assert answered["POST /login", 400]
+    assert answered["GET /check_session", 401]
+
+
+def test_no_story_of_logins_checks_refreshes_and_logouts_is_undeclared(
+    app: Flask, wechat: WeChat
+) -> None:
+    schema, answered = fuzzed(app, wechat)
+    machine = schema.as_state_machine()
+    machine.run(
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=12,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )
+    )
+    for label in ("GET /check_session", "POST /check_session", "POST /refresh", "GET /sessions"):
+        assert answered[label, 200], label
+        assert answered[label, 401], label
+    assert answered["POST /logout", 204]

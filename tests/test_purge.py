@@ -1,0 +1,226 @@
+"""What is over is removed, after its retention, and nothing else."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+from sqlalchemy import insert, select, update
+
+from tests.conftest import services_of
+from tests.support.phone import Phone, problem
+from wxsession.app import Services
+from wxsession.db import new_id
+from wxsession.errors import PurgeRunning
+from wxsession.models import login_codes, purge_date, sessions
+from wxsession.purge import Purge
+from wxsession.simulator import SettableClock, WeChat
+
+WEEK = timedelta(days=7)
+
+
+def stored(services: Services) -> int:
+    with services.database.statement() as connection:
+        return len(connection.execute(select(sessions.c.id)).all())
+
+
+def fill(services: Services, clock: SettableClock, phone: Phone, *, expired: int) -> None:
+    """Add sessions of the phone's user that expired a year ago, spread over some days."""
+    phone.log_in()
+    with services.database.transaction() as connection:
+        like = dict(connection.execute(select(sessions)).mappings().one())
+        rows = []
+        for number in range(expired):
+            over = clock() - timedelta(days=365, hours=number)
+            change = {"id": new_id(), "idle_expires_at": over, "purge_on": purge_date(over)}
+            rows.append({**like, **change})
+        connection.execute(insert(sessions), rows)
+
+
+def test_an_expired_session_goes_when_its_retention_is_over(
+    phone: Phone, services: Services, clock: SettableClock
+) -> None:
+    phone.log_in()
+    clock.advance(days=14, microseconds=-1)
+    assert services.purge.run(WEEK).sessions == 0
+    clock.advance(microseconds=1)
+    assert services.purge.run(WEEK).sessions == 1
+    assert stored(services) == 0
+
+
+def test_an_ended_session_goes_a_retention_after_its_end(
+    phone: Phone, services: Services, clock: SettableClock
+) -> None:
+    phone.log_in()
+    clock.advance(days=1)
+    phone.log_out()
+    clock.advance(days=7, microseconds=-1)
+    assert services.purge.run(WEEK).sessions == 0
+    clock.advance(microseconds=1)
+    assert services.purge.run(WEEK).sessions == 1
+
+
+def test_a_live_session_stays(phone: Phone, services: Services, clock: SettableClock) -> None:
+    phone.log_in()
+    for _ in range(4):
+        clock.advance(days=6)
+        phone.check()
+        assert services.purge.run(timedelta(0)).sessions == 0
+    assert phone.check().status_code == 200
+
+
+def test_no_retention_at_all_removes_what_is_over_at_once(
+    make_phone: Callable[..., Phone], services: Services
+) -> None:
+    kept, gone = make_phone(), make_phone()
+    kept.log_in()
+    gone.log_in()
+    gone.log_out()
+    assert services.purge.run(timedelta(0)).sessions == 1
+    assert kept.check().status_code == 200
+    assert problem(gone.check()) == (401, "invalid_token", None)
+
+
+def test_batches_add_up(phone: Phone, services: Services, clock: SettableClock) -> None:
+    fill(services, clock, phone, expired=25)
+    seen: list[int] = []
+    done = services.purge.run(WEEK, batch_size=10, progress=seen.append)
+    assert (done.sessions, done.complete) == (25, True)
+    assert seen[:3] == [10, 20, 25]
+    assert phone.check().status_code == 200
+
+
+def test_login_codes_go_when_nobody_may_replay_them(
+    phone: Phone, services: Services, clock: SettableClock
+) -> None:
+    phone.log_in()
+    phone.log_in("0" * 32)
+    clock.advance(seconds=10, microseconds=-1)
+    assert services.purge.run(WEEK).login_codes == 0
+    clock.advance(microseconds=1)
+    assert services.purge.run(WEEK, batch_size=1).login_codes == 2
+    with services.database.statement() as connection:
+        assert connection.execute(select(login_codes)).first() is None
+
+
+def test_a_session_that_is_extended_while_the_purge_runs_is_kept(
+    phone: Phone, services: Services, clock: SettableClock
+) -> None:
+    fill(services, clock, phone, expired=20)
+    later = clock() + WEEK
+
+    def extend_the_rest(_done: int) -> None:
+        with services.database.statement() as connection:
+            extended = {"idle_expires_at": later, "purge_on": purge_date(later)}
+            connection.execute(update(sessions).values(extended))
+
+    done = services.purge.run(WEEK, batch_size=5, progress=extend_the_rest)
+    assert done.sessions == 5
+    assert stored(services) == 16
+
+
+def test_a_purge_that_runs_out_of_time_says_so_and_the_next_one_goes_on(
+    phone: Phone, services: Services, clock: SettableClock
+) -> None:
+    fill(services, clock, phone, expired=20)
+    first = services.purge.run(WEEK, batch_size=5, max_seconds=1e-9)
+    assert not first.complete
+    second = services.purge.run(WEEK)
+    assert first.sessions + second.sessions == 20
+    assert second.complete
+
+
+def test_after_each_batch_it_rests_as_long_as_the_batch_took(
+    phone: Phone, services: Services, clock: SettableClock
+) -> None:
+    fill(services, clock, phone, expired=20)
+    rests: list[float] = []
+    Purge(services.database, clock, sleep=rests.append).run(WEEK, batch_size=5)
+    assert len(rests) == 4
+    assert all(rest > 0 for rest in rests)
+
+
+def test_two_purges_at_once_are_refused(
+    phone: Phone, services: Services, clock: SettableClock
+) -> None:
+    fill(services, clock, phone, expired=5)
+    refused: list[bool] = []
+
+    def purge_again(_done: int) -> None:
+        with pytest.raises(PurgeRunning):
+            services.purge.run(WEEK)
+        refused.append(True)
+
+    assert services.purge.run(WEEK, progress=purge_again).sessions == 5
+    assert refused
+    assert services.purge.run(WEEK).sessions == 0  # the lock is free again
+
+
+def test_a_purge_that_failed_leaves_no_lock(
+    phone: Phone, services: Services, clock: SettableClock
+) -> None:
+    fill(services, clock, phone, expired=5)
+
+    def fail(_done: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        services.purge.run(WEEK, batch_size=2, progress=fail)
+    assert services.purge.run(WEEK).sessions == 3
+
+
+def test_the_command_prints_one_line(app: Flask, phone: Phone, clock: SettableClock) -> None:
+    fill(services_of(app), clock, phone, expired=3)
+    run = app.test_cli_runner().invoke
+    assert run(args=["purge-sessions", "--dry-run"]).output == "3 sessions to delete.\n"
+    result = run(args=["purge-sessions"])
+    assert result.exit_code == 0
+    assert result.output.startswith("3 sessions and 0 login codes deleted in ")
+    assert result.output.count("\n") == 1
+
+
+def test_the_command_prints_json(app: Flask, phone: Phone, clock: SettableClock) -> None:
+    fill(services_of(app), clock, phone, expired=3)
+    run = app.test_cli_runner().invoke
+    dry = run(args=["purge-sessions", "--dry-run", "--json"])
+    assert json.loads(dry.output) == {"would_delete": 3}
+    summary = json.loads(run(args=["purge-sessions", "--json", "--batch-size", "2"]).output)
+    assert summary.keys() == {"sessions", "login_codes", "batches", "seconds", "complete"}
+    assert (summary["sessions"], summary["complete"]) == (3, True)
+
+
+def test_the_command_takes_an_age(app: Flask, phone: Phone, clock: SettableClock) -> None:
+    fill(services_of(app), clock, phone, expired=3)
+    run = app.test_cli_runner().invoke
+    old = run(args=["purge-sessions", "--older-than", "3650d", "--json"])
+    assert json.loads(old.output)["sessions"] == 0
+    bad = run(args=["purge-sessions", "--older-than", "soon"])
+    assert bad.exit_code == 2
+    assert "not a duration" in bad.output
+
+
+def test_the_command_tells_by_its_exit_status_that_more_is_left(
+    app: Flask, phone: Phone, clock: SettableClock
+) -> None:
+    fill(services_of(app), clock, phone, expired=30)
+    hurried = ["purge-sessions", "--batch-size", "1", "--max-seconds", "0.000001"]
+    result = app.test_cli_runner().invoke(args=hurried)
+    assert result.exit_code == 3
+    assert result.output.endswith("Time is up, more is left.\n")
+
+
+def test_the_command_tells_by_its_exit_status_that_another_is_running(
+    make_app: Callable[..., Flask], wechat: WeChat, clock: SettableClock
+) -> None:
+    app = make_app()
+    services = services_of(app)
+    fill(services, clock, Phone(app, wechat, "alice"), expired=1)
+    codes: list[int] = []
+
+    def purge_elsewhere(_done: int) -> None:
+        result = make_app().test_cli_runner().invoke(args=["purge-sessions"])
+        codes.append(result.exit_code)
+
+    services.purge.run(WEEK, progress=purge_elsewhere)
+    assert set(codes) == {4}

@@ -1,0 +1,182 @@
+"""What each call costs the database, counted on the wire."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import services_of
+from tests.support.phone import Phone
+from tests.support.postgres import EVERY_STATEMENT, PostgresServer
+from tests.support.settings import environment, settings_for
+from wxsession import create_app
+from wxsession.db import connect
+from wxsession.schema import upgrade
+from wxsession.simulator import SettableClock, WeChat, wechat_transport
+
+_numbers = count()
+
+
+@dataclass
+class Wire:
+    """What a server's own log says that it was sent."""
+
+    log: Path
+
+    @contextmanager
+    def listening(self) -> Iterator[list[str]]:
+        """Collect the first words of the statements of the block."""
+        before = len(self._read())
+        heard: list[str] = []
+        yield heard
+        heard += self._read()[before:]
+
+    def _read(self) -> list[str]:
+        text = self.log.read_text(errors="replace")
+        return re.findall(r"LOG:  \S+: (?:statement|execute \S+): (\w+)", text)
+
+
+@pytest.fixture(scope="module")
+def talkative() -> Iterator[PostgresServer]:
+    """Return a PostgreSQL that logs every statement it is sent."""
+    with PostgresServer(settings=EVERY_STATEMENT) as server:
+        server.create_database("talkative")
+        database = connect(server.url("talkative"))
+        upgrade(database)
+        database.close()
+        yield server
+
+
+@pytest.fixture
+def wire(talkative: PostgresServer) -> Wire:
+    return Wire(talkative.log_path)
+
+
+@pytest.fixture
+def warm(talkative: PostgresServer, clock: SettableClock, wechat: WeChat) -> Iterator[Phone]:
+    """Return a phone whose server has its connection and has logged in before."""
+    settings = settings_for(talkative.url("talkative"))
+    app = create_app(settings, clock=clock, http=wechat_transport(wechat))
+    phone = Phone(app, wechat, f"user {next(_numbers)}")  # they share a database
+    phone.log_in()
+    yield phone
+    services_of(app).database.close()
+
+
+def test_a_check_is_one_select_and_nothing_else(warm: Phone, wire: Wire) -> None:
+    for _ in range(10):  # beyond the five after which psycopg prepares a statement
+        with wire.listening() as heard:
+            assert warm.check().status_code == 200
+        assert heard == ["SELECT"]
+
+
+def test_a_check_writes_at_most_once_per_touch_interval(
+    warm: Phone, wire: Wire, clock: SettableClock
+) -> None:
+    clock.advance(hours=1, microseconds=-1)
+    with wire.listening() as heard:
+        warm.check()
+    assert heard == ["SELECT"]
+    clock.advance(microseconds=1)
+    with wire.listening() as heard:
+        warm.check()
+        warm.check()
+    assert heard == ["SELECT", "UPDATE", "SELECT"]
+
+
+def test_the_first_check_of_a_refreshed_token_confirms_it_once(warm: Phone, wire: Wire) -> None:
+    warm.refresh()
+    with wire.listening() as heard:
+        warm.check()
+        warm.check()
+    assert heard == ["SELECT", "UPDATE", "SELECT"]
+
+
+def test_a_refresh_is_one_select_and_one_update(warm: Phone, wire: Wire) -> None:
+    with wire.listening() as heard:
+        warm.lose_refresh()
+    assert heard == ["SELECT", "UPDATE"]
+    with wire.listening() as heard:
+        warm.refresh()  # again, with the same token
+    assert heard == ["SELECT"]
+
+
+def test_a_logout_is_one_select_and_one_update(warm: Phone, wire: Wire) -> None:
+    with wire.listening() as heard:
+        warm.log_out()
+    assert heard == ["SELECT", "UPDATE"]
+
+
+def test_a_login_is_a_claim_and_one_transaction(warm: Phone, wire: Wire) -> None:
+    warm.log_in()
+    with wire.listening() as heard:
+        warm.log_in()
+    claim, user, ring, settle, cap, session = (
+        "INSERT",
+        "SELECT",
+        "SELECT",
+        "UPDATE",
+        "UPDATE",
+        "INSERT",
+    )
+    assert heard == [claim, "BEGIN", user, ring, settle, cap, session, "COMMIT"]
+
+
+def test_a_login_with_a_new_session_key_adds_one_statement(
+    warm: Phone, wire: Wire, clock: SettableClock
+) -> None:
+    clock.advance(minutes=10)
+    with wire.listening() as heard:
+        warm.log_in()
+    assert len(heard) == 9
+
+
+@pytest.mark.parametrize("call", ["check", "refresh", "log_out"])
+def test_a_forged_token_costs_no_statement(warm: Phone, wire: Wire, call: str) -> None:
+    forged = str(warm.token)[:-3] + "AAA"
+    with wire.listening() as heard:
+        getattr(warm, call)(forged)
+    assert heard == []
+
+
+def test_liveness_costs_no_statement(warm: Phone, wire: Wire) -> None:
+    with wire.listening() as heard:
+        assert warm.send("GET", "/healthz").status_code == 200
+        assert warm.send("GET", "/openapi.json").status_code == 200
+    assert heard == []
+
+
+def test_no_connection_is_held_while_wechat_is_asked(
+    database_url: str, clock: SettableClock, wechat: WeChat
+) -> None:
+    held: list[int] = []
+    http = wechat_transport(wechat)
+    app = create_app(settings_for(database_url), clock=clock, http=http)
+    pool: Any = services_of(app).database.engine.pool
+    http.hooks["response"].append(lambda *_args, **_kwargs: held.append(pool.checkedout()))
+    assert Phone(app, wechat, "alice").log_in().status_code == 200
+    assert held == [0]
+    services_of(app).database.close()
+
+
+def test_what_serves_loads_neither_the_orm_nor_alembic(sqlite_url: str) -> None:
+    program = (
+        "import sys, wsgi; print(*(m for m in ('sqlalchemy.orm', 'alembic') if m in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **environment(sqlite_url)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == ""

@@ -1,0 +1,129 @@
+"""Session tokens: nothing but what was signed here, in exactly one spelling, is one."""
+
+import base64
+import hashlib
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wxsession.db import new_id
+from wxsession.errors import InvalidToken
+from wxsession.keys import SecretKeys
+from wxsession.tokens import SessionToken, TokenSigner
+
+OLD, NEW, FOREIGN = ("old-" * 10, "new-" * 10, "foreign-" * 5)
+SIGNER = TokenSigner(SecretKeys([OLD, NEW]))
+TOKEN = SIGNER.draw(new_id())
+TEXT = SIGNER.dump(TOKEN)
+ALPHABET = string.ascii_letters + string.digits + "-_."
+
+
+def refused(text: str) -> bool:
+    try:
+        SIGNER.load(text)
+    except InvalidToken:
+        return True
+    return False
+
+
+def test_a_token_comes_back_as_it_went() -> None:
+    assert SIGNER.load(TEXT) == TOKEN
+    assert len(TEXT) == 112
+    assert TEXT.startswith("wxs_")
+
+
+def test_a_secret_has_256_bits_and_is_never_drawn_twice() -> None:
+    drawn = {SIGNER.draw(TOKEN.session_id).secret for _ in range(1000)}
+    assert len(drawn) == 1000
+    assert {len(secret) for secret in drawn} == {32}
+
+
+def test_the_stored_hash_is_sha_256_of_the_secret() -> None:
+    assert TOKEN.hash == hashlib.sha256(TOKEN.secret).digest()
+    assert TOKEN.is_hashed_as(TOKEN.hash)
+    assert not TOKEN.is_hashed_as(bytes(32))
+
+
+def test_neither_secret_nor_text_shows_when_a_token_is_printed() -> None:
+    shown = repr(TOKEN) + str(TOKEN) + repr(SIGNER) + repr(SecretKeys([OLD]))
+    assert TOKEN.secret.hex() not in shown
+    assert repr(TOKEN.secret) not in shown
+    assert OLD not in shown
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_refused(text: str) -> None:
+    assert refused(text)
+
+
+@given(st.text(alphabet=ALPHABET, min_size=108, max_size=108))
+def test_any_text_of_the_right_shape_is_refused(text: str) -> None:
+    assert refused("wxs_" + text)
+
+
+@given(st.integers(0, len(TEXT) - 1), st.characters(max_codepoint=0x2FF))
+def test_no_character_may_be_another(place: int, other: str) -> None:
+    changed = TEXT[:place] + other + TEXT[place + 1 :]
+    assert refused(changed) == (changed != TEXT)
+
+
+@given(st.integers(0, len(TEXT) - 1), st.text(min_size=1, max_size=5))
+def test_nothing_may_be_cut_or_added(place: int, more: str) -> None:
+    assert refused(TEXT[:place])
+    assert refused(TEXT[place:] if place else "")
+    assert refused(TEXT + more)
+    assert refused(more + TEXT)
+    assert refused(TEXT[:place] + more + TEXT[place:])
+
+
+def test_halves_of_two_tokens_are_none() -> None:
+    other = SIGNER.dump(SIGNER.draw(new_id()))
+    payload, signature = TEXT.split(".")
+    other_payload, other_signature = other.split(".")
+    assert refused(f"{payload}.{other_signature}")
+    assert refused(f"{other_payload}.{signature}")
+
+
+def test_every_key_is_accepted_and_the_newest_signs() -> None:
+    by_old = TokenSigner(SecretKeys([OLD])).dump(TOKEN)
+    by_new = TokenSigner(SecretKeys([NEW])).dump(TOKEN)
+    by_foreign = TokenSigner(SecretKeys([FOREIGN])).dump(TOKEN)
+    assert by_new == TEXT != by_old
+    assert SIGNER.load(by_old) == TOKEN
+    assert refused(by_foreign)
+
+
+def test_the_next_token_is_derived_under_the_newest_key_and_found_under_any() -> None:
+    old_successor = TokenSigner(SecretKeys([OLD])).successors(TOKEN)[0]
+    new_successor = TokenSigner(SecretKeys([NEW])).successors(TOKEN)[0]
+    assert SIGNER.successors(TOKEN) == (new_successor, old_successor)
+    assert SIGNER.successors(TOKEN) == SIGNER.successors(TOKEN)
+    assert new_successor.session_id == TOKEN.session_id
+
+
+def test_the_successor_depends_on_the_session_too() -> None:
+    elsewhere = SessionToken(new_id(), TOKEN.secret)
+    assert SIGNER.successors(elsewhere)[0].secret != SIGNER.successors(TOKEN)[0].secret
+
+
+def test_ids_are_uuid7_in_order_of_time_and_beyond_guessing() -> None:
+    made = [new_id() for _ in range(1000)]
+    assert {(id_.version, id_.variant) for id_ in made} == {(7, "specified in RFC 4122")}
+    assert len({id_.int & (1 << 62) - 1 for id_ in made}) == 1000
+    assert [id_.int >> 80 for id_ in made] == sorted(id_.int >> 80 for id_ in made)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "wxs_", "wxs_.", "." * 112, TEXT.upper(), f" {TEXT}", f"{TEXT}\n"]
+)
+def test_what_only_looks_like_one_is_refused(text: str) -> None:
+    assert refused(text)
+
+
+def test_padding_is_another_spelling_and_refused() -> None:
+    payload, signature = TEXT.split(".")
+    assert refused(f"{payload}.{signature}=")
+    raw = base64.urlsafe_b64decode(signature + "=")
+    assert refused(f"{payload}.{base64.b64encode(raw).decode()}")

@@ -1,0 +1,283 @@
+"""What WeChat answers, and what it fails to answer, in our own words."""
+
+import logging
+import queue
+import socket
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+import requests
+import responses
+
+from tests.support.settings import APPID, APPS
+from wxsession.errors import (
+    AppRejected,
+    CodeUsed,
+    InvalidCode,
+    Overloaded,
+    UserBlocked,
+    WeChatBusy,
+    WeChatError,
+    WeChatRateLimited,
+    WeChatTimeout,
+    WeChatUnintelligible,
+    WeChatUnreachable,
+    WxSessionError,
+)
+from wxsession.simulator import Fault, WeChat, wechat_transport
+from wxsession.wechat.client import WeChatClient, transport
+from wxsession.wechat.slots import Slots
+
+URL = "https://api.weixin.qq.com"
+ENDPOINT = f"{URL}/sns/jscode2session"
+
+ERRCODES = {
+    -1: WeChatBusy,
+    40029: InvalidCode,
+    41008: InvalidCode,
+    40163: CodeUsed,
+    40226: UserBlocked,
+    45011: WeChatRateLimited,
+    45009: WeChatRateLimited,
+    40002: AppRejected,
+    40013: AppRejected,
+    40125: AppRejected,
+    40164: AppRejected,
+    40243: AppRejected,
+    41002: AppRejected,
+    41004: AppRejected,
+    99999: WeChatUnintelligible,
+}
+
+FAULTS = {
+    Fault.TIMEOUT_AFTER_EXCHANGE: WeChatTimeout,
+    Fault.DRIP: WeChatTimeout,
+    Fault.CONNECTION_REFUSED: WeChatUnreachable,
+    Fault.CONNECTION_RESET: WeChatUnreachable,
+    Fault.NOT_JSON: WeChatUnintelligible,
+    Fault.EMPTY: WeChatUnintelligible,
+    Fault.TRUNCATED: WeChatUnintelligible,
+    Fault.WRONG_SHAPE: WeChatUnintelligible,
+    Fault.NO_OPENID: WeChatUnintelligible,
+    Fault.NO_SESSION_KEY: WeChatUnintelligible,
+    Fault.HUGE: WeChatUnintelligible,
+    Fault.LEGACY_HINTS: InvalidCode,
+}
+
+HARMLESS = {Fault.LEGACY_EXPIRES_IN, Fault.LEGACY_ERRCODE, Fault.NO_UNIONID, Fault.UNKNOWN_KEYS}
+
+
+def client(http: requests.Session, *, url: str = URL, patience: float = 0.1) -> WeChatClient:
+    return WeChatClient(
+        http,
+        url=url,
+        timeout=(0.5, 0.5),
+        apps=APPS,
+        slots=Slots(2, patience=patience),
+        sleep=lambda _seconds: None,
+    )
+
+
+def failure(asked: WeChatClient, code: str = "0" * 32) -> WxSessionError:
+    """Return the error, having seen that nothing about it leads to the app secret."""
+    with pytest.raises(WxSessionError) as caught:
+        asked.code2session(APPID, code)
+    told = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+    assert APPS[APPID] not in told
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    return caught.value
+
+
+def test_a_code_stands_for_an_identity(wechat: WeChat) -> None:
+    found = client(wechat_transport(wechat)).code2session(APPID, wechat.login("alice"))
+    assert (found.openid, found.session_key) == (
+        wechat.openid("alice"),
+        wechat.session_key("alice"),
+    )
+    assert found.unionid is None
+    assert found.session_key not in repr(found)
+
+
+def test_the_unionid_comes_along_where_there_is_one(wechat: WeChat) -> None:
+    wechat.bind_open_platform(APPID)
+    found = client(wechat_transport(wechat)).code2session(APPID, wechat.login("alice"))
+    assert found.unionid == wechat.unionid("alice")
+
+
+@pytest.mark.parametrize(("errcode", "meaning"), ERRCODES.items())
+def test_every_errcode_has_a_meaning(
+    wechat: WeChat, errcode: int, meaning: type[WxSessionError]
+) -> None:
+    wechat.fail_next(errcode, times=3)
+    error = failure(client(wechat_transport(wechat)))
+    assert type(error) is meaning
+    if isinstance(error, WeChatError) and error.retryable:
+        assert error.retry_after
+
+
+@pytest.mark.parametrize(("fault", "meaning"), FAULTS.items())
+def test_every_fault_has_a_meaning(
+    wechat: WeChat, fault: Fault, meaning: type[WxSessionError]
+) -> None:
+    wechat.fail_next(fault)
+    error = failure(client(wechat_transport(wechat)), wechat.login("alice"))
+    assert type(error) is meaning
+
+
+@pytest.mark.parametrize("fault", sorted(HARMLESS, key=str))
+def test_what_wechat_adds_or_leaves_out_does_no_harm(wechat: WeChat, fault: Fault) -> None:
+    wechat.fail_next(fault)
+    found = client(wechat_transport(wechat)).code2session(APPID, wechat.login("alice"))
+    assert found.openid == wechat.openid("alice")
+
+
+def test_no_fault_is_forgotten_here() -> None:
+    assert set(Fault) == FAULTS.keys() | HARMLESS
+
+
+def test_a_system_error_is_asked_again_twice(wechat: WeChat) -> None:
+    wechat.fail_next(-1, times=2)
+    found = client(wechat_transport(wechat)).code2session(APPID, wechat.login("alice"))
+    assert found.openid == wechat.openid("alice")
+    assert len(wechat.exchanges) == 3
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.TIMEOUT_AFTER_EXCHANGE, Fault.CONNECTION_RESET, Fault.NOT_JSON, Fault.TRUNCATED]
+)
+def test_what_may_have_spent_the_code_is_not_asked_again(wechat: WeChat, fault: Fault) -> None:
+    wechat.fail_next(fault)
+    failure(client(wechat_transport(wechat, max_retries=2)), wechat.login("alice"))
+    assert len(wechat.exchanges) == 1
+
+
+def test_the_rid_is_logged_and_what_was_sent_is_not(
+    wechat: WeChat, caplog: pytest.LogCaptureFixture
+) -> None:
+    wechat.fail_next(40125)
+    with caplog.at_level(logging.DEBUG):
+        failure(client(wechat_transport(wechat)))
+    assert "errcode 40125, rid " in caplog.text
+    assert "rid none" not in caplog.text
+    assert APPS[APPID] not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"42",
+        b"{",
+        b"<html>",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"openid":1,"session_key":"k"}',
+        b'{"openid":"","session_key":"k"}',
+        b'{"openid":"o","session_key":null}',
+        b'{"errcode":"40029"}',
+        b'{"errcode":null}',
+        b'{"errcode":[]}',
+        b'{"errcode":1e400}',
+        b'{"errcode":true,"errmsg":"\xc3\xa4"}',
+    ],
+)
+def test_bytes_that_are_no_answer(body: bytes) -> None:
+    with responses.RequestsMock() as mock:
+        mock.get(ENDPOINT, body=body, content_type="text/plain")
+        assert type(failure(client(requests.Session()))) is WeChatUnintelligible
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 404, 500, 502])
+def test_a_redirect_is_not_followed_and_a_page_is_no_answer(status: int) -> None:
+    with responses.RequestsMock() as mock:
+        headers = {"Location": "https://elsewhere.example/"}
+        mock.get(ENDPOINT, body=b"<html>", status=status, headers=headers)
+        assert type(failure(client(requests.Session()))) is WeChatUnintelligible
+        assert len(mock.calls) == 1
+
+
+def test_parameters_are_never_pasted_into_the_url() -> None:
+    with responses.RequestsMock() as mock:
+        mock.get(ENDPOINT, json={"openid": "o", "session_key": "k"})
+        client(requests.Session()).code2session(APPID, "a&secret=b#c d/ä%00")
+        assert mock.calls[0].request.params == {  # type: ignore[attr-defined]
+            "appid": APPID,
+            "secret": APPS[APPID],
+            "js_code": "a&secret=b#c d/ä%00",
+            "grant_type": "authorization_code",
+        }
+
+
+def test_a_real_refused_connection_is_retried_and_leaves_no_secret_in_any_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with caplog.at_level(logging.DEBUG):
+            assert type(failure(client(transport(), url=url))) is WeChatUnreachable
+    assert "Retrying" in caplog.text
+    assert APPS[APPID] not in caplog.text
+    assert "0" * 32 not in caplog.text
+
+
+@pytest.fixture
+def silent_url() -> Iterator[str]:
+    """Return where a WeChat accepts connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_real_silence_ends_at_the_read_timeout(silent_url: str) -> None:
+    started = time.monotonic()
+    assert type(failure(client(transport(), url=silent_url))) is WeChatTimeout
+    assert time.monotonic() - started < 5
+
+
+def test_a_real_answer_that_drips_ends_at_the_deadline() -> None:
+    asked = WeChat(APPS, drip=0.05)
+    asked.fail_next(Fault.DRIP)
+    http = wechat_transport(asked, real_time=True)
+    started = time.monotonic()
+    assert type(failure(client(http), asked.login("alice"))) is WeChatTimeout
+    assert time.monotonic() - started < 5
+
+
+def test_two_slots_let_one_wait_and_refuse_the_others_at_once() -> None:
+    slots = Slots(2, patience=60)
+    let_go = threading.Event()
+    outcomes: queue.Queue[str] = queue.Queue()
+
+    def call() -> None:
+        try:
+            with slots.one():
+                outcomes.put("in")
+                let_go.wait(30)
+        except Overloaded:
+            outcomes.put("refused")
+
+    threads = [threading.Thread(target=call) for _ in range(7)]
+    for thread in threads:
+        thread.start()
+    assert Counter(outcomes.get(timeout=30) for _ in range(6)) == {"in": 2, "refused": 4}
+    assert outcomes.empty()  # the seventh waits
+    let_go.set()
+    assert outcomes.get(timeout=30) == "in"
+    for thread in threads:
+        thread.join(30)
+
+
+def test_waiting_for_a_slot_ends_with_the_patience() -> None:
+    slots = Slots(2, patience=0.01)
+    with slots.one(), slots.one(), pytest.raises(Overloaded), slots.one():
+        pass
+    with slots.one(), slots.one():
+        pass  # both came back
