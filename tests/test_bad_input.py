@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
 from flask import Flask
@@ -109,7 +110,12 @@ def test_json_is_taken_with_and_without_its_name(phone: Phone, content_type: str
     assert answer.status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "//login", "/login/", "/nothing", "/%00", "/login%2f", "/é"])
+def test_a_path_with_a_slash_too_many_is_another_path(phone: Phone) -> None:
+    answer = phone.send("DELETE", f"/sessions//{uuid4()}")
+    assert problem(answer) == (404, "not_found", None)
+
+
+@pytest.mark.parametrize("path", ["/", "/login/", "/nothing", "/%00", "/login%2f", "/é"])
 def test_a_path_that_is_none_is_not_found_and_nothing_redirects(phone: Phone, path: str) -> None:
     assert problem(phone.send("POST", path)) == (404, "not_found", None)
 

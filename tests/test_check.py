@@ -1,11 +1,15 @@
 """A session is recognised until it expires."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from flask import Flask
+from sqlalchemy import event, select
 
+from tests.conftest import services_of
 from tests.support.phone import Phone, problem
+from wxsession.models import sessions
 from wxsession.simulator import SettableClock, WeChat
 
 
@@ -73,6 +77,25 @@ def test_a_shorter_idle_timeout_does_not_shorten_a_session_that_is_there(
     assert phone.check().json["expires_in"] == 7 * 86400
     clock.advance(days=6)
     assert phone.check().json["expires_in"] == 86400
+
+
+def test_a_touch_that_comes_late_shortens_nothing(
+    make_app: Callable[..., Flask], wechat: WeChat, clock: SettableClock
+) -> None:
+    short = make_app(idle_timeout="2h", touch_interval="0")
+    phone = Phone(make_app(idle_timeout="7d", touch_interval="0"), wechat, "alice")
+    other = Phone(short, wechat, "alice", token=phone.log_in().json["session_token"])
+    clock.advance(days=6, hours=23)
+
+    def be_overtaken(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if statement.startswith("UPDATE"):
+            phone.check()
+
+    event.listen(services_of(short).database.engine, "before_cursor_execute", be_overtaken)
+    other.check()  # judges, and is overtaken before it writes
+    with services_of(short).database.statement() as connection:
+        stored = connection.execute(select(sessions.c.idle_expires_at)).scalar_one()
+    assert stored == clock() + timedelta(days=7)
 
 
 @pytest.mark.parametrize(

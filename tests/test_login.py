@@ -94,6 +94,7 @@ def test_another_user_on_the_same_phone_does_not_end_the_first_ones_session(
     make_phone: Callable[..., Phone],
 ) -> None:
     alice, bob = make_phone("alice"), make_phone("bob")
+    bob.log_in()
     alice.log_in()
     bob.log_in(token=alice.token)
     assert alice.check().status_code == 200

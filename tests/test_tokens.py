@@ -122,6 +122,11 @@ def test_what_only_looks_like_one_is_refused(text: str) -> None:
     assert refused(text)
 
 
+def test_the_last_character_has_one_spelling_although_it_holds_four_bits() -> None:
+    others = set(ALPHABET) - {TEXT[-1]}
+    assert [other for other in others if not refused(TEXT[:-1] + other)] == []
+
+
 def test_padding_is_another_spelling_and_refused() -> None:
     payload, signature = TEXT.split(".")
     assert refused(f"{payload}.{signature}=")
