@@ -9,9 +9,11 @@ from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, func, select
+from werkzeug import exceptions
 
 from tests.conftest import services_of
 from tests.support.phone import Phone, problem
+from wxsession import problems
 from wxsession.app import Services
 from wxsession.db import metadata
 from wxsession.simulator import WeChat
@@ -108,6 +110,23 @@ def test_json_is_taken_with_and_without_its_name(phone: Phone, content_type: str
     body = json.dumps({"code": phone.code()})
     answer = phone.send("POST", "/login", data=body, content_type=content_type)
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        (exceptions.ImATeapot(), (400, "invalid_request", None)),
+        (exceptions.NotFound(), (404, "not_found", None)),
+        (exceptions.GatewayTimeout(), (500, "internal_error", None)),
+    ],
+)
+def test_whatever_werkzeug_refuses_by_itself_is_a_problem(
+    app: Flask, refusal: exceptions.HTTPException, told: tuple[int, str, None]
+) -> None:
+    with app.test_request_context():
+        answer = problems.from_http(refusal)
+    assert (answer.status_code, json.loads(answer.data)["code"], None) == told
+    assert answer.mimetype == "application/problem+json"
 
 
 def test_a_path_with_a_slash_too_many_is_another_path(phone: Phone) -> None:

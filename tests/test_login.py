@@ -87,6 +87,7 @@ def test_a_token_that_was_refreshed_away_is_replaced_too(phone: Phone) -> None:
 def test_a_token_that_is_none_does_not_stand_in_the_way_of_a_login(
     phone: Phone, token: str
 ) -> None:
+    phone.log_in()
     assert phone.log_in(token=token).status_code == 200
 
 

@@ -1,17 +1,21 @@
 """What is over is removed, after its retention, and nothing else."""
 
+import io
 import json
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import insert, select, update
+from sqlalchemy import event, insert, select, text, update
 
 from tests.conftest import services_of
 from tests.support.phone import Phone, problem
 from wxsession.app import Services
-from wxsession.db import new_id
+from wxsession.cli import Progress
+from wxsession.db import POOL_OVERFLOW, POOL_SIZE, new_id
 from wxsession.errors import PurgeRunning
 from wxsession.models import login_codes, purge_date, sessions
 from wxsession.purge import Purge
@@ -224,3 +228,64 @@ def test_the_command_tells_by_its_exit_status_that_another_is_running(
 
     services.purge.run(WEEK, progress=purge_elsewhere)
     assert set(codes) == {4}
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("old_snapshot", [False, True])
+def test_a_batch_costs_the_same_however_many_went_before_it(
+    phone: Phone, services: Services, clock: SettableClock, *, old_snapshot: bool
+) -> None:
+    fill(services, clock, phone, expired=8000)
+    with services.database.statement() as connection:
+        connection.execute(text("ANALYZE sessions"))
+    blocks: list[int] = []
+
+    def measure(
+        _connection: Any, cursor: Any, statement: str, parameters: Any, *_rest: object
+    ) -> None:
+        if statement.startswith("DELETE FROM sessions"):
+            driver = cursor.connection
+            driver.execute("SAVEPOINT measured")
+            explained = driver.execute(
+                f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", parameters
+            )
+            plan = explained.fetchone()[0][0]["Plan"]
+            blocks.append(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+            driver.execute("ROLLBACK TO measured")
+
+    engine = services.database.engine
+    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as reader:
+        if old_snapshot:  # nothing that goes from now on can be cleaned up
+            reader.execute(select(sessions.c.id).limit(1))
+        event.listen(engine, "before_cursor_execute", measure)
+        try:
+            assert services.purge.run(WEEK, batch_size=500).sessions == 8000
+        finally:
+            event.remove(engine, "before_cursor_execute", measure)
+    full = blocks[1:16]
+    assert len(full) == 15
+    assert max(full) <= 1.5 * min(full)
+
+
+def test_on_a_terminal_the_progress_is_shown(
+    app: Flask, phone: Phone, clock: SettableClock
+) -> None:
+    fill(services_of(app), clock, phone, expired=30)
+    shown = io.StringIO()
+    shown.isatty = lambda: True  # type: ignore[method-assign]
+    with redirect_stderr(shown), Progress("sessions deleted") as progress:
+        services_of(app).purge.run(WEEK, batch_size=10, progress=progress)
+    assert shown.getvalue() == "\r10 sessions deleted\n"
+
+
+def test_the_command_says_when_the_database_cannot_be_used(
+    app: Flask, phone: Phone, clock: SettableClock
+) -> None:
+    fill(services_of(app), clock, phone, expired=1)
+    database = services_of(app).database
+    busy = [database.engine.connect() for _ in range(POOL_SIZE + POOL_OVERFLOW)]
+    result = app.test_cli_runner().invoke(args=["purge-sessions"])
+    for connection in busy:
+        connection.close()
+    assert result.exit_code == 1
+    assert result.output == "Error: overloaded: see the log\n"

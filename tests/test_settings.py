@@ -77,6 +77,8 @@ def test_every_fault_is_told_at_once() -> None:
         ("wechat_url", "api.weixin.qq.com"),
         ("wechat_url", "https://"),
         ("wechat_timeout", "0,5"),
+        ("wechat_timeout", "three,five"),
+        ("retention", "soon"),
         ("wechat_timeout", "3,61"),
         ("wechat_timeout", "nan,5"),
         ("wechat_timeout", "3,inf"),

@@ -67,7 +67,7 @@ def commands(
         if dry_run:
             _count(purge, age, as_json=as_json)
             return
-        with _Progress("sessions deleted") as progress:
+        with Progress("sessions deleted") as progress:
             done = _exit_on_error(
                 lambda: purge.run(
                     age, batch_size=batch_size, max_seconds=max_seconds, progress=progress
@@ -94,7 +94,7 @@ def commands(
     @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
     def reseal(batch_size: int, *, as_json: bool) -> None:
         """Seal with the newest key what lies under an older one; may be stopped and run again."""
-        with _Progress("session_keys sealed anew") as progress:
+        with Progress("session_keys sealed anew") as progress:
             done = _exit_on_error(lambda: ring.reseal(batch_size=batch_size, progress=progress))
         click.echo(json.dumps({"resealed": done}) if as_json else f"{done} sealed anew.")
 
@@ -128,7 +128,7 @@ def _summarise(done: Purged, *, as_json: bool) -> None:
     )
 
 
-class _Progress:
+class Progress:
     """A counter on a terminal, nothing anywhere else; called with how much is done."""
 
     def __init__(self, what: str) -> None:
@@ -137,13 +137,16 @@ class _Progress:
         self._last = 0.0
 
     def __enter__(self) -> Self:
+        """Begin."""
         return self
 
     def __exit__(self, *_exc: object) -> None:
+        """Leave the counter as it stands, and go on in the next line."""
         if self._last:
             click.echo(err=True)
 
     def __call__(self, done: int) -> None:
+        """Show how much is done, at most five times a second."""
         now = time.monotonic()
         if self._shown and now - self._last > 0.2:  # noqa: PLR2004 - seconds; a terminal is slow
             click.echo(f"\r{done} {self._what}", nl=False, err=True)

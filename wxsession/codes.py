@@ -82,13 +82,13 @@ class LoginCodes:
         """
         code_hash = hashlib.sha256(f"{appid}\0{code}".encode()).digest()
         waited, pause = 0.0, _FIRST_PAUSE
-        while waited <= self._lease.total_seconds():
+        while waited <= self._lease.total_seconds() + _LONGEST_PAUSE:
             claim = self._take(code_hash, client) or self._outcome(code_hash, client)
             if claim:
                 return claim
             self._sleep(pause)
             waited, pause = waited + pause, min(pause * 2, _LONGEST_PAUSE)
-        raise WeChatTimeout
+        raise WeChatTimeout(retry_after=1)
 
     def settle(self, connection: Connection, claim: Claim, identity_id: UUID) -> None:
         """Note, inside the caller's transaction, whose code it was."""

@@ -7,15 +7,17 @@ way is refused by SQLite however long it would wait.
 
 import logging
 import os
+import random
 import secrets
 import sqlite3
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -45,6 +47,7 @@ POOL_TIMEOUT_SECONDS = 2
 SQLITE_BUSY_SECONDS = 10
 
 _READ_ONLY_TRANSACTION = "25006"
+_BUSY_PAUSE = 0.02
 
 _log = logging.getLogger(__name__)
 
@@ -149,14 +152,13 @@ def connect(url: str) -> Database:
         defaults = {"connect_timeout": POOL_TIMEOUT_SECONDS, "application_name": "wxsession"}
         options["connect_args"] = {k: v for k, v in defaults.items() if k not in given}
         options |= {"pool_use_lifo": True, "pool_recycle": 1800}
-    else:
-        options["connect_args"] = {"timeout": SQLITE_BUSY_SECONDS}
-        if parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    elif parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(parsed, **options)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
+        event.listen(engine, "do_execute", _execute_patiently)
     event.listen(engine, "handle_error", _count_read_only_as_broken)
     _forget_in_children(engine)
     return Database(engine, engine.execution_options(isolation_level="AUTOCOMMIT"))
@@ -189,13 +191,42 @@ def _own_words() -> Iterator[None]:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # BEGIN is ours to say, see _begin_immediate
-    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA busy_timeout = 0")  # so is waiting, see _patiently
     connection.execute("PRAGMA foreign_keys = ON")
+    _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
 
 
 def _begin_immediate(connection: Connection) -> None:
     if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _execute_patiently(
+    cursor: sqlite3.Cursor, statement: str, parameters: Any, _context: object
+) -> bool:
+    """Execute in place of SQLAlchemy; return that it was done."""
+    _patiently(lambda: cursor.execute(statement, parameters))
+    return True
+
+
+def _patiently(action: Callable[[], object]) -> None:
+    """Do it, again and again while another writer is at work.
+
+    SQLite's own waiting asks less and less often, so under many writers the newcomers win and
+    somebody starves. Here whoever has waited longest asks most often.
+    """
+    started = time.monotonic()
+    while True:
+        try:
+            action()
+        except sqlite3.OperationalError as error:
+            waited = time.monotonic() - started
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # of whatever kind
+            if not busy or waited > SQLITE_BUSY_SECONDS:
+                raise
+            time.sleep(_BUSY_PAUSE * (0.5 + random.random()) / (1 + 4 * waited))  # noqa: S311
+        else:
+            return
 
 
 def _count_read_only_as_broken(context: ExceptionContext) -> None:

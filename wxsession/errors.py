@@ -23,6 +23,7 @@
     │   ├── WeChatUnintelligible
     │   └── AppRejected          our appid, secret or address; an operator has to act
     ├── Overloaded               no connection or no slot was free in time
+    ├── NotReady                 the database is not there, or not migrated
     └── PurgeRunning             another purge holds the lock
 
 Each wire decides by itself which status an error has, because the wires disagree about that.
@@ -187,6 +188,7 @@ class WeChatUnintelligible(WeChatError):
     """WeChat answered something that is no answer."""
 
     code = "wechat_unintelligible"
+    retryable = False  # it did answer, so the code is most likely spent
 
 
 class AppRejected(WeChatError):
@@ -203,6 +205,17 @@ class Overloaded(WxSessionError):
     retryable = True
 
     def __init__(self, *, retry_after: int = 1) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
+class NotReady(WxSessionError):
+    """The database cannot be reached, or its schema is older than this code needs."""
+
+    code = "not_ready"
+    retryable = True
+
+    def __init__(self, *, retry_after: int = 5) -> None:
         super().__init__()
         self.retry_after = retry_after
 

@@ -84,6 +84,11 @@ KINDS: Mapping[str, Kind] = {
     "overloaded": Kind(
         HTTPStatus.SERVICE_UNAVAILABLE, "The server is overloaded.", "Try again in a moment."
     ),
+    "not_ready": Kind(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "The server is not ready.",
+        "Its database cannot be reached, or is not migrated.",
+    ),
     "not_found": Kind(HTTPStatus.NOT_FOUND, "There is nothing here.", "See /openapi.json."),
     "method_not_allowed": Kind(
         HTTPStatus.METHOD_NOT_ALLOWED, "This call takes another method.", "See /openapi.json."

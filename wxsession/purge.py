@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, any_, delete, func, select, tuple_
 
 from wxsession.db import Database
 from wxsession.errors import PurgeRunning
@@ -103,10 +103,17 @@ class Purge:
             .limit(size)
             .with_for_update(skip_locked=True)
         )
-        doomed = delete(sessions).where(sessions.c.id.in_(found), _due(cutoff))
+        doomed = delete(sessions).where(self._chosen(found), _due(cutoff))
         with self._database.transaction() as connection:
             gone = connection.execute(doomed.returning(sessions.c.purge_on, sessions.c.id)).all()
         return len(gone), max((row.purge_on, row.id) for row in gone) if gone else None
+
+    def _chosen(self, found: Select[tuple[UUID]]) -> ColumnElement[bool]:
+        if not self._database.is_postgresql:
+            return sessions.c.id.in_(found)
+        # PostgreSQL may join IN (SELECT …) by reading the whole table; for an array it looks each
+        # id up, whatever its statistics say.
+        return sessions.c.id == any_(func.array(found.scalar_subquery()))
 
     def _delete_login_codes(self, size: int) -> int:
         found = select(login_codes.c.code_hash).where(login_codes.c.expires_at <= self._clock())

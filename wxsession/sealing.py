@@ -50,10 +50,6 @@ class Sealer:
         except (KeyError, InvalidTag, ValueError):
             raise Unsealable(column) from None
 
-    def is_current(self, sealed: bytes) -> bool:
-        """Tell whether `sealed` lies under the newest key."""
-        return sealed.startswith(self._newest)
-
     @property
     def newest(self) -> bytes:
         """The id of the newest key, with which every current value begins (4 bytes)."""

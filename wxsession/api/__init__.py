@@ -17,7 +17,7 @@ from wxsession.api.schemas import (
     SessionReply,
     SessionsReply,
 )
-from wxsession.errors import Overloaded
+from wxsession.errors import NotReady
 from wxsession.health import Health
 from wxsession.logins import CodeLogin, LoginService
 from wxsession.sessions import SessionService
@@ -124,11 +124,11 @@ def blueprint(  # noqa: C901 - a list of calls, however long
         """Tell that the process is alive; touches nothing."""
         return HealthReply()
 
-    @calls.add("GET", path="/readyz", reply=HealthReply, errors=("overloaded",))
+    @calls.add("GET", path="/readyz", reply=HealthReply, errors=("not_ready",))
     def readyz() -> HealthReply:
         """Tell whether the database is reachable and migrated."""
         if not health.is_ready():
-            raise Overloaded(retry_after=5)
+            raise NotReady
         return HealthReply()
 
     page = document(calls.all, mounted_at=url_prefix or "/")

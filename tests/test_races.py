@@ -1,0 +1,172 @@
+"""Two at once, and the server that fails in between."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+from sqlalchemy import event, select, text
+
+from tests.conftest import services_of
+from tests.support.phone import Phone, problem
+from tests.support.settings import APPID, settings_for
+from wxsession import create_app
+from wxsession.app import Services
+from wxsession.codes import LoginCodes
+from wxsession.errors import WeChatTimeout
+from wxsession.models import Client, login_codes, sessions
+from wxsession.simulator import SettableClock, WeChat, wechat_transport
+
+ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+LEASE = timedelta(seconds=20)
+HERE = Client("203.0.113.7", "phone")
+
+
+@pytest.fixture
+def unhurried(database_url: str, clock: SettableClock, wechat: WeChat) -> Iterator[Flask]:
+    """Return a server whose WeChat takes its time for real."""
+    http = wechat_transport(wechat, real_time=True)
+    app = create_app(settings_for(database_url), clock=clock, http=http)
+    yield app
+    services_of(app).database.close()
+
+
+@pytest.fixture
+def codes(services: Services, clock: SettableClock) -> LoginCodes:
+    """Return login codes whose waiting moves the clock."""
+    return LoginCodes(
+        services.database,
+        clock,
+        lease=LEASE,
+        replay=timedelta(seconds=10),
+        sleep=lambda seconds: clock.advance(seconds=seconds),
+    )
+
+
+def test_the_same_code_many_times_at_once_is_exchanged_once(
+    unhurried: Flask, wechat: WeChat
+) -> None:
+    phones = [Phone(unhurried, wechat, "alice") for _ in range(8)]
+    code = phones[0].code()
+    wechat.answer_after(0.3)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda phone: phone.log_in(code), phones))
+    assert [answer.status_code for answer in answers] == [200] * 8
+    assert wechat.exchanges == [code]
+    assert len({phone.token for phone in phones}) == 8
+    assert [phone.check().status_code for phone in phones] == [200] * 8
+
+
+def test_a_refusal_is_told_to_everybody_who_waits_for_it(unhurried: Flask, wechat: WeChat) -> None:
+    phones = [Phone(unhurried, wechat, "alice") for _ in range(8)]
+    wechat.answer_after(0.3)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda phone: phone.log_in("0" * 32), phones))
+    assert {problem(answer) for answer in answers} == {(400, "invalid_code", None)}
+    assert len(wechat.exchanges) == 1
+
+
+def test_a_claim_of_a_dead_worker_is_taken_over_when_its_lease_is_over(
+    codes: LoginCodes, clock: SettableClock
+) -> None:
+    dead = codes.claim(APPID, "code", HERE)
+    claimed_at = clock()
+    alive = codes.claim(APPID, "code", HERE)
+    assert alive.claim_id != dead.claim_id
+    assert alive.identity_id is None
+    assert clock() - claimed_at >= LEASE
+
+
+def test_what_the_dead_one_notes_after_all_does_not_count(
+    codes: LoginCodes, services: Services, clock: SettableClock
+) -> None:
+    slow = codes.claim(APPID, "code", HERE)
+    clock.advance(seconds=20)
+    codes.claim(APPID, "code", HERE)
+    codes.release(slow)
+    with services.database.statement() as connection:
+        assert connection.execute(select(login_codes.c.outcome)).all() == [(None,)]
+
+
+def test_waiting_for_somebody_elses_exchange_ends(services: Services, clock: SettableClock) -> None:
+    impatient = LoginCodes(
+        services.database,
+        clock,
+        lease=timedelta(seconds=1),
+        replay=timedelta(seconds=10),
+        sleep=lambda _seconds: None,  # the clock stands still: the lease never ends
+    )
+    impatient.claim(APPID, "code", HERE)
+    with pytest.raises(WeChatTimeout):
+        impatient.claim(APPID, "code", HERE)
+
+
+def fail_at_session_inserts(services: Services, times: int, sqlstate: str) -> None:
+    """Let PostgreSQL refuse the next inserts of a session, whatever is rolled back."""
+    with services.database.statement() as connection:
+        connection.execute(text("CREATE SEQUENCE failures"))
+        connection.execute(
+            text(
+                "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                f" IF nextval('failures') <= {times} THEN"
+                f" RAISE EXCEPTION USING ERRCODE = '{sqlstate}'; END IF; RETURN NEW; END $$"
+            )
+        )
+        connection.execute(
+            text("CREATE TRIGGER t BEFORE INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION fail()")
+        )
+
+
+@ON_POSTGRESQL
+def test_a_login_outlives_one_failure_of_the_database_after_the_code_is_spent(
+    phone: Phone, services: Services, wechat: WeChat
+) -> None:
+    fail_at_session_inserts(services, 1, "40P01")
+    assert phone.log_in().status_code == 200
+    assert phone.check().status_code == 200
+    assert len(wechat.exchanges) == 1
+
+
+@ON_POSTGRESQL
+def test_a_login_that_the_database_fails_for_good_leaves_nothing_but_a_spent_code(
+    phone: Phone, services: Services
+) -> None:
+    fail_at_session_inserts(services, 2, "40P01")
+    code = phone.code()
+    assert problem(phone.log_in(code)) == (503, "overloaded", None)
+    with services.database.statement() as connection:
+        for table in ("users", "identities", "session_keys", "sessions"):
+            assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() == 0  # noqa: S608
+    started = time.monotonic()
+    assert problem(phone.log_in(code)) == (400, "code_used", None)
+    assert time.monotonic() - started < 5  # at once, and not after the lease
+    assert phone.log_in().status_code == 200
+
+
+def test_a_refresh_that_always_comes_second_gives_up_with_a_clear_error(
+    phone: Phone, app: Flask
+) -> None:
+    phone.log_in()
+    engine = services_of(app).database.engine
+    busy = [False]
+
+    def change_it(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if not statement.startswith("UPDATE") or busy[0]:
+            return
+        busy[0] = True
+        with services_of(app).database.statement() as other:
+            row = other.execute(select(sessions.c.token_hash)).scalar_one()
+            changed = bytes([row[0] ^ 1]) + bytes(row[1:])
+            other.execute(sessions.update().values(token_hash=changed))
+        busy[0] = False
+
+    moments = ("before_cursor_execute", "after_cursor_execute")  # and back again
+    for moment in moments:
+        event.listen(engine, moment, change_it)
+    answer = phone.lose_refresh()
+    for moment in moments:
+        event.remove(engine, moment, change_it)
+    assert problem(answer) == (503, "overloaded", None)
+    assert phone.check().status_code == 200
