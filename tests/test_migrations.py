@@ -9,7 +9,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 
 from tests.conftest import services_of
 from tests.support.phone import Phone
@@ -71,6 +71,16 @@ def test_the_code_names_the_newest_revision_and_revisions_sort_by_date() -> None
     assert scripts.get_current_head() == SCHEMA_REVISION
     history = [script.revision for script in reversed(list(scripts.walk_revisions()))]
     assert history == sorted(history)
+
+
+def test_postgresql_leaves_room_for_touches(postgresql_url: str) -> None:
+    database = connect(postgresql_url)
+    with database.statement() as connection:
+        options = connection.execute(
+            text("SELECT reloptions FROM pg_class WHERE relname = 'sessions'")
+        ).scalar_one()
+    database.close()
+    assert options == ["fillfactor=80"]
 
 
 def test_no_revision_depends_on_todays_package() -> None:

@@ -102,8 +102,6 @@ sessions = Table(
     Column("client_address", String(LONGEST_ADDRESS)),
     Column("user_agent", String(LONGEST_USER_AGENT)),
     Index(None, "purge_on", "id"),
-    # Every live session moves its idle expiry; room on the page keeps that update in place.
-    postgresql_with={"fillfactor": "80"},
 )
 
 login_codes = Table(
