@@ -1,6 +1,6 @@
 """The service, for gunicorn (`gunicorn wsgi:app`) and for `flask --app wsgi …`."""
 
-import click
+import sys
 
 import config
 from wxsession import SettingsError, create_app
@@ -8,4 +8,4 @@ from wxsession import SettingsError, create_app
 try:
     app = create_app(config.settings())
 except SettingsError as error:
-    raise click.ClickException(str(error)) from None
+    sys.exit(str(error))

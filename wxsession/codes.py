@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection, Delete, Update, delete, select, update
+from sqlalchemy import Connection, Delete, Update, delete, or_, select, update
 
-from wxsession.db import Database, new_id, upsert
+from wxsession.db import Database, insist, new_id, upsert
 from wxsession.errors import (
     CodeError,
     CodeUsed,
@@ -81,11 +81,13 @@ class LoginCodes:
             WeChatTimeout: whoever exchanges it has not been answered in time.
         """
         code_hash = hashlib.sha256(f"{appid}\0{code}".encode()).digest()
+        own = Claim(code_hash, new_id())
         waited, pause = 0.0, _FIRST_PAUSE
         while waited <= self._lease.total_seconds() + _LONGEST_PAUSE:
-            claim = self._take(code_hash, client) or self._outcome(code_hash, client)
-            if claim:
-                return claim
+            if insist(lambda: self._take(own, client)):
+                return own
+            if exchanged := insist(lambda: self._outcome(code_hash, client)):
+                return exchanged
             self._sleep(pause)
             waited, pause = waited + pause, min(pause * 2, _LONGEST_PAUSE)
         raise WeChatTimeout(retry_after=1)
@@ -113,9 +115,9 @@ class LoginCodes:
         with suppress(Overloaded), self._database.statement() as connection:
             connection.execute(statement)
 
-    def _take(self, code_hash: bytes, client: Client) -> Claim | None:
+    def _take(self, claim: Claim, client: Client) -> bool:
+        """Write the claim down, unless there is another one; done twice, it is there once."""
         now = self._clock()
-        claim = Claim(code_hash, new_id())
         values = {
             "claim_id": claim.claim_id,
             "outcome": None,
@@ -125,12 +127,14 @@ class LoginCodes:
             "expires_at": now + self._lease,
         }
         with self._database.statement() as connection:
-            taking = upsert(connection, login_codes).values(code_hash=code_hash, **values)
+            taking = upsert(connection, login_codes).values(code_hash=claim.code_hash, **values)
+            free = login_codes.c.expires_at <= now
+            mine = login_codes.c.claim_id == claim.claim_id
             taking = taking.on_conflict_do_update(
-                index_elements=["code_hash"], set_=values, where=login_codes.c.expires_at <= now
+                index_elements=["code_hash"], set_=values, where=or_(free, mine)
             )
             taken = connection.execute(taking.returning(login_codes.c.claim_id)).first()
-        return claim if taken else None
+        return taken is not None
 
     def _outcome(self, code_hash: bytes, client: Client) -> Claim | None:
         query = select(login_codes).where(login_codes.c.code_hash == code_hash)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import (
@@ -36,7 +36,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from wxsession.errors import Overloaded
+from wxsession.errors import Disconnected, Overloaded
+
+T = TypeVar("T")
 
 SCHEMA_REVISION = "20261121_01"
 """The oldest schema that this code can work with; revisions sort by their dates."""
@@ -96,6 +98,18 @@ def upsert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.I
     if connection.dialect.name == "postgresql":
         return postgresql.insert(table)
     return sqlite.insert(table)
+
+
+def insist(action: Callable[[], T]) -> T:
+    """Do what may be done twice, and do it again if its connection turns out to be broken.
+
+    After a restart of the database every pooled connection is, and the first to notice would
+    else have to tell its client.
+    """
+    try:
+        return action()
+    except Disconnected:
+        return action()
 
 
 @dataclass(frozen=True)
@@ -186,7 +200,7 @@ def _own_words() -> Iterator[None]:
         if not (error.connection_invalidated or isinstance(error, sa.OperationalError)):
             raise
         _log.warning("database: %s", str(error.orig).strip().replace("\n", "; "))
-        raise Overloaded from error
+        raise (Disconnected if error.connection_invalidated else Overloaded) from error
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:

@@ -23,6 +23,7 @@
     │   ├── WeChatUnintelligible
     │   └── AppRejected          our appid, secret or address; an operator has to act
     ├── Overloaded               no connection or no slot was free in time
+    │   └── Disconnected         the connection broke; another try may find a new one
     ├── NotReady                 the database is not there, or not migrated
     └── PurgeRunning             another purge holds the lock
 
@@ -39,6 +40,8 @@ class WxSessionError(Exception):
     code: ClassVar[str] = "internal_error"
     retryable: ClassVar[bool] = False
     """Whether the same request may be sent again, unchanged."""
+    retry_after: int | None = None
+    """After how many seconds it may be, where that is known."""
 
     def facts(self) -> Mapping[str, object]:
         """Return what a client may know beyond the code."""
@@ -94,32 +97,26 @@ class InvalidToken(TokenError):
     code = "invalid_token"
 
 
-class SessionExpired(TokenError):
+class _SessionOver(TokenError):
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+    def facts(self) -> Mapping[str, object]:
+        """Return why the session is over."""
+        return {"reason": self.reason}
+
+
+class SessionExpired(_SessionOver):
     """The session is past its time; `reason` is ``idle`` or ``absolute``."""
 
     code = "session_expired"
 
-    def __init__(self, reason: str) -> None:
-        super().__init__()
-        self.reason = reason
 
-    def facts(self) -> Mapping[str, object]:
-        """Return which of the two times is over."""
-        return {"reason": self.reason}
-
-
-class SessionEnded(TokenError):
+class SessionEnded(_SessionOver):
     """The session was ended before its time; `reason` says by what."""
 
     code = "session_ended"
-
-    def __init__(self, reason: str) -> None:
-        super().__init__()
-        self.reason = reason
-
-    def facts(self) -> Mapping[str, object]:
-        """Return what ended the session."""
-        return {"reason": self.reason}
 
 
 class SessionSuperseded(TokenError):
@@ -207,6 +204,10 @@ class Overloaded(WxSessionError):
     def __init__(self, *, retry_after: int = 1) -> None:
         super().__init__()
         self.retry_after = retry_after
+
+
+class Disconnected(Overloaded):
+    """A connection broke that had been good: at once, a new one may be had."""
 
 
 class NotReady(WxSessionError):

@@ -124,8 +124,8 @@ def register(edge: Flask | Blueprint) -> None:
 def from_error(error: WxSessionError) -> Response:
     """Return the problem that one of our own errors is to the client."""
     response = _problem(error.code, error.facts(), retryable=error.retryable)
-    if (seconds := getattr(error, "retry_after", None)) is not None:
-        response.headers["Retry-After"] = str(seconds)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, TokenError):
         response.headers["WWW-Authenticate"] = _challenge(error)
     return response

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, and_, case, false, insert, or_, select, update
 
-from wxsession.db import Database, new_id
+from wxsession.db import Database, insist, new_id
 from wxsession.errors import (
     InvalidToken,
     Overloaded,
@@ -99,8 +99,7 @@ class SessionService:
         """
         token = self._signer.load(presented)
         now = self._clock()
-        with self._database.statement() as connection:
-            session, standing = self._find(connection, token, now)
+        session, standing = insist(lambda: self._read(token, now))
         session.ensure_live(now)
         if standing is Standing.OLDER:
             raise SessionSuperseded
@@ -116,6 +115,9 @@ class SessionService:
             Overloaded: the database did not answer in time.
         """
         token = self._signer.load(presented)
+        return insist(lambda: self._refresh(token))
+
+    def _refresh(self, token: SessionToken) -> Grant:
         for _ in range(_ATTEMPTS):
             now = self._clock()
             with self._database.statement() as connection:
@@ -139,16 +141,9 @@ class SessionService:
         Raises:
             Overloaded: the database did not answer in time.
         """
-        now = self._clock()
         try:
             token = self._signer.load(presented)
-            with self._database.statement() as connection:
-                session, standing = self._find(connection, token, now)
-                if everywhere and standing is not Standing.OLDER:
-                    session.ensure_live(now)
-                    self.end_all(connection, session.user.id, "logout", now)
-                else:
-                    self._end(connection, sessions.c.id == session.id, "logout", now)
+            insist(lambda: self._log_out(token, everywhere=everywhere))
         except TokenError:
             return
 
@@ -185,12 +180,6 @@ class SessionService:
         which = and_(sessions.c.id == session_id, sessions.c.user_id == own.user.id)
         with self._database.statement() as connection:
             self._end(connection, which, "revoked", self._clock())
-
-    def end_all(self, connection: Connection, user_id: UUID, reason: str, now: datetime) -> None:
-        """End every live session of a user, in bounded statements."""
-        mine = select(sessions.c.id).where(sessions.c.user_id == user_id, is_live(now))
-        while self._end(connection, sessions.c.id.in_(mine.limit(_END_BATCH)), reason, now):
-            pass
 
     def issue(  # noqa: PLR0913 - these are what a session consists of
         self,
@@ -229,6 +218,32 @@ class SessionService:
             )
         )
         return self._grant(token, user, now, idle, absolute, new_user=new_user)
+
+    def _log_out(self, token: SessionToken, *, everywhere: bool) -> None:
+        now = self._clock()
+        with self._database.statement() as connection:
+            session, standing = self._find(connection, token, now)
+            if everywhere and standing is not Standing.OLDER:
+                session.ensure_live(now)
+                self._end_others(connection, session, "logout", now)
+            self._end(connection, sessions.c.id == session.id, "logout", now)
+
+    def _end_others(
+        self, connection: Connection, session: Session, reason: str, now: datetime
+    ) -> None:
+        """End every other live session of the user, in bounded statements.
+
+        The one that asks is ended after them: if this stops half way, it can ask again.
+        """
+        others = select(sessions.c.id).where(
+            sessions.c.user_id == session.user.id, sessions.c.id != session.id, is_live(now)
+        )
+        while self._end(connection, sessions.c.id.in_(others.limit(_END_BATCH)), reason, now):
+            pass
+
+    def _read(self, token: SessionToken, now: datetime) -> tuple[Session, Standing]:
+        with self._database.statement() as connection:
+            return self._find(connection, token, now)
 
     def _find(
         self, connection: Connection, token: SessionToken, now: datetime

@@ -21,7 +21,7 @@ def bearer_token(request: Request) -> str:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         raise MissingToken
-    return token.strip()
+    return token.strip(" \t")  # what RFC 9110 calls white space, and nothing else
 
 
 def presented_token(request: Request) -> str | None:
