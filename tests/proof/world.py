@@ -1,0 +1,118 @@
+"""The parties of a proof: a server of several processes, WeChat, and a look into the database."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+from uuid import UUID
+
+from sqlalchemy import insert
+
+from tests.support.service import Service, Simulator
+from tests.support.settings import settings_for
+from wxsession.app import Services
+from wxsession.db import Database, new_id
+from wxsession.keys import SecretKeys
+from wxsession.models import Client, User, purge_date, sessions, users
+from wxsession.tokens import TokenSigner
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class World:
+    """A running service, the WeChat it asks, and services of our own on the same database."""
+
+    service: Service
+    wechat: Simulator
+    here: Services
+    signer: TokenSigner
+
+
+@contextmanager
+def world(
+    database_url: str,
+    *,
+    workers: int = 2,
+    options: tuple[str, ...] = (),
+    module: str = "wsgi:app",
+    **settings: object,
+) -> Iterator[World]:
+    """Yield a world whose server has that many processes and these settings."""
+    with ExitStack() as stack:
+        wechat = Simulator()
+        service = Service(
+            database_url,
+            wechat_url=wechat.url,
+            options=("--workers", str(workers), *options),
+            module=module,
+            **settings,
+        )
+        for server in wechat, service:  # side by side: each takes a second
+            stack.callback(server.stop)
+            server.launch()
+        for server in wechat, service:
+            server.await_answer()
+        here = stack.enter_context(services(database_url, **settings))
+        yield World(service, wechat, here, TokenSigner(SecretKeys(here.settings.secret_keys)))
+
+
+@contextmanager
+def services(database_url: str, **settings: object) -> Iterator[Services]:
+    """Yield services on a database in this process."""
+    built = Services.build(settings_for(database_url, **settings))
+    try:
+        yield built
+    finally:
+        built.database.close()
+
+
+def at_once(pool: ThreadPoolExecutor, calls: Sequence[Callable[[], R]]) -> list[R]:
+    """Return what the calls return, all begun in the same moment; the pool has room for all."""
+    together = threading.Barrier(len(calls))
+
+    def begin(call: Callable[[], R]) -> R:
+        together.wait(60)
+        return call()
+
+    return list(pool.map(begin, calls))
+
+
+def issue_token(here: Services, user_id: UUID) -> str:
+    """Return the token of a new session that no login was needed for."""
+    user = User(user_id, None, None, None, None)
+    with here.database.transaction() as connection:
+        grant = here.sessions.issue(connection, user, None, Client(None, None), new_user=True)
+    return grant.session_token
+
+
+def add_user(database: Database) -> UUID:
+    """Return the id of a new user without an identity."""
+    user_id = new_id()
+    with database.transaction() as connection:
+        connection.execute(insert(users).values(id=user_id, created_at=datetime.now(UTC)))
+    return user_id
+
+
+def add_sessions(
+    database: Database, user_id: UUID, count: int, *, expired: timedelta
+) -> list[UUID]:
+    """Return the ids of new sessions that expired so long ago; nobody holds their tokens."""
+    over = datetime.now(UTC) - expired
+    ids = [new_id() for _ in range(count)]
+    same = {
+        "user_id": user_id,
+        "token_hash": bytes(32),
+        "created_at": over - timedelta(days=7),
+        "auth_time": over - timedelta(days=7),
+        "absolute_expires_at": over + timedelta(days=23),
+        "idle_expires_at": over,
+        "purge_on": purge_date(over),
+    }
+    with database.transaction() as connection:
+        connection.execute(insert(sessions), [{"id": id_, **same} for id_ in ids])
+    return ids

@@ -1,0 +1,61 @@
+"""A short sample of every invariant; `python -m tests.proof` is the long run."""
+
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event, func, select
+
+from tests.proof.invariants import INVARIANTS, Invariant
+from tests.proof.outcome import Outcome
+from tests.proof.page import Row, page
+from tests.proof.world import add_sessions, add_user, issue_token, services
+from wxsession.models import sessions
+
+
+@pytest.mark.parametrize(
+    ("invariant", "database_url"),
+    [
+        pytest.param(invariant, database, id=f"{invariant.name}-{database}")
+        for invariant in INVARIANTS
+        for database in invariant.databases
+    ],
+    indirect=["database_url"],
+)
+def test_a_sample_of_an_invariant_holds(invariant: Invariant, database_url: str) -> None:
+    outcome = invariant.prove(database_url, invariant.sample)
+    assert not outcome.violations
+    assert outcome.runs >= invariant.sample
+
+
+def test_a_logout_everywhere_that_died_half_way_is_finished_by_its_retry(sqlite_url: str) -> None:
+    updates = iter((False, True))
+
+    def die_at_the_second_update(
+        _connection: object, _cursor: object, sql: str, *_: object
+    ) -> None:
+        if sql.startswith("UPDATE sessions") and next(updates, False):
+            raise KeyboardInterrupt
+
+    with services(sqlite_url) as here:
+        user = add_user(here.database)
+        token = issue_token(here, user)
+        add_sessions(here.database, user, 2500, expired=timedelta(days=-1))
+        event.listen(here.database.engine, "before_cursor_execute", die_at_the_second_update)
+        with suppress(KeyboardInterrupt):
+            here.sessions.end(token, everywhere=True)
+        here.sessions.end(token, everywhere=True)
+        live = select(func.count(sessions.c.id)).where(sessions.c.ended_at.is_(None))
+        with here.database.statement() as connection:
+            assert connection.execute(live).scalar_one() == 0
+
+
+def test_the_page_has_a_row_for_each_proof_and_every_violation() -> None:
+    rows = [
+        Row("kills", "Nothing is lost", "sqlite", Outcome(1200, seen="12 boundaries"), 3.4),
+        Row("cap", "Five stay", "postgresql", Outcome(7, ("six stayed",)), 12.0),
+    ]
+    written = page(rows, command="python -m tests.proof", postgresql="16.4")
+    assert "| kills | sqlite | 1,200 | 0 | 3 | 12 boundaries |" in written
+    assert "| cap | postgresql | 7 | 1 | 12 |  |" in written
+    assert "* cap, postgresql: six stayed" in written

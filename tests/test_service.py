@@ -1,0 +1,341 @@
+"""The server as it is run: gunicorn, several processes, and what is around them failing."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from statistics import median
+
+import psycopg
+import pytest
+import requests
+
+from tests.proof.world import add_user, issue_token, services
+from tests.support.postgres import PostgresServer
+from tests.support.service import (
+    GUNICORN,
+    ROOT,
+    Service,
+    Simulator,
+    code_of,
+    plain_environment,
+    token_of,
+)
+from tests.support.settings import APPS, SECRET_KEY, environment
+from wxsession.db import connect
+from wxsession.schema import upgrade
+
+MakeService = Callable[..., Service]
+
+SECRETS = [*APPS.values(), SECRET_KEY]
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Simulator]:
+    """Return a WeChat in a process of its own."""
+    with Simulator() as running:
+        yield running
+
+
+@pytest.fixture
+def wechat(simulator: Simulator) -> Iterator[Simulator]:
+    """Return a WeChat that answers at once, until the test says otherwise."""
+    yield simulator
+    simulator.answer_after(0)
+
+
+@pytest.fixture
+def serve(wechat: Simulator) -> Iterator[MakeService]:
+    """Return a function that starts a server with these settings."""
+    with ExitStack() as stack:
+
+        def start(database_url: str, **settings: object) -> Service:
+            settings = {"wechat_url": wechat.url, **settings}
+            return stack.enter_context(Service(database_url, **settings))  # type: ignore[arg-type]
+
+        yield start
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Return as many threads as a test may want."""
+    with ThreadPoolExecutor(250) as threads:
+        yield threads
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """Return a PostgreSQL that a test may take down, with a migrated database ``own``."""
+    with PostgresServer() as server:
+        server.create_database("own")
+        database = connect(server.url("own"))
+        upgrade(database)
+        database.close()
+        yield server
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 20) -> None:
+    """Return as soon as it holds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to hold"
+        time.sleep(0.05)
+
+
+def log_in(service: Service, wechat: Simulator, user: str = "alice") -> str:
+    return token_of(service.log_in(wechat.code(user)))
+
+
+def check_for(service: Service, token: str, seconds: float) -> list[float]:
+    """Check a session again and again; return how long each answer took."""
+    took: list[float] = []
+    end = time.monotonic() + seconds
+    while (begun := time.monotonic()) < end:
+        assert service.check(token).status_code == 200
+        took.append(time.monotonic() - begun)
+    return took
+
+
+def p99(times: list[float]) -> float:
+    return sorted(times)[int(len(times) * 0.99)]
+
+
+def test_a_session_is_good_in_every_worker(
+    serve: MakeService, wechat: Simulator, database_url: str, pool: ThreadPoolExecutor
+) -> None:
+    service = serve(database_url)
+    eventually(lambda: len(service.workers()) == 2)
+    token = log_in(service, wechat)
+    assert {a.status_code for a in pool.map(service.check, [token] * 60)} == {200}
+    token = token_of(service.refresh(token))
+    assert {a.status_code for a in pool.map(service.check, [token] * 60)} == {200}
+    assert service.log_out(token).status_code == 204
+    assert {code_of(a) for a in pool.map(service.check, [token] * 60)} == {"session_ended"}
+
+
+def test_checks_do_not_notice_two_hundred_logins_that_wait(
+    serve: MakeService, wechat: Simulator, postgresql_url: str, pool: ThreadPoolExecutor
+) -> None:
+    service = serve(postgresql_url, wechat_timeout="1,10")
+    token = log_in(service, wechat)
+    before = check_for(service, token, 1)
+    codes = [wechat.code(f"user-{number}") for number in range(200)]
+    asked = len(wechat.exchanges())
+    wechat.answer_after(5)
+    waiting = [pool.submit(service.log_in, code) for code in codes]
+    eventually(lambda: len(wechat.exchanges()) - asked > 16)
+    meanwhile = check_for(service, token, 2.5)
+    assert not all(login.done() for login in waiting)
+    assert median(meanwhile) < max(0.2, 10 * median(before))
+    assert p99(meanwhile) < max(1.0, 10 * p99(before))
+    answers = [login.result() for login in waiting]
+    assert {code_of(answer) for answer in answers} == {None, "overloaded"}
+    refused = [answer for answer in answers if not answer.ok]
+    assert {answer.status_code for answer in refused} == {503}
+    assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
+
+
+@pytest.fixture(params=["down", "hanging"])
+def no_wechat(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Return the URL of a WeChat that nobody can talk to."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        if request.param == "down":
+            listener.close()
+            yield "http://127.0.0.1:9"
+        else:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_without_wechat_a_login_is_told_so_in_time_and_sessions_go_on(
+    serve: MakeService, database_url: str, no_wechat: str
+) -> None:
+    with services(database_url) as here:
+        token = issue_token(here, add_user(here.database))
+    service = serve(database_url, wechat_url=no_wechat, wechat_timeout="0.3,0.5")
+    begun = time.monotonic()
+    answer = service.log_in("0" * 32)
+    assert time.monotonic() - begun < 5
+    assert answer.status_code == 503
+    assert code_of(answer) in {"wechat_unreachable", "wechat_timeout"}
+    assert int(answer.headers["Retry-After"]) > 0
+    assert_sessions_work(service, token)
+
+
+def test_a_wechat_that_talks_nonsense_spoils_one_login_and_nothing_else(
+    serve: MakeService, wechat: Simulator, database_url: str
+) -> None:
+    service = serve(database_url, wechat_timeout="0.3,0.5")
+    nonsense = {
+        "NOT_JSON": (502, "wechat_unintelligible"),
+        "HUGE": (502, "wechat_unintelligible"),
+        "DRIP": (503, "wechat_timeout"),
+        "CONNECTION_RESET": (503, "wechat_unreachable"),
+    }
+    for fault, told in nonsense.items():
+        token = log_in(service, wechat)
+        wechat.fail_next(fault)
+        begun = time.monotonic()
+        answer = service.log_in(wechat.code("bob"))
+        assert time.monotonic() - begun < 5
+        assert (answer.status_code, code_of(answer)) == told
+        assert int(answer.headers["Retry-After"]) > 0
+        assert_sessions_work(service, token)
+    assert service.log_in(wechat.code("bob")).ok
+
+
+def assert_sessions_work(service: Service, token: str) -> None:
+    """See a session checked, refreshed and ended."""
+    assert service.check(token).ok
+    token = token_of(service.refresh(token))
+    assert service.check(token).ok
+    assert service.log_out(token).status_code == 204
+    assert code_of(service.check(token)) == "session_ended"
+
+
+def test_without_a_free_connection_a_check_is_refused_soon_and_liveness_is_told(
+    serve: MakeService, wechat: Simulator, postgresql_url: str, pool: ThreadPoolExecutor
+) -> None:
+    service = serve(postgresql_url, options=("--workers", "1"))
+    token = log_in(service, wechat)
+    with psycopg.connect(postgresql_url.replace("+psycopg", "")) as connection:
+        connection.execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE")
+        begun = time.monotonic()
+        checks = [pool.submit(service.check, token) for _ in range(24)]
+        assert service.send("GET", "/healthz").status_code == 200
+        eventually(lambda: sum(check.done() for check in checks) == 24 - 16, seconds=10)
+        took = time.monotonic() - begun
+        assert service.send("GET", "/healthz").status_code == 200
+        refused = [check.result() for check in checks if check.done()]
+    assert took < 5
+    assert {(a.status_code, code_of(a)) for a in refused} == {(503, "overloaded")}
+    assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
+    assert sum(check.result().ok for check in checks) == 16
+
+
+def test_a_server_without_its_database_starts_and_recovers_by_itself(
+    serve: MakeService, wechat: Simulator, own_postgres: PostgresServer
+) -> None:
+    own_postgres.kill()
+    service = serve(own_postgres.url("own"))
+    assert service.send("GET", "/healthz").status_code == 200
+    not_ready = service.send("GET", "/readyz")
+    assert (not_ready.status_code, code_of(not_ready)) == (503, "not_ready")
+    assert code_of(service.log_in(wechat.code("alice"))) == "overloaded"
+    own_postgres.restart()
+    eventually(lambda: service.send("GET", "/readyz").ok)
+    assert service.check(log_in(service, wechat)).ok
+
+
+def test_a_database_that_comes_back_is_used_again_and_has_every_session(
+    serve: MakeService, wechat: Simulator, own_postgres: PostgresServer, pool: ThreadPoolExecutor
+) -> None:
+    service = serve(own_postgres.url("own"))
+    token = log_in(service, wechat)
+    own_postgres.kill()
+    down = list(pool.map(service.check, [token] * 10))
+    assert {(answer.status_code, code_of(answer)) for answer in down} == {(503, "overloaded")}
+    assert service.send("GET", "/healthz").status_code == 200
+    own_postgres.restart()
+    eventually(lambda: all(a.ok for a in pool.map(service.check, [token] * 10)))
+    assert service.check(token_of(service.refresh(token))).ok
+
+
+def test_a_server_that_is_told_to_stop_answers_who_is_waiting(
+    serve: MakeService, wechat: Simulator, sqlite_url: str, pool: ThreadPoolExecutor
+) -> None:
+    service = serve(sqlite_url)
+    wechat.answer_after(1)
+    code = wechat.code("alice")
+    login = pool.submit(service.log_in, code)
+    eventually(lambda: code in wechat.exchanges())
+    service.send_signal(signal.SIGTERM)
+    assert token_of(login.result())
+    assert service.wait() == 0
+
+
+def test_a_worker_that_is_killed_is_replaced_and_no_session_is_lost(
+    serve: MakeService, wechat: Simulator, database_url: str
+) -> None:
+    service = serve(database_url)
+    tokens = [log_in(service, wechat, f"user-{number}") for number in range(5)]
+    eventually(lambda: len(service.workers()) == 2)
+    killed = service.workers()
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: len(service.workers()) == 4)
+    eventually(lambda: answers(service))
+    assert all(service.check(token).ok for token in tokens)
+    assert not set(service.workers()[-2:]) & set(killed)
+    assert log_in(service, wechat)
+
+
+def answers(service: Service) -> bool:
+    try:
+        return service.send("GET", "/healthz").ok
+    except requests.ConnectionError:
+        return False
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (*GUNICORN, "--bind", "127.0.0.1:0", "wsgi:app"),
+        (*GUNICORN, "--bind", "127.0.0.1:0", "--preload", "wsgi:app"),
+        (sys.executable, "-m", "flask", "--app", "wsgi", "purge-sessions"),
+        (sys.executable, "-m", "flask", "--app", "wsgi", "upgrade-database"),
+    ],
+    ids=["gunicorn", "gunicorn --preload", "flask purge-sessions", "flask upgrade-database"],
+)
+def test_a_bad_configuration_is_refused_at_once_with_every_fault_and_no_secret(
+    command: tuple[str, ...],
+) -> None:
+    wrong = environment(
+        "mysql://root:db-password-canary@example.org/db",
+        secret_keys="too-short-canary",
+        idle_timeout="1w-canary",
+        max_sessions="-5",
+        wechat_url="ftp://canary@example.org",
+    )
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=plain_environment() | wrong,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    told = done.stdout + done.stderr
+    assert done.returncode not in {0, None}
+    names = ["DATABASE_URL", "SECRET_KEYS", "IDLE_TIMEOUT", "MAX_SESSIONS", "WECHAT_URL"]
+    assert {name: told.count(f"WXSESSION_{name}:") for name in names} == dict.fromkeys(names, 1)
+    assert not [secret for secret in (*SECRETS, "canary") if secret in told]
+
+
+def test_the_server_ends_with_the_process_that_started_it(sqlite_url: str) -> None:
+    program = (
+        "import sys, time; from tests.support.service import Service\n"
+        f"service = Service({sqlite_url!r}); service.start()\n"
+        "print(service.url, *service.workers(), flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as starter:
+        assert starter.stdout
+        url, *pids = starter.stdout.readline().split()
+        assert requests.get(f"{url}/healthz", timeout=5).ok
+        starter.kill()
+    eventually(lambda: not any(is_running(int(pid)) for pid in pids))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
