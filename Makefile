@@ -1,0 +1,55 @@
+# Needs Python 3.11 or newer with pip, and nothing else. Everything goes into .venv; pip is called
+# plainly, so that its own configuration (a mirror, a proxy) holds here as well.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help run test prove lint clean
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make run    start the service with a simulated WeChat, and print a login to try'
+	@echo '            (other ports: make run PORT=9000 SIMULATOR_PORT=9001)'
+	@echo 'make test   run the tests, on SQLite and on PostgreSQL (some: make test ARGS="-k login")'
+	@echo 'make prove  run the proofs under load and under failures'
+	@echo 'make lint   run ruff, mypy and import-linter'
+	@echo 'make clean  remove .venv and every cache; instance/, with the data of make run, stays'
+	@echo 'Another Python than python3: make run PYTHON=python3.12'
+
+run: $(VENV)/.server
+	@exec $(BIN)/python scripts/run.py
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+prove: $(VENV)/.test
+	$(BIN)/python -m tests.proof $(ARGS)
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One environment; a stamp for each extra, and pip is asked again only when a list has changed.
+$(VENV)/.server $(VENV)/.test $(VENV)/.lint: $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'Installing wxsession[$*] into $(VENV) ...'
+	@$(INSTALL) --editable '.[$*]'
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo 'wxsession needs Python 3.11 or newer; "$(PYTHON)" is not. Name one: make PYTHON=python3.12' >&2; \
+	    exit 1; }
+	@echo 'Creating $(VENV) ...'
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
