@@ -7,6 +7,7 @@ import io
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -127,6 +128,7 @@ def test_no_secret_shows_anywhere(
         bodies, secrets = live(app, wechat, clock)
         dump = everything_stored(url)
         said_by_postgres = server.log_path.read_text(errors="replace")
+        files = everything_on_disk(server.directory / "data")
         app.test_cli_runner().invoke(args=["purge-sessions", "--older-than", "0"])
         bodies += break_the_database(app, wechat, server)
     services_of(app).database.close()
@@ -135,15 +137,23 @@ def test_no_secret_shows_anywhere(
         "PostgreSQL's log": said_by_postgres,
         "answers": "".join(bodies),
         "database": dump,
+        "PostgreSQL's files, its WAL among them": files,
         "repr": repr(services_of(app)) + repr(app.config) + repr(services_of(app).settings),
     }
     assert "unforeseen" in places["log"]  # the tracebacks are in it
     assert "execute" in places["PostgreSQL's log"]
+    assert wechat.openid("alice") in files  # so what is stored in clear would be seen
     for place, content in places.items():
         found = [
             secret for secret in secrets if secret in content or secret.encode().hex() in content
         ]
         assert not found, f"{place} shows {found}"
+
+
+def everything_on_disk(folder: Path) -> str:
+    """Return the bytes of all files below the folder, a character each."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return "".join(path.read_bytes().decode("latin-1") for path in files)
 
 
 def everything_stored(url: str) -> str:

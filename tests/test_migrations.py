@@ -9,6 +9,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from flask import Flask
 from sqlalchemy import Connection, inspect, text
 
 from tests.conftest import services_of
@@ -102,6 +103,29 @@ def test_four_upgrades_at_once_wait_for_one_another(bare_url: str) -> None:
     for thread in threads:
         thread.join(60)
     assert reached == [SCHEMA_REVISION] * 4
+
+
+def test_nobody_notices_an_upgrade(app: Flask, wechat: WeChat) -> None:
+    stop = threading.Event()
+    statuses: set[int] = set()
+
+    def use(user: str) -> None:
+        for number in count():  # WeChat lets nobody log in all the time
+            if stop.is_set():
+                return
+            phone = Phone(app, wechat, f"{user} {number}")
+            answers = [phone.log_in(), phone.check(), phone.refresh(), phone.log_out()]
+            statuses.update(answer.status_code for answer in answers)
+
+    threads = [threading.Thread(target=use, args=(f"user {n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(5):
+        upgrade(services_of(app).database)
+    stop.set()
+    for thread in threads:
+        thread.join(60)
+    assert statuses == {200, 204}
 
 
 def test_a_server_is_not_ready_before_the_upgrade_and_the_command_makes_it(bare_url: str) -> None:
