@@ -302,6 +302,17 @@ def test_a_session_key_that_did_not_change_takes_no_second_place(
     assert count(services, session_keys) == 1
 
 
+def test_a_user_who_was_disabled_meanwhile_is_told_so_in_a_replay(
+    phone: Phone, services: Services, clock: SettableClock
+) -> None:
+    code = phone.code()
+    phone.log_in(code)
+    with services.database.statement() as connection:
+        connection.execute(users.update().values(disabled_at=clock()))
+    assert problem(phone.log_in(code)) == (403, "user_blocked", None)
+    assert count(services, sessions) == 1
+
+
 def test_a_disabled_user_may_not_log_in_and_nothing_is_written(
     phone: Phone, services: Services, clock: SettableClock
 ) -> None:

@@ -195,6 +195,12 @@ def test_bytes_that_are_no_answer(body: bytes) -> None:
         assert type(failure(client(requests.Session()))) is WeChatUnintelligible
 
 
+def test_a_body_that_does_not_unpack_is_no_answer() -> None:
+    with responses.RequestsMock() as mock:
+        mock.get(ENDPOINT, body=b"not gzip", headers={"Content-Encoding": "gzip"})
+        assert type(failure(client(requests.Session()))) is WeChatUnintelligible
+
+
 @pytest.mark.parametrize("status", [301, 302, 307, 404, 500, 502])
 def test_a_redirect_is_not_followed_and_a_page_is_no_answer(status: int) -> None:
     with responses.RequestsMock() as mock:
@@ -202,6 +208,33 @@ def test_a_redirect_is_not_followed_and_a_page_is_no_answer(status: int) -> None
         mock.get(ENDPOINT, body=b"<html>", status=status, headers=headers)
         assert type(failure(client(requests.Session()))) is WeChatUnintelligible
         assert len(mock.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("raised", "meaning"),
+    [
+        (requests.ConnectTimeout, WeChatUnreachable),
+        (requests.ReadTimeout, WeChatTimeout),
+        (requests.exceptions.SSLError, WeChatUnreachable),
+        (requests.exceptions.ContentDecodingError, WeChatUnintelligible),
+        (requests.exceptions.InvalidURL, WeChatUnintelligible),
+    ],
+)
+def test_every_failure_of_the_transport_has_a_meaning_and_leaves_no_trace(
+    raised: type[requests.RequestException], meaning: type[WxSessionError]
+) -> None:
+    with responses.RequestsMock() as mock:
+        mock.get(ENDPOINT, body=raised(f"{ENDPOINT}?secret={APPS[APPID]}"))
+        assert type(failure(client(requests.Session()))) is meaning
+
+
+def test_a_busy_wechat_is_not_asked_again_when_the_time_for_an_answer_is_over() -> None:
+    slow = WeChat(APPS)
+    slow.answer_after(0.3)
+    slow.fail_next(-1, times=3)
+    asked = client(wechat_transport(slow, real_time=True))
+    assert type(failure(asked, slow.login("alice"))) is WeChatBusy
+    assert len(slow.exchanges) == 2
 
 
 def test_parameters_are_never_pasted_into_the_url() -> None:

@@ -31,8 +31,6 @@ class Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> timedelta:
         """Return the duration, or say what one looks like."""
-        if isinstance(value, timedelta):
-            return value
         try:
             return duration(str(value))
         except ValueError as fault:

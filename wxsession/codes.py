@@ -9,7 +9,6 @@ A claim is a lease. A worker that dies with it leaves nothing to clean up: once 
 over, the next one to send the code makes the exchange.
 """
 
-import enum
 import hashlib
 import time
 from collections.abc import Callable
@@ -31,16 +30,11 @@ from wxsession.errors import (
 )
 from wxsession.models import Client, login_codes
 
+_GRANTED = "granted"  # the other outcomes of a code are the codes of `errors.CodeError`
 _FIRST_PAUSE = 0.01
 _LONGEST_PAUSE = 0.2
 
 _REFUSALS: dict[str, type[CodeError]] = {e.code: e for e in (InvalidCode, CodeUsed, UserBlocked)}
-
-
-class Outcome(enum.StrEnum):
-    """What came of a code, besides the codes of `errors.CodeError`."""
-
-    GRANTED = "granted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +88,7 @@ class LoginCodes:
 
     def settle(self, connection: Connection, claim: Claim, identity_id: UUID) -> None:
         """Note, inside the caller's transaction, whose code it was."""
-        connection.execute(self._settlement(claim, Outcome.GRANTED, identity_id))
+        connection.execute(self._settlement(claim, _GRANTED, identity_id))
 
     def refuse(self, claim: Claim, refusal: CodeError) -> None:
         """Note, if the database is there, that the code does not lead to a session."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.exceptions import DecodeError, HTTPError, ReadTimeoutError
 from urllib3.util import Retry
 
 from wxsession.errors import (
@@ -221,6 +221,8 @@ def _in_own_words(error: requests.RequestException | HTTPError) -> WeChatError:
             return WeChatUnreachable(retry_after=1)
         case requests.ReadTimeout() | ReadTimeoutError():
             return WeChatTimeout(retry_after=1)
+        case requests.exceptions.ContentDecodingError() | DecodeError():
+            return WeChatUnintelligible(retry_after=5)
         case requests.ConnectionError() | HTTPError():
             return WeChatUnreachable(retry_after=1)
         case _:
