@@ -166,8 +166,8 @@ def connect(url: str) -> Database:
         defaults = {"connect_timeout": POOL_TIMEOUT_SECONDS, "application_name": "wxsession"}
         options["connect_args"] = {k: v for k, v in defaults.items() if k not in given}
         options |= {"pool_use_lifo": True, "pool_recycle": 1800}
-    elif parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    else:
+        Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(parsed, **options)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
