@@ -12,7 +12,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, case, false, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    case,
+    false,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from wxsession.db import Database, insist, new_id
 from wxsession.errors import (
@@ -248,7 +259,7 @@ class SessionService:
     def _find(
         self, connection: Connection, token: SessionToken, now: datetime
     ) -> tuple[Session, Standing]:
-        row = connection.execute(_BY_ID.where(sessions.c.id == token.session_id)).first()
+        row = connection.execute(_BY_ID, {"session_id": token.session_id}).first()
         if row is None:
             token.is_hashed_as(_NO_HASH)  # an unknown id costs what a wrong secret costs
             raise InvalidToken
@@ -380,7 +391,8 @@ class SessionService:
         )
 
 
-_BY_ID = select_sessions()
+# Made once: every check of every device asks this.
+_BY_ID = select_sessions().where(sessions.c.id == bindparam("session_id"))
 
 
 def _as_read(session: Session, now: datetime) -> ColumnElement[bool]:
