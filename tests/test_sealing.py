@@ -46,6 +46,14 @@ def test_a_value_that_was_changed_does_not_open(data: st.DataObject) -> None:
             sealer.open(text, row=ROW, column="t.c")
 
 
+def test_a_value_that_was_cut_anywhere_does_not_open() -> None:
+    sealer = Sealer(SecretKeys([OLD]))
+    sealed = sealer.seal(b"value", row=ROW, column="t.c")
+    for end in range(len(sealed)):
+        with pytest.raises(Unsealable):
+            sealer.open(sealed[:end], row=ROW, column="t.c")
+
+
 def test_equal_values_do_not_look_equal() -> None:
     sealer = Sealer(SecretKeys([OLD]))
     assert len({sealer.seal(b"value", row=ROW, column="t.c") for _ in range(100)}) == 100
