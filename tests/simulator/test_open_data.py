@@ -39,6 +39,17 @@ def test_the_signature_is_that_of_the_official_vector() -> None:
     assert signature == "75e81ceda165f4ffa64f4068af58c64b8f54b88c"
 
 
+@pytest.mark.parametrize(
+    ("body", "signature"),
+    [
+        ("", "46e043c5525c2d817c44be603d30837a808a1d930d038f6fdc3e62a201fed128"),
+        ('{"foo":"bar"}', "654571f79995b2ce1e149e53c0a33dc39c0a74090db514261454e8dbe432aa0b"),
+    ],
+)
+def test_a_servers_signature_is_that_of_the_official_vector(body: str, signature: str) -> None:
+    assert open_data.hmac_signature("o0q0otL8aEzpcZL/FT9WsQ==", body) == signature
+
+
 def test_the_official_vector_decrypts() -> None:
     assert open_data.decrypt(ENCRYPTED, KEY, IV) == PLAINTEXT
 

@@ -14,7 +14,21 @@ from wxsession.simulator.server import create_face
 
 Query = Callable[..., dict[str, str]]
 
-POSTS = ["login", "user_info", "profile", "fail_next", "answer_after", "clock"]
+POSTS = [
+    "login",
+    "user_info",
+    "phone_code",
+    "phone_number",
+    "group",
+    "steps",
+    "set_phone_number",
+    "expire_tokens",
+    "revoke_tokens",
+    "profile",
+    "fail_next",
+    "answer_after",
+    "clock",
+]
 
 
 def exchanged(http: FlaskClient, query: dict[str, str]) -> dict[str, object]:
@@ -41,6 +55,43 @@ def test_user_info_is_that_of_the_profile(http: FlaskClient) -> None:
     info = http.post("/simulator/user_info", json={"user": "bob"}).get_json()
     assert info["userInfo"]["nickName"] == "Bob"
     assert set(info) >= {"rawData", "signature", "encryptedData", "iv"}
+
+
+def token(http: FlaskClient) -> str:
+    wish = {
+        "grant_type": "client_credential",
+        "appid": "wx0000000000000001",
+        "secret": "secret-one",
+    }
+    return str(http.post("/cgi-bin/stable_token", json=wish).get_json()["access_token"])
+
+
+def test_a_phone_can_show_its_number(http: FlaskClient) -> None:
+    wish = {"user": "bob", "phone_number": "5550100", "country_code": "1"}
+    assert http.post("/simulator/set_phone_number", json=wish).get_json() == {"ok": True}
+    code = http.post("/simulator/phone_code", json={"user": "bob"}).get_json()["code"]
+    answer = http.post(
+        "/wxa/business/getuserphonenumber",
+        query_string={"access_token": token(http)},
+        json={"code": code},
+    )
+    info = answer.get_json()["phone_info"]
+    assert (info["purePhoneNumber"], info["countryCode"]) == ("5550100", "1")
+
+
+@pytest.mark.parametrize("view", ["phone_number", "group", "steps"])
+def test_open_data_can_be_had(http: FlaskClient, view: str) -> None:
+    data = http.post(f"/simulator/{view}", json={"user": "bob"}).get_json()
+    assert set(data) == {"errMsg", "encryptedData", "iv"}
+
+
+@pytest.mark.parametrize(("view", "errcode"), [("expire_tokens", 42001), ("revoke_tokens", 40001)])
+def test_tokens_can_be_ended(http: FlaskClient, view: str, errcode: int) -> None:
+    assert http.get("/simulator/token_fetches").get_json() == {"fetches": 0}
+    shown = {"access_token": token(http)}
+    assert http.post(f"/simulator/{view}").get_json() == {"ok": True}
+    assert http.get("/wxa/checksession", query_string=shown).get_json()["errcode"] == errcode
+    assert http.get("/simulator/token_fetches").get_json() == {"fetches": 1}
 
 
 def test_exchanges_are_told(http: FlaskClient, query: Query) -> None:
@@ -94,6 +145,17 @@ BAD: list[tuple[str, object]] = [
     ("login", {"appid": "wx-unknown"}),
     ("login", {"appid": ["wx0000000000000001"]}),
     ("user_info", {"appid": "wx-unknown"}),
+    ("phone_code", {"user": ""}),
+    ("phone_code", {"appid": "wx-unknown"}),
+    ("phone_number", {"appid": "wx-unknown"}),
+    ("group", {"appid": "wx-unknown"}),
+    ("steps", {"appid": "wx-unknown"}),
+    ("set_phone_number", {}),
+    ("set_phone_number", {"phone_number": 13800001234}),
+    ("set_phone_number", {"phone_number": "+8613800001234"}),
+    ("set_phone_number", {"phone_number": "13800001234", "country_code": None}),
+    ("expire_tokens", {"appid": "wx-unknown"}),
+    ("revoke_tokens", {"appid": 1}),
     ("profile", {"nickname": "Bob"}),
     ("profile", {"nickName": None}),
     ("profile", {"nickName": "\ud800"}),
@@ -155,7 +217,18 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
-FIELDS = ["user", "appid", "fault", "times", "seconds", "advance_seconds", "nickName", "gender"]
+FIELDS = [
+    "user",
+    "appid",
+    "fault",
+    "times",
+    "seconds",
+    "advance_seconds",
+    "nickName",
+    "gender",
+    "phone_number",
+    "country_code",
+]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -90,6 +90,26 @@ def test_a_secret_may_have_a_colon(url: str, query: Query) -> None:
     assert "openid" in exchange(url, asked).json()
 
 
+def test_a_whole_phone_number_over_http(url: str) -> None:
+    wish = {"grant_type": "client_credential", "appid": "wx0000000000000001"}
+    wish |= {"secret": "secret-one"}
+    token = requests.post(f"{url}/cgi-bin/stable_token", json=wish, timeout=5).json()
+    code = requests.post(f"{url}/simulator/phone_code", timeout=5).json()
+    response = requests.post(
+        f"{url}/wxa/business/getuserphonenumber",
+        params={"access_token": token["access_token"]},
+        json=code,
+        timeout=5,
+    )
+    assert response.headers["Content-Type"] == "application/json; encoding=utf-8"
+    assert response.json()["phone_info"]["countryCode"] == "86"
+
+
+def test_a_body_of_unknown_length_is_refused(url: str) -> None:
+    response = requests.post(f"{url}/cgi-bin/stable_token", data=iter([b"{", b"}"]), timeout=5)
+    assert (response.status_code, response.content) == (412, b"")
+
+
 @pytest.mark.parametrize("fault", ["CONNECTION_REFUSED", "CONNECTION_RESET"])
 def test_a_connection_breaks_without_an_answer(url: str, query: Query, fault: str) -> None:
     asked = login(url, query)

@@ -8,8 +8,8 @@ In a test it is a transport for `requests`:
     wechat.fail_next(Fault.CONNECTION_RESET)
 
 and for everybody else a server: `flask --app wxsession.simulator run`. State and rules are in
-`wechat`, without HTTP; HTTP is in `sns` and `remote`, without rules. Production never imports any
-of it.
+`wechat` and below it, without HTTP; HTTP is in `sns`, `api` and `remote`, without rules.
+Production never imports any of it.
 """
 
 from .clock import SettableClock

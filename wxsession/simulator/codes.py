@@ -1,6 +1,7 @@
 """Login codes: what wx.login hands to the phone, and the phone to its developer's server."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,7 +14,7 @@ CODE_LIFETIME: Final = timedelta(minutes=5)
 
 @dataclass
 class Code:
-    """One call of wx.login."""
+    """One call of wx.login, or one press of a button that gives out codes of its own."""
 
     user: str
     appid: str
@@ -38,16 +39,17 @@ class Code:
 class Codes:
     """The codes that are out, spent or not, for as long as they live."""
 
-    def __init__(self, entropy: Entropy) -> None:
-        """Start with none."""
+    def __init__(self, entropy: Entropy, make: Callable[[Entropy], str] = login_code) -> None:
+        """Start with none; `make` makes the text of one."""
         self._entropy = entropy
+        self._make = make
         self._codes: OrderedDict[str, Code] = OrderedDict()  # oldest first
 
     def issue(self, user: str, appid: str, now: datetime) -> str:
         """Give out a new code. An older one of the same user stays good (not established)."""
         while self._codes and next(iter(self._codes.values())).expired(now):
             self._codes.popitem(last=False)
-        text = login_code(self._entropy)
+        text = self._make(self._entropy)
         self._codes[text] = Code(user, appid, now)
         return text
 

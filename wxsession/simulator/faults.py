@@ -8,10 +8,11 @@ from .errors import WeChatError
 
 
 class Fault(Enum):
-    """One way in which a code2Session call fails, or is answered oddly.
+    """One way in which a call fails, or is answered oddly.
 
-    The code is spent in every one of them except `CONNECTION_REFUSED`: WeChat has done its work,
-    only the caller does not get to know it properly.
+    A code is spent in every one of them except `CONNECTION_REFUSED`: WeChat has done its work,
+    only the caller does not get to know it properly. What takes a key away, or adds one, leaves
+    an answer alone that does not have the key, or has it already.
     """
 
     # No answer at all.
@@ -52,15 +53,19 @@ _ADDED: Final[Mapping[Fault, Mapping[str, object]]] = {
 }
 
 
-def altered(answer: Mapping[str, object], fault: Fault | None) -> dict[str, object]:
+def altered(
+    answer: Mapping[str, object], fault: Fault | None, *, of_a_code: bool
+) -> dict[str, object]:
     """Return a successful answer as the fault leaves it; most faults touch only its bytes.
 
     Raises:
-        WeChatError: the fault needs an error to show itself, and this was none: 40029.
+        WeChatError: the fault needs an error to show itself, and this was none: 40029, where the
+            call was about a code.
     """
     if fault is None:
         return dict(answer)
-    if fault is Fault.LEGACY_HINTS:
+    if fault is Fault.LEGACY_HINTS and of_a_code:
         raise WeChatError.of(40029)
     kept = {name: value for name, value in answer.items() if name != _MISSING.get(fault)}
-    return {**kept, **_ADDED.get(fault, {})}
+    added = {name: value for name, value in _ADDED.get(fault, {}).items() if name not in kept}
+    return {**kept, **added}

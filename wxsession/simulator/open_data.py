@@ -1,15 +1,17 @@
 """Open data: what WeChat encrypts for the phone to carry to its developer's server.
 
 `signature` is the SHA-1 of rawData followed by the *text* of the session_key; `encryptedData` is
-AES-128-CBC under the decoded key, padded to blocks of 16 bytes (official docs; their vectors for
-both are among the tests).
+AES-128-CBC under the decoded key, padded to blocks of 16 bytes. The other way, a server signs what
+it asks about a user with an HMAC-SHA256, again under the *text* of the key (official docs; their
+vectors for all three are among the tests).
 """
 
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from datetime import datetime
-from hashlib import sha1
+from hashlib import sha1, sha256
+from hmac import new as hmac
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.padding import PKCS7
@@ -23,6 +25,11 @@ def compact(data: Mapping[str, object]) -> str:
 def sign(raw_data: str, session_key: str) -> str:
     """Return the signature of rawData: 40 lower-case hex digits."""
     return sha1((raw_data + session_key).encode(), usedforsecurity=False).hexdigest()
+
+
+def hmac_signature(session_key: str, body: str = "") -> str:
+    """Return how a server signs a call about a user: 64 lower-case hex digits."""
+    return hmac(session_key.encode(), body.encode(), sha256).hexdigest()
 
 
 def watermarked(data: Mapping[str, object], appid: str, taken_at: datetime) -> dict[str, object]:

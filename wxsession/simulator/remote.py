@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from .clock import SettableClock
 from .faults import Fault
+from .phone_numbers import CHINA
 from .wechat import WeChat
 
 _MOST_TIMES: Final = 10_000  # each of them is an entry in a queue
@@ -31,6 +32,43 @@ def remote(wechat: WeChat) -> Blueprint:  # noqa: C901 - a list of small views
     def user_info() -> Response:
         wish = _wish()
         return jsonify(wechat.user_info(_user(wish), _appid(wish)))
+
+    @blueprint.post("/phone_code")
+    def phone_code() -> Response:
+        wish = _wish()
+        return jsonify(code=wechat.phone_code(_user(wish), _appid(wish)))
+
+    @blueprint.post("/phone_number")
+    def phone_number() -> Response:
+        wish = _wish()
+        return jsonify(wechat.phone_number(_user(wish), _appid(wish)))
+
+    @blueprint.post("/group")
+    def group() -> Response:
+        wish = _wish()
+        return jsonify(wechat.group(_user(wish), _appid(wish)))
+
+    @blueprint.post("/steps")
+    def steps() -> Response:
+        wish = _wish()
+        return jsonify(wechat.steps(_user(wish), _appid(wish)))
+
+    @blueprint.post("/set_phone_number")
+    def set_phone_number() -> Response:
+        wish = _wish()
+        number, country_code = _text(wish, "phone_number"), _text(wish, "country_code", CHINA)
+        wechat.set_phone_number(_user(wish), number, country_code)
+        return jsonify(ok=True)
+
+    @blueprint.post("/expire_tokens")
+    def expire_tokens() -> Response:
+        wechat.expire_tokens(_appid(_wish()))
+        return jsonify(ok=True)
+
+    @blueprint.post("/revoke_tokens")
+    def revoke_tokens() -> Response:
+        wechat.revoke_tokens(_appid(_wish()))
+        return jsonify(ok=True)
 
     @blueprint.post("/profile")
     def profile() -> Response:
@@ -62,6 +100,10 @@ def remote(wechat: WeChat) -> Blueprint:  # noqa: C901 - a list of small views
     def exchanges() -> Response:
         codes = wechat.exchanges
         return jsonify(exchanges=len(codes), codes=codes)
+
+    @blueprint.get("/token_fetches")
+    def token_fetches() -> Response:
+        return jsonify(fetches=wechat.token_fetches)
 
     @blueprint.errorhandler(ValueError)
     @blueprint.errorhandler(OverflowError)
@@ -104,6 +146,13 @@ def _appid(wish: Mapping[str, object]) -> str | None:
     if not (appid is None or isinstance(appid, str)):
         raise ValueError("appid has to be a string")
     return appid
+
+
+def _text(wish: Mapping[str, object], name: str, default: str | None = None) -> str:
+    text = wish.get(name, default)
+    if not isinstance(text, str):
+        raise ValueError(f"{name} has to be a text")  # noqa: TRY004 - not our mistake
+    return text
 
 
 def _fault(fault: object) -> Fault | int:

@@ -5,16 +5,18 @@ import os
 from click import UsageError
 from flask import Flask
 
+from .api import api
 from .remote import remote
 from .sns import sns
 from .wechat import WeChat
 
 
 def create_face(wechat: WeChat) -> Flask:
-    """Give a WeChat its HTTP face: `/sns/jscode2session`, and `/simulator/` to move it."""
+    """Give a WeChat its HTTP face: `/sns/`, `/cgi-bin/`, `/wxa/`, and `/simulator/` to move it."""
     app = Flask("wxsession.simulator", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = 1024 * 1024
     app.register_blueprint(sns(wechat))
+    app.register_blueprint(api(wechat))
     app.register_blueprint(remote(wechat))
     return app
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from .shapes import Entropy, session_key
+from .shapes import Entropy, openid, session_key
 
 Rotation = timedelta | Literal["always", "never"]
 
@@ -37,15 +37,27 @@ class SessionKeys:
         self._period = period
         self._entropy = entropy
         self._keys: dict[tuple[str, str], _Key] = {}
+        self._users: dict[tuple[str, str], str] = {}  # by openid and appid
 
     def at_login(self, user: str, appid: str, now: datetime) -> None:
         """Rotate the key, if there is none or if it is due."""
         key = self._keys.get((user, appid))
         if key is None or now - key.since >= self._period:
             self._keys[user, appid] = _Key(session_key(self._entropy), now)
+            self._users[openid(appid, user), appid] = user
 
     def current(self, user: str, appid: str, now: datetime) -> str:
         """Return the key that is valid now; a user without one gets a first."""
         if (user, appid) not in self._keys:
             self.at_login(user, appid, now)
         return self._keys[user, appid].value
+
+    def user(self, known_as: str, appid: str) -> str | None:
+        """Return whose openid this is, or None if no such user of the app has a key."""
+        return self._users.get((known_as, appid))
+
+    def reset(self, user: str, appid: str) -> str:
+        """Replace a user's key, and return the new one. It is as old as the one it replaces."""
+        key = _Key(session_key(self._entropy), self._keys[user, appid].since)
+        self._keys[user, appid] = key
+        return key.value

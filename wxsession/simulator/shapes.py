@@ -21,6 +21,16 @@ def login_code(entropy: Entropy) -> str:
     return f"0{letters[:26]}{letters[2:6]}{letters[26]}"
 
 
+def phone_code(entropy: Entropy) -> str:
+    """Make what the button getPhoneNumber gives: 64 hex digits."""
+    return entropy(32).hex()
+
+
+def access_token(entropy: Entropy) -> str:
+    """Make an access token: 139 characters, though 512 is what one should be ready for."""
+    return f"69_{urlsafe_b64encode(entropy(102)).decode()}"
+
+
 def session_key(entropy: Entropy) -> str:
     """Make the base64 text of 16 bytes: 24 characters, the last two are "=="."""
     return b64encode(entropy(16)).decode()
@@ -28,12 +38,17 @@ def session_key(entropy: Entropy) -> str:
 
 def openid(appid: str, user: str) -> str:
     """Name a user of one app: 28 characters, an "o" first, the same after every restart."""
-    return _id("openid", appid, user)
+    return _id("o", "openid", appid, user)
 
 
 def unionid(user: str) -> str:
     """Name a user of one open platform account, whichever of its apps is asking."""
-    return _id("unionid", user)
+    return _id("o", "unionid", user)
+
+
+def open_gid(appid: str) -> str:
+    """Name the one chat group of this world for an app: 28 characters, a "G" first."""
+    return _id("G", "opengid", appid)
 
 
 def rid(moment: datetime, entropy: Entropy) -> str:
@@ -42,7 +57,12 @@ def rid(moment: datetime, entropy: Entropy) -> str:
     return f"{int(moment.timestamp()):08x}-{noise[:8]}-{noise[8:]}"
 
 
-def _id(*parts: str) -> str:
+def hint(request_id: str) -> str:
+    """Make the 16 characters that some errors have besides the rid they are derived from."""
+    return urlsafe_b64encode(sha256(request_id.encode()).digest()[:12]).decode()
+
+
+def _id(first: str, *parts: str) -> str:
     # Derived, not drawn: a simulator that was restarted still knows alice by the same name.
     digest = sha256("\0".join(parts).encode(errors="surrogatepass")).digest()
-    return "o" + urlsafe_b64encode(digest).decode()[:27]
+    return first + urlsafe_b64encode(digest).decode()[:27]

@@ -1,56 +1,20 @@
-"""`/sns/`: WeChat's own endpoint on HTTP."""
-
-import struct
-import time
-from collections.abc import Iterator
-from contextlib import suppress
-from socket import SHUT_RDWR, SO_LINGER, SOL_SOCKET, socket
-from typing import Any
+"""`/sns/`: the login endpoint on HTTP."""
 
 from flask import Blueprint, Response, request
 
-from .wechat import Reply, WeChat
-from .wire import paced, written
+from .delivery import delivered
+from .wechat import WeChat
+from .wire import Dialect
 
 
 def sns(wechat: WeChat) -> Blueprint:
-    """Return the endpoint of one WeChat.
-
-    Waiting is left to `environ["wxsession.simulator.sleep"]`, or else to `time.sleep`. A WSGI
-    application cannot refuse a connection that its server has accepted, nor end one properly;
-    what it can do is to raise before the first byte, whereupon servers hang up without an answer.
-    """
+    """Return the login endpoint of one WeChat."""
     blueprint = Blueprint("sns", __name__)
 
     @blueprint.route("/sns/jscode2session", methods=["GET", "POST"])
     def jscode2session() -> Response:
         # The query alone counts: WeChat answers parameters in a POSTed body with "appid missing".
         reply = wechat.reply(request.args.to_dict(), request.remote_addr or "")
-        message = written(reply)
-        sent = _sent(reply, message.body, wechat.drip, request.environ)
-        response = Response(sent, message.status, content_type=message.content_type)
-        if message.measured:
-            response.content_length = len(message.body)
-        return response
+        return delivered(reply, Dialect.SNS, wechat.drip)
 
     return blueprint
-
-
-def _sent(reply: Reply, body: bytes, drip: float, environ: dict[str, Any]) -> Iterator[bytes]:
-    try:
-        yield from paced(reply, body, drip, environ.get("wxsession.simulator.sleep", time.sleep))
-    except ConnectionError:
-        _hang_up(environ.get("werkzeug.socket") or environ.get("gunicorn.socket"))
-        raise
-
-
-def _hang_up(connection: socket | None) -> None:
-    """Cut a connection off, where the socket is within reach.
-
-    Raising alone is not enough for werkzeug: it would wait for the next request on a connection
-    that nothing was written to.
-    """
-    if connection is not None:
-        with suppress(OSError):  # the client may have left before
-            connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
-            connection.shutdown(SHUT_RDWR)

@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -114,12 +114,18 @@ class WeChatAdapter(HTTPAdapter):
             query_string=str(url.query),
             method=request.method or "GET",
             headers=dict(request.headers),
-            data=request.body,
+            data=_whole(request.body),
             environ_overrides={
                 "REMOTE_ADDR": _CLIENT_IP,
                 "wxsession.simulator.sleep": patience.sleep,
             },
         )
+        # Werkzeug measures what the client did not, and forgets that it measured nothing at all.
+        if "Content-Length" in request.headers:
+            environ["CONTENT_LENGTH"] = request.headers["Content-Length"]
+        else:
+            environ.pop("CONTENT_LENGTH", None)
+            environ["wsgi.input_terminated"] = True
         # It returns with the first piece of the body: what happens before that happens here.
         pieces, status, headers = run_wsgi_app(self._face, environ)
         code, _, reason = status.partition(" ")
@@ -186,3 +192,8 @@ def _read_timeout(timeout: float | tuple[float, float | None] | Timeout | None) 
         read = timeout.read_timeout
         return read if isinstance(read, int | float) else None
     return timeout
+
+
+def _whole(body: bytes | str | Iterable[bytes] | None) -> bytes | str | None:
+    """Return a body in one piece, as it is when all of its chunks have come."""
+    return body if body is None or isinstance(body, bytes | str) else b"".join(body)

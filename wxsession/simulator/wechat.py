@@ -2,34 +2,31 @@
 
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from math import isfinite
 from secrets import token_bytes
 from threading import Lock
 from typing import Final
 
 from . import open_data, shapes
+from .access_tokens import AccessTokens
+from .apps import Apps
+from .calls import Call, Endpoint, Reply
 from .clock import SettableClock
 from .codes import Codes
-from .errors import WeChatError
+from .errors import WeChatError, require
 from .faults import Fault, altered
+from .phone_codes import PhoneCodes
+from .phone_numbers import CHINA, PhoneNumbers
 from .profiles import ANONYMOUS, profile
 from .quota import Quota
+from .server_api import ServerApi
 from .session_keys import Rotation, SessionKeys
 from .shapes import Entropy
+from .steps import steps_until
 
 _LONGEST_DELAY: Final = 3600.0
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What WeChat answers to one code2Session call, and what happens to the answer on its way."""
-
-    answer: Mapping[str, object] | WeChatError
-    rid: str
-    fault: Fault | None = None
-    delay: float = 0.0
 
 
 class WeChat:
@@ -66,25 +63,34 @@ class WeChat:
         Raises:
             ValueError: there is no app, or something is said about an app that is unknown.
         """
-        if not apps:
-            raise ValueError("a WeChat without a single app has nobody to talk to")
         self.clock = clock or SettableClock()
         self.drip = drip
         self._lock = Lock()
-        self._apps = dict(apps)
+        self._apps = Apps(apps, ip_whitelist or {})
         self._entropy = entropy
         self._codes = Codes(entropy)
         self._keys = SessionKeys(rotate_after, entropy)
         self._quota = Quota(calls_per_minute)
-        self._bound = {self._known(appid) for appid in open_platform}
-        self._whitelists = {
-            self._known(appid): frozenset(ips) for appid, ips in (ip_whitelist or {}).items()
+        self._tokens = AccessTokens(entropy)
+        self._phone_codes = PhoneCodes(entropy)
+        self._numbers = PhoneNumbers()
+        self._api = ServerApi(
+            self._apps, self._keys, self._tokens, self._phone_codes, self._numbers
+        )
+        self._rules: dict[Endpoint, Callable[[Call, datetime], dict[str, object]]] = {
+            Endpoint.STABLE_TOKEN: self._fetch_token,
+            Endpoint.USER_PHONE_NUMBER: self._api.user_phone_number,
+            Endpoint.CHECK_SESSION: self._api.check_session,
+            Endpoint.RESET_SESSION_KEY: self._api.reset_session_key,
         }
+        self._bound = {self._apps.known(appid) for appid in open_platform}
         self._blocked: set[str] = set()
         self._profiles: dict[str, dict[str, object]] = {}
         self._faults: deque[Fault | int] = deque()
         self._delay = 0.0
         self._exchanges: list[str] = []
+        self._phone_exchanges: list[str] = []
+        self._token_fetches = 0
 
     # The phone.
 
@@ -110,18 +116,51 @@ class WeChat:
             info = dict(self._profiles.get(user, ANONYMOUS))
             union = {"unionId": shapes.unionid(user)} if appid in self._bound else {}
         secret = {"openId": shapes.openid(appid, user), **info, **union}
-        plaintext = open_data.compact(open_data.watermarked(secret, appid, now))
-        raw_data, iv = open_data.compact(info), shapes.session_key(self._entropy)
+        raw_data = open_data.compact(info)
         return {
             "errMsg": "getUserInfo:ok",
             "rawData": raw_data,
             "userInfo": info,
             "signature": open_data.sign(raw_data, key),
-            "encryptedData": open_data.encrypt(plaintext, key, iv),
-            "iv": iv,
+            **self._encrypted(open_data.watermarked(secret, appid, now), key),
         }
 
-    # WeChat's endpoint.
+    def phone_code(self, user: str, appid: str | None = None) -> str:
+        """Play the button getPhoneNumber: return its code, good for five minutes and one use."""
+        appid, now = self._known(appid), self.clock()
+        with self._lock:
+            return self._phone_codes.issue(user, appid, now)
+
+    def phone_number(self, user: str, appid: str | None = None) -> dict[str, object]:
+        """Play the button getPhoneNumber of years ago: return errMsg, encryptedData and iv."""
+        with self._lock:
+            number = self._numbers.of(user)
+        return self._open_data("getPhoneNumber", number, user, appid)
+
+    def group(self, user: str, appid: str | None = None) -> dict[str, object]:
+        """Play wx.getShareInfo in the one chat group there is: return errMsg, encryptedData, iv."""
+        group = {"openGId": shapes.open_gid(self._known(appid))}
+        return self._open_data("getShareInfo", group, user, appid)
+
+    def steps(self, user: str, appid: str | None = None) -> dict[str, object]:
+        """Play wx.getWeRunData: return errMsg, encryptedData, iv; the data are 31 days of steps."""
+        walked = {"stepInfoList": steps_until(self.clock(), user)}
+        return self._open_data("getWeRunData", walked, user, appid)
+
+    def _open_data(
+        self, method: str, data: Mapping[str, object], user: str, appid: str | None
+    ) -> dict[str, object]:
+        appid, now = self._known(appid), self.clock()
+        with self._lock:
+            key = self._keys.current(user, appid, now)
+        marked = open_data.watermarked(data, appid, now)
+        return {"errMsg": f"{method}:ok", **self._encrypted(marked, key)}
+
+    def _encrypted(self, data: Mapping[str, object], key: str) -> dict[str, str]:
+        iv = shapes.session_key(self._entropy)
+        return {"encryptedData": open_data.encrypt(open_data.compact(data), key, iv), "iv": iv}
+
+    # WeChat's endpoints.
 
     def code2session(self, query: Mapping[str, str], client_ip: str) -> dict[str, object]:
         """Play auth.code2Session: return session_key, openid and, in a bound app, unionid.
@@ -138,37 +177,56 @@ class WeChat:
 
     def reply(self, query: Mapping[str, str], client_ip: str) -> Reply:
         """Answer one code2Session call, and tell what becomes of the answer on the wire."""
+        exchange = partial(self._exchange, query, client_ip)
+        return self._replied(exchange, client_ip, self._exchanges, query.get("js_code", ""))
+
+    def answer(self, endpoint: Endpoint, call: Call) -> Reply:
+        """Answer one call of another endpoint, and tell what becomes of the answer on the wire."""
+        rule = partial(self._rules[endpoint], call)
+        if endpoint is Endpoint.USER_PHONE_NUMBER:
+            return self._replied(rule, call.client_ip, self._phone_exchanges, call.code())
+        return self._replied(rule, call.client_ip)
+
+    def _replied(
+        self,
+        rule: Callable[[datetime], Mapping[str, object]],
+        client_ip: str,
+        codes: list[str] | None = None,
+        code: str = "",
+    ) -> Reply:
+        """Serve the next fault, or else let the rule speak; `codes` remembers a call's code."""
         now = self.clock()
         with self._lock:
             rid = shapes.rid(now, self._entropy)
             fault = self._faults.popleft() if self._faults else None
             if fault is Fault.CONNECTION_REFUSED:
                 return Reply({}, rid, fault)  # nobody was asked
-            self._exchanges.append(query.get("js_code", ""))
+            if codes is not None:
+                codes.append(code)
             if isinstance(fault, int):
                 return Reply(WeChatError.of(fault, client_ip), rid, delay=self._delay)
             try:
-                answer = altered(self._exchange(query, client_ip, now), fault)
+                answer = altered(rule(now), fault, of_a_code=codes is not None)
             except WeChatError as error:
                 return Reply(error, rid, fault, self._delay)
             return Reply(answer, rid, fault, self._delay)
+
+    def _fetch_token(self, call: Call, now: datetime) -> dict[str, object]:
+        answer = self._api.stable_token(call, now)
+        self._token_fetches += 1
+        return answer
 
     def _exchange(
         self, query: Mapping[str, str], client_ip: str, now: datetime
     ) -> dict[str, object]:
         # The order of the checks: 41002 before all, then 40013, 40125 and 40029 in this sequence,
-        # has been observed. Where 40002, 40164 and 45011 stand among them is a choice.
+        # has been observed. Where 45011 stands among them is a choice.
         for name, errcode in (("appid", 41002), ("secret", 41004), ("js_code", 41008)):
-            _require(bool(query.get(name)), errcode)
-        appid, text = query["appid"], query["js_code"]
-        _require(appid in self._apps, 40013)
-        _require(query.get("grant_type") == "authorization_code", 40002)
-        if client_ip not in self._whitelists.get(appid, {client_ip}):
-            raise WeChatError.of(40164, client_ip)
-        _require(query["secret"] == self._apps[appid], 40125)
-        code = self._codes.find(text, appid, now)
+            require(bool(query.get(name)), errcode)
+        appid = self._apps.authenticate(query, "authorization_code", client_ip)
+        code = self._codes.find(query["js_code"], appid, now)
         self._quota.draw(code.user, appid, now)
-        _require(code.user not in self._blocked, 40226)
+        require(code.user not in self._blocked, 40226)
         code.spend()
         # Which key a code returns that was issued before the last rotation is not established.
         union = {"unionid": shapes.unionid(code.user)} if appid in self._bound else {}
@@ -200,6 +258,18 @@ class WeChat:
         with self._lock:
             return list(self._exchanges)
 
+    @property
+    def phone_exchanges(self) -> list[str]:
+        """The phone codes it was asked about, in that order; "" where the call named none."""
+        with self._lock:
+            return list(self._phone_exchanges)
+
+    @property
+    def token_fetches(self) -> int:
+        """How often an access token was asked for and given, the same one or a new one."""
+        with self._lock:
+            return self._token_fetches
+
     # What a test may do.
 
     def bind_open_platform(self, appid: str | None = None) -> None:
@@ -212,9 +282,7 @@ class WeChat:
         """Let an app call from these addresses alone; None: from all of them again."""
         appid = self._known(appid)
         with self._lock:
-            self._whitelists.pop(appid, None)
-            if ips is not None:
-                self._whitelists[appid] = frozenset(ips)
+            self._apps.allow(ips, appid)
 
     def set_profile(self, user: str, /, **fields: str | int) -> None:
         """Let a user show a real profile: nickName, avatarUrl, gender, language, city and so on.
@@ -226,13 +294,35 @@ class WeChat:
         with self._lock:
             self._profiles[user] = whole
 
+    def set_phone_number(self, user: str, number: str, country_code: str = CHINA) -> None:
+        """Give a user a phone number, without its country code; before, it is an invented one.
+
+        Raises:
+            ValueError: one of the two is anything but digits.
+        """
+        with self._lock:
+            self._numbers.set(user, number, country_code)
+
+    def expire_tokens(self, appid: str | None = None) -> None:
+        """Let all access tokens of an app expire: they are answered 42001, and a new one is due."""
+        self._end_tokens(appid, 42001)
+
+    def revoke_tokens(self, appid: str | None = None) -> None:
+        """End all access tokens of an app before their time: they are answered 40001."""
+        self._end_tokens(appid, 40001)
+
+    def _end_tokens(self, appid: str | None, errcode: int) -> None:
+        appid, now = self._known(appid), self.clock()
+        with self._lock:
+            self._tokens.end(appid, errcode, now)
+
     def block(self, user: str) -> None:
         """Put a user on the list of high risks: every login is intercepted with 40226."""
         with self._lock:
             self._blocked.add(user)
 
     def fail_next(self, fault: Fault | int, times: int = 1) -> None:
-        """Let the next calls fail, after those that are to fail already.
+        """Let the next calls fail, of whichever endpoint, after those that are to fail already.
 
         An errcode is answered before anything is looked at, so the code stays good; all other
         faults but CONNECTION_REFUSED happen on the way back, so the code is spent.
@@ -257,13 +347,4 @@ class WeChat:
             self._delay = float(seconds)
 
     def _known(self, appid: str | None) -> str:
-        if appid is None:
-            return next(iter(self._apps))
-        if appid not in self._apps:
-            raise ValueError("no such app in this world")
-        return appid
-
-
-def _require(fulfilled: bool, errcode: int) -> None:  # noqa: FBT001 - reads as the rule it is
-    if not fulfilled:
-        raise WeChatError.of(errcode)
+        return self._apps.known(appid)

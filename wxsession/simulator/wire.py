@@ -3,21 +3,36 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum, auto
 from errno import ECONNREFUSED, ECONNRESET
 from os import strerror
 from typing import Final
 
+from .calls import Reply
 from .errors import WeChatError
 from .faults import Fault
-from .wechat import Reply
+from .shapes import hint
 
 NEVER: Final = 60.0  # seconds; no patient client waits longer, and a server's thread comes back
 
 _PIECE: Final = 64 * 1024
 _HUGE: Final = 32 * 1024 * 1024
 _LONG: Final = 600
-_LEGACY_HINTS: Final = ", hints: [ req_id: KfIawqLnRa-8oQBOA ]"
+_HINTED: Final = frozenset({40029, 47001})
 _PAGE: Final = b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n</html>\r\n"
+
+
+class Dialect(Enum):
+    """How a family of endpoints writes: the login's, most others, and those of `/wxa/business/`."""
+
+    SNS = auto()
+    API = auto()
+    BUSINESS = auto()
+
+    @property
+    def content_type(self) -> str:
+        """Return what JSON is called. Both are odd, and so they are on the live wire."""
+        return "text/plain" if self is Dialect.SNS else "application/json; encoding=utf-8"
 
 
 @dataclass(frozen=True)
@@ -25,30 +40,30 @@ class Message:
     """An HTTP response. `measured` says whether its length is announced."""
 
     body: bytes
+    content_type: str
     status: int = 200
-    content_type: str = "text/plain"  # of JSON, and without a charset: so it is on the live wire
     measured: bool = True
 
 
-def written(reply: Reply) -> Message:  # noqa: PLR0911 - a line for each fault
+def written(reply: Reply, dialect: Dialect) -> Message:  # noqa: PLR0911 - a line for each fault
     """Return the response that carries a reply."""
-    body = _json(reply)
+    body, content_type = _json(reply, dialect), dialect.content_type
     match reply.fault:
         case Fault.NOT_JSON:
-            return Message(_PAGE, status=502, content_type="text/html")
+            return Message(_PAGE, "text/html", status=502)
         case Fault.EMPTY:
-            return Message(b"")
+            return Message(b"", content_type)
         case Fault.TRUNCATED:
-            return Message(body[: len(body) // 2])
+            return Message(body[: len(body) // 2], content_type)
         case Fault.WRONG_SHAPE:
-            return Message(b"[" + body + b"]")
+            return Message(b"[" + body + b"]", content_type)
         # Blanks in front keep both valid: who reads to the end gets an answer, and should not.
         case Fault.HUGE:
-            return Message(body.rjust(_HUGE), measured=False)
+            return Message(body.rjust(_HUGE), content_type, measured=False)
         case Fault.DRIP:
-            return Message(body.rjust(_LONG))
+            return Message(body.rjust(_LONG), content_type)
         case _:
-            return Message(body)
+            return Message(body, content_type)
 
 
 def paced(
@@ -76,11 +91,23 @@ def paced(
             sleep(drip)
 
 
-def _json(reply: Reply) -> bytes:
+def _json(reply: Reply, dialect: Dialect) -> bytes:
     answer = reply.answer
     if isinstance(answer, WeChatError):
-        # Endpoints under /sns/ put a comma before the rid, all others do not.
-        suffix = _LEGACY_HINTS if reply.fault is Fault.LEGACY_HINTS else f", rid: {reply.rid}"
+        suffix = _suffix(reply, answer.errcode, dialect)
         answer = {"errcode": answer.errcode, "errmsg": answer.errmsg + suffix}
+    body = json.dumps(answer, separators=(",", ":")).encode()
     # Slashes, which session_keys are full of, are escaped: no matter to a parser, fatal to a regex.
-    return json.dumps(answer, separators=(",", ":")).replace("/", r"\/").encode()
+    # It was seen on the login alone.
+    return body.replace(b"/", rb"\/") if dialect is Dialect.SNS else body
+
+
+def _suffix(reply: Reply, errcode: int, dialect: Dialect) -> str:
+    """Return what is written behind an errmsg: endpoints under `/sns/` put a comma before it."""
+    legacy = reply.fault is Fault.LEGACY_HINTS
+    if dialect is Dialect.SNS:
+        return ", hints: [ req_id: KfIawqLnRa-8oQBOA ]" if legacy else f", rid: {reply.rid}"
+    if legacy:
+        return " hint: [KfIawqLnRa-8oQBOA]"
+    hinted = dialect is Dialect.BUSINESS and errcode in _HINTED
+    return f" hint: [{hint(reply.rid)}] rid: {reply.rid}" if hinted else f" rid: {reply.rid}"

@@ -1,0 +1,104 @@
+"""The rules of the endpoints around the access token, one method for each."""
+
+from datetime import datetime
+
+from .access_tokens import AccessTokens
+from .apps import Apps
+from .calls import Call
+from .errors import WeChatError, require
+from .open_data import hmac_signature, watermarked
+from .phone_codes import PhoneCodes
+from .phone_numbers import PhoneNumbers
+from .session_keys import SessionKeys
+from .shapes import openid
+
+_OK = {"errcode": 0, "errmsg": "ok"}
+
+
+class ServerApi:
+    """What an app may ask of the state it is given. The order of checks is a choice throughout.
+
+    A method returns the answer or raises the `WeChatError` that is the answer; all but
+    `stable_token` raise 41001, 40001 or 42001 if the access token in the query is no good.
+    """
+
+    def __init__(
+        self,
+        apps: Apps,
+        keys: SessionKeys,
+        tokens: AccessTokens,
+        codes: PhoneCodes,
+        numbers: PhoneNumbers,
+    ) -> None:
+        """Answer from this state."""
+        self._apps = apps
+        self._keys = keys
+        self._tokens = tokens
+        self._codes = codes
+        self._numbers = numbers
+
+    def stable_token(self, call: Call, now: datetime) -> dict[str, object]:
+        """Return access_token and expires_in.
+
+        Raises:
+            WeChatError: 43002, 44002, 47001, 41002, 41004, 40013, 40002, 40164, 40125 or 45009.
+        """
+        posted = call.posted()
+        for name, errcode in (("appid", 41002), ("secret", 41004)):
+            require(bool(posted.get(name)), errcode)
+        appid = self._apps.authenticate(posted, "client_credential", call.client_ip)
+        forced = posted.get("force_refresh") is True
+        text, expires_in = self._tokens.stable(appid, now, force_refresh=forced)
+        return {"access_token": text, "expires_in": expires_in}
+
+    def user_phone_number(self, call: Call, now: datetime) -> dict[str, object]:
+        """Return phone_info, and spend the code by that.
+
+        Raises:
+            WeChatError: 43002, 44002, 47001, 40029, 40013, or 40003: the openid that was given is
+                not the code's user. WeChat documents that this is an error, but not which: 40003
+                is our choice, and so is that the code stays good.
+        """
+        appid, posted = self._caller(call, now), call.posted()
+        code = self._codes.find(call.code(), appid, now)
+        given = posted.get("openid")
+        require(not given or given == openid(appid, code.user), 40003)
+        code.spend()
+        return {**_OK, "phone_info": watermarked(self._numbers.of(code.user), appid, now)}
+
+    def check_session(self, call: Call, now: datetime) -> dict[str, object]:
+        """Confirm that a server holds the current session_key.
+
+        Raises:
+            WeChatError: 87009 for whatever is wrong: no other error is documented here.
+        """
+        appid, query = self._caller(call, now), call.query
+        user = self._keys.user(query.get("openid", ""), appid)
+        if user is None:
+            raise WeChatError.of(87009)
+        require(query.get("sig_method") == "hmac_sha256", 87009)
+        require(query.get("signature") == self._signature(user, appid, now), 87009)
+        return {**_OK}
+
+    def reset_session_key(self, call: Call, now: datetime) -> dict[str, object]:
+        """Rotate a session_key for the server that holds the current one; return the new one.
+
+        Raises:
+            WeChatError: 40097 something is missing; 87008 another sig_method; 87007 the user has
+                no key; 87009 the signature is not that of the current key.
+        """
+        appid, query = self._caller(call, now), call.query
+        require(all(query.get(name) for name in ("openid", "signature", "sig_method")), 40097)
+        require(query["sig_method"] == "hmac_sha256", 87008)
+        user = self._keys.user(query["openid"], appid)
+        if user is None:
+            raise WeChatError.of(87007)
+        require(query["signature"] == self._signature(user, appid, now), 87009)
+        return {**_OK, "openid": query["openid"], "session_key": self._keys.reset(user, appid)}
+
+    def _caller(self, call: Call, now: datetime) -> str:
+        # The query alone counts: a token in the body or in a header is "missing".
+        return self._tokens.owner(call.query.get("access_token", ""), now)
+
+    def _signature(self, user: str, appid: str, now: datetime) -> str:
+        return hmac_signature(self._keys.current(user, appid, now))
