@@ -161,5 +161,5 @@ def test_durations(number: int, unit: str) -> None:
 
 
 def test_a_misspelt_name_is_told_and_a_later_one_is_not() -> None:
-    values = environment(URL, idle_timout="1h", dialects="all", api_keys="a:b")
+    values = environment(URL, idle_timout="1h", dialects="all")
     assert Settings.read(values).unknown == ("WXSESSION_IDLE_TIMOUT",)

@@ -40,7 +40,7 @@ from wxsession.errors import Disconnected, Overloaded
 
 T = TypeVar("T")
 
-SCHEMA_REVISION = "20261121_01"
+SCHEMA_REVISION = "20261121_02"
 """The oldest schema that this code can work with; revisions sort by their dates."""
 
 POOL_SIZE = 8

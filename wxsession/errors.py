@@ -15,17 +15,31 @@
     │   ├── InvalidCode
     │   ├── CodeUsed
     │   └── UserBlocked
+    ├── AccountError             the account does not allow it
+    │   ├── BadCredentials       unknown user or wrong password: nobody is told which
+    │   ├── TooManyAttempts      too many wrong passwords for a while
+    │   ├── UsernameTaken
+    │   ├── IdentityBound        the account has a WeChat user of this app, or the user an account
+    │   ├── LastCredential       without it the user could never log in again
+    │   └── ReauthenticationRequired
+    ├── OpenDataError            what WeChat encrypted for us cannot be taken
+    │   ├── SessionKeyStale      it fits none of the kept session_keys
+    │   └── WatermarkMismatch    it is of another app, or too old
+    ├── InvalidApiKey            no key of a back end of ours
     ├── WeChatError              WeChat did not answer the question
     │   ├── WeChatRateLimited
     │   ├── WeChatBusy
     │   ├── WeChatUnreachable
     │   ├── WeChatTimeout
     │   ├── WeChatUnintelligible
+    │   ├── AccessTokenRejected  another access_token has to be fetched
     │   └── AppRejected          our appid, secret or address; an operator has to act
     ├── Overloaded               no connection or no slot was free in time
     │   └── Disconnected         the connection broke; another try may find a new one
     ├── NotReady                 the database is not there, or not migrated
-    └── PurgeRunning             another purge holds the lock
+    ├── PurgeRunning             another purge holds the lock
+    ├── NoSuchUser               an administrator named a user that is not here
+    └── NoSuchSession            … or a session
 
 Each wire decides by itself which status an error has, because the wires disagree about that.
 """
@@ -147,6 +161,78 @@ class UserBlocked(CodeError):
     code = "user_blocked"
 
 
+class AccountError(WxSessionError):
+    """The account does not allow it."""
+
+
+class BadCredentials(AccountError):
+    """There is no such user, or the password is wrong; the same in both cases."""
+
+    code = "bad_credentials"
+
+
+class TooManyAttempts(AccountError):
+    """Too many wrong passwords for this account or from this address; `retry_after` in seconds.
+
+    `limit` failures are allowed in `window` seconds.
+    """
+
+    code = "too_many_attempts"
+    retryable = True
+
+    def __init__(self, *, retry_after: int, limit: int, window: int) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+        self.limit = limit
+        self.window = window
+
+
+class UsernameTaken(AccountError):
+    """Somebody has this username, or the user has one already."""
+
+    code = "username_taken"
+
+
+class IdentityBound(AccountError):
+    """The account has a WeChat user of this app already, or this WeChat user an account."""
+
+    code = "identity_bound"
+
+
+class LastCredential(AccountError):
+    """Without it the user could not log in any more."""
+
+    code = "last_credential"
+
+
+class ReauthenticationRequired(AccountError):
+    """The last login is too long ago for this, or was not one by WeChat where that is needed."""
+
+    code = "reauthentication_required"
+
+
+class OpenDataError(WxSessionError):
+    """What WeChat signed or encrypted for this server cannot be taken."""
+
+
+class SessionKeyStale(OpenDataError):
+    """It fits none of the kept session_keys: log in anew, then ask WeChat for it anew."""
+
+    code = "session_key_stale"
+
+
+class WatermarkMismatch(OpenDataError):
+    """It was made for another app or user, or too long ago."""
+
+    code = "watermark_mismatch"
+
+
+class InvalidApiKey(WxSessionError):
+    """No API key came along, or one that is none of ours."""
+
+    code = "invalid_api_key"
+
+
 class WeChatError(WxSessionError):
     """WeChat did not answer the question; `retry_after` is in seconds."""
 
@@ -195,6 +281,17 @@ class AppRejected(WeChatError):
     retryable = False
 
 
+class AccessTokenRejected(WeChatError):
+    """WeChat refuses the access_token (40001, 40014, 41001, 42001): it expired, or was replaced.
+
+    Another one may do. If that is refused as well, the error to tell is `AppRejected`, so both
+    have one code.
+    """
+
+    code = "app_rejected"
+    retryable = False
+
+
 class Overloaded(WxSessionError):
     """No database connection, or no place among the WeChat calls, was free in time."""
 
@@ -225,3 +322,15 @@ class PurgeRunning(WxSessionError):
     """Another purge of the same database is under way."""
 
     code = "purge_running"
+
+
+class NoSuchUser(WxSessionError):
+    """No user has this id."""
+
+    code = "not_found"
+
+
+class NoSuchSession(WxSessionError):
+    """No session has this id: there was none, or a purge has removed it."""
+
+    code = "not_found"

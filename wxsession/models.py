@@ -7,7 +7,7 @@ judgement and a write another process may have ended the session.
 
 import enum
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from sqlalchemy import (
     Date,
     ForeignKey,
     Index,
+    Integer,
     LargeBinary,
     Select,
     SmallInteger,
@@ -37,6 +38,9 @@ from wxsession.tokens import SessionToken
 
 WECHAT = "wechat"
 RING_SIZE = 3
+LONGEST_USERNAME = 64
+LONGEST_NICKNAME = 64
+LONGEST_AVATAR_URL = 1024
 LONGEST_USER_AGENT = 512
 LONGEST_ADDRESS = 45
 
@@ -44,11 +48,12 @@ users = Table(
     "users",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("username", String(64), unique=True),
+    Column("username", String(LONGEST_USERNAME), unique=True),
     Column("password_hash", String(255)),
-    Column("nickname", String(64)),
-    Column("avatar_url", String(1024)),
+    Column("nickname", String(LONGEST_NICKNAME)),
+    Column("avatar_url", String(LONGEST_AVATAR_URL)),
     Column("phone_number_sealed", LargeBinary),
+    Column("phone_number_hash", LargeBinary(32), index=True),
     Column("disabled_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
 )
@@ -116,6 +121,39 @@ login_codes = Table(
     Column("expires_at", UtcDateTime, nullable=False, index=True),
 )
 
+access_tokens = Table(
+    "access_tokens",
+    metadata,
+    Column("appid", String(64), primary_key=True),
+    Column("sealed", LargeBinary),
+    Column("expires_at", UtcDateTime),
+    Column("claim_id", Uuid),
+    Column("claimed_until", UtcDateTime),
+)
+
+failed_attempts = Table(
+    "failed_attempts",
+    metadata,
+    Column("key_hash", LargeBinary(32), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+)
+
+# No foreign keys: what happened stays known after the user or the session is gone.
+audit_events = Table(
+    "audit_events",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("at", UtcDateTime, nullable=False, index=True),
+    Column("event", String(32), nullable=False),
+    Column("reason", String(32)),
+    Column("user_id", Uuid, index=True),
+    Column("session_id", Uuid),
+    Column("appid", String(64)),
+    Column("client_address", String(LONGEST_ADDRESS)),
+    Column("user_agent", String(LONGEST_USER_AGENT)),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Client:
@@ -133,6 +171,7 @@ class User:
     username: str | None
     nickname: str | None
     avatar_url: str | None
+    phone_number_sealed: bytes | None = field(repr=False)
     disabled_at: datetime | None
 
 
@@ -237,10 +276,18 @@ def is_live(now: datetime) -> ColumnElement[bool]:
 
 def has_enabled_user() -> ColumnElement[bool]:
     """Return the condition that a session's user is not disabled."""
-    return exists().where(users.c.id == sessions.c.user_id, users.c.disabled_at.is_(None))
+    enabled = exists().where(users.c.id == sessions.c.user_id, users.c.disabled_at.is_(None))
+    return enabled.correlate(sessions)  # and not with a `users` that is joined outside
 
 
-_USER = (users.c.id, users.c.username, users.c.nickname, users.c.avatar_url, users.c.disabled_at)
+_USER = (
+    users.c.id,
+    users.c.username,
+    users.c.nickname,
+    users.c.avatar_url,
+    users.c.phone_number_sealed,
+    users.c.disabled_at,
+)
 _IDENTITY = (identities.c.id, identities.c.appid, identities.c.openid, identities.c.unionid)
 _SESSION = (
     sessions.c.id,
@@ -275,6 +322,16 @@ def session_from(row: Sequence[Any]) -> Session:
     return Session(
         id_, user, Identity(*identity) if identity[0] else None, bytes(token_hash), *facts
     )
+
+
+def select_users() -> Select[Any]:
+    """Return the query whose rows `user_from` reads."""
+    return select(*_USER)
+
+
+def user_from(row: Sequence[Any]) -> User:
+    """Return the user in a row of `select_users`."""
+    return User(*row)
 
 
 def select_identities() -> Select[Any]:

@@ -15,7 +15,14 @@ from flask import Blueprint, Flask, Response
 from werkzeug.exceptions import HTTPException
 
 from wxsession import errors
-from wxsession.errors import MissingToken, TokenError, WxSessionError
+from wxsession.errors import (
+    BadCredentials,
+    InvalidApiKey,
+    MissingToken,
+    TokenError,
+    TooManyAttempts,
+    WxSessionError,
+)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -59,8 +66,53 @@ KINDS: Mapping[str, Kind] = {
     ),
     "code_used": Kind(HTTPStatus.BAD_REQUEST, "This code was used before.", "Call wx.login again."),
     "user_blocked": Kind(HTTPStatus.FORBIDDEN, "This user may not log in.", "The user is blocked."),
+    "bad_credentials": Kind(
+        HTTPStatus.UNAUTHORIZED,
+        "Username and password do not fit.",
+        "There is no such user, or the password is wrong.",
+    ),
+    "too_many_attempts": Kind(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "Too many wrong passwords.",
+        "Try again later. A login by WeChat code is still possible.",
+    ),
+    "username_taken": Kind(
+        HTTPStatus.CONFLICT,
+        "This username cannot be had.",
+        "Somebody has it, or this user has one already.",
+    ),
+    "identity_bound": Kind(
+        HTTPStatus.CONFLICT,
+        "These two cannot be bound.",
+        "The account has another WeChat user of this app, or this WeChat user another account.",
+    ),
+    "last_credential": Kind(
+        HTTPStatus.CONFLICT,
+        "This is the user's only way to log in.",
+        "Register a username and a password first.",
+    ),
+    "reauthentication_required": Kind(
+        HTTPStatus.FORBIDDEN,
+        "This needs a recent login.",
+        "Call wx.login, log in, and repeat this within ten minutes.",
+    ),
+    "session_key_stale": Kind(
+        HTTPStatus.CONFLICT,
+        "The data fits no session_key that this server has.",
+        "Call wx.login, log in, get the data from WeChat again, and repeat this.",
+    ),
+    "watermark_mismatch": Kind(
+        HTTPStatus.BAD_REQUEST,
+        "The data was not made for this login.",
+        "It is of another app or user, or too old. Get it from WeChat again.",
+    ),
+    "invalid_api_key": Kind(
+        HTTPStatus.UNAUTHORIZED,
+        "An API key is needed.",
+        "Send a key of WXSESSION_API_KEYS as HTTP Basic (name and key) or as Bearer.",
+    ),
     "wechat_rate_limited": Kind(
-        HTTPStatus.TOO_MANY_REQUESTS, "WeChat limits the rate of logins.", "Try again later."
+        HTTPStatus.TOO_MANY_REQUESTS, "WeChat limits the rate of its calls.", "Try again later."
     ),
     "wechat_busy": Kind(HTTPStatus.SERVICE_UNAVAILABLE, "WeChat is busy.", "Try again."),
     "wechat_unreachable": Kind(
@@ -106,6 +158,8 @@ KINDS: Mapping[str, Kind] = {
     ),
 }
 
+_CHALLENGE = 'Bearer realm="wxsession"'
+
 _OF_STATUS = {
     HTTPStatus.NOT_FOUND: "not_found",
     HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
@@ -128,6 +182,14 @@ def from_error(error: WxSessionError) -> Response:
         response.headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, TokenError):
         response.headers["WWW-Authenticate"] = _challenge(error)
+    elif isinstance(error, BadCredentials):
+        response.headers["WWW-Authenticate"] = _CHALLENGE
+    elif isinstance(error, InvalidApiKey):
+        response.headers["WWW-Authenticate"] = 'Basic realm="wxsession"'
+    elif isinstance(error, TooManyAttempts):
+        # draft-ietf-httpapi-ratelimit-headers: the policy, and what is left of it.
+        response.headers["RateLimit-Policy"] = f'"passwords";q={error.limit};w={error.window}'
+        response.headers["RateLimit"] = f'"passwords";r=0;t={error.retry_after}'
     return response
 
 
@@ -171,6 +233,6 @@ def _problem(code: str, facts: Mapping[str, object], *, retryable: bool) -> Resp
 
 def _challenge(error: TokenError) -> str:
     if isinstance(error, MissingToken):
-        return 'Bearer realm="wxsession"'  # RFC 6750, 3.1: no error code without credentials
+        return _CHALLENGE  # RFC 6750, 3.1: no error code without credentials
     detail = KINDS[error.code].title
     return f'Bearer realm="wxsession", error="invalid_token", error_description="{detail}"'

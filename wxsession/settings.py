@@ -20,11 +20,13 @@ T = TypeVar("T")
 
 PREFIX = "WXSESSION_"
 DEFAULT_WECHAT_CONCURRENCY = 16
-LATER = frozenset({"DIALECTS", "API_KEYS"})
+DEFAULT_PASSWORD_QUEUE = 64
+LATER = frozenset({"DIALECTS"})
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 _SHORTEST_SECRET_KEY = 32
+_SHORTEST_API_KEY = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,13 @@ class Settings:
     login_replay: timedelta = timedelta(seconds=10)
     max_sessions: int = 20
     retention: timedelta = timedelta(days=7)
+    audit_retention: timedelta = timedelta(days=180)
+    api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Keys by the names of the back ends that hold them."""
+    password_queue: int = DEFAULT_PASSWORD_QUEUE
+    """How many may wait in one process for their password to be hashed."""
+    check_session_keys: bool = False
+    """Whether WeChat is asked about a session_key that open data does not fit."""
     url_prefix: str | None = None
     trusted_proxies: int = 0
     unknown: tuple[str, ...] = ()
@@ -158,6 +167,26 @@ def _secret_keys(text: str) -> tuple[str, ...]:
     return keys
 
 
+def _api_keys(text: str) -> dict[str, str]:
+    keys: dict[str, str] = {}
+    for entry in text.split(","):
+        name, colon, key = (part.strip() for part in entry.partition(":"))
+        if not (name and colon and key):
+            raise ValueError("not of the form name:key[,name:key…]")
+        if len(key) < _SHORTEST_API_KEY:
+            raise ValueError(f"every key needs at least {_SHORTEST_API_KEY} characters")
+        if name in keys or key in keys.values():
+            raise ValueError("has a name or a key twice")
+        keys[name] = key
+    return keys
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in {"on", "off"}:
+        raise ValueError("neither on nor off")
+    return text.lower() == "on"
+
+
 def _http_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
@@ -195,6 +224,10 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "LOGIN_REPLAY": duration,
     "MAX_SESSIONS": _whole(1),
     "RETENTION": duration,
+    "AUDIT_RETENTION": duration,
+    "API_KEYS": _api_keys,
+    "PASSWORD_QUEUE": _whole(0),
+    "CHECK_SESSION_KEYS": _switch,
     "URL_PREFIX": _url_prefix,
     "TRUSTED_PROXIES": _whole(0),
 }

@@ -1,4 +1,4 @@
-"""A bound on the WeChat calls under way in one process."""
+"""A bound on how much of one costly thing goes on at once in one process."""
 
 import threading
 from collections.abc import Iterator
@@ -8,15 +8,16 @@ from wxsession.errors import Overloaded
 
 
 class Slots:
-    """So many calls at once, half as many waiting for one of them, and no more.
+    """So many at once, so many waiting for one of them, and no more.
 
-    A WeChat that hangs would else take every thread of a worker, and nobody could check a
-    session. Waiting is bounded for the same reason: who waits holds a thread too.
+    A WeChat that hangs, or a flood of passwords to be hashed, would else take every thread of a
+    worker, and nobody could check a session. Waiting is bounded for the same reason: who waits
+    holds a thread too. Without `waiting`, half as many may wait as may be at it.
     """
 
-    def __init__(self, limit: int, *, patience: float) -> None:
+    def __init__(self, limit: int, *, patience: float, waiting: int | None = None) -> None:
         self._free = threading.Semaphore(limit)
-        self._waiting = threading.Semaphore(limit // 2)
+        self._waiting = threading.Semaphore(limit // 2 if waiting is None else waiting)
         self._patience = patience
 
     @contextmanager
