@@ -15,10 +15,12 @@ import responses
 
 from tests.support.settings import APPID, APPS
 from wxsession.errors import (
+    AccessTokenRejected,
     AppRejected,
     CodeUsed,
     InvalidCode,
     Overloaded,
+    SessionKeyStale,
     UserBlocked,
     WeChatBusy,
     WeChatError,
@@ -29,8 +31,8 @@ from wxsession.errors import (
     WxSessionError,
 )
 from wxsession.simulator import Fault, WeChat, wechat_transport
-from wxsession.wechat.client import WeChatClient, transport
-from wxsession.wechat.slots import Slots
+from wxsession.slots import Slots
+from wxsession.wechat.client import WeChatClient, key_signature, transport
 
 URL = "https://api.weixin.qq.com"
 ENDPOINT = f"{URL}/sns/jscode2session"
@@ -314,3 +316,31 @@ def test_waiting_for_a_slot_ends_with_the_patience() -> None:
         pass
     with slots.one(), slots.one():
         pass  # both came back
+
+
+@pytest.mark.parametrize(
+    ("body", "signature"),
+    [
+        ('{"foo":"bar"}', "654571f79995b2ce1e149e53c0a33dc39c0a74090db514261454e8dbe432aa0b"),
+        ("", "46e043c5525c2d817c44be603d30837a808a1d930d038f6fdc3e62a201fed128"),
+    ],
+)
+def test_the_official_vector_of_a_key_signature(body: str, signature: str) -> None:
+    assert key_signature("o0q0otL8aEzpcZL/FT9WsQ==", body) == signature
+
+
+def test_a_session_key_is_checked_and_reset_by_who_holds_it() -> None:
+    wechat = WeChat(APPS)
+    wechat.login("alice")
+    asking = client(wechat_transport(wechat))
+    token, seconds = asking.stable_token(APPID)
+    openid, key = wechat.openid("alice"), wechat.session_key("alice")
+    assert seconds == 7200
+    assert asking.is_session_key_current(token, openid, key)
+    assert not asking.is_session_key_current(token, openid, wechat.session_key("bob"))
+    fresh = asking.reset_session_key(token, openid, key)
+    assert fresh == wechat.session_key("alice") != key
+    with pytest.raises(SessionKeyStale):
+        asking.reset_session_key(token, openid, key)
+    with pytest.raises(AccessTokenRejected):
+        asking.is_session_key_current("another", openid, fresh)

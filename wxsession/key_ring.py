@@ -4,15 +4,14 @@ WeChat may rotate a user's session_key whenever the user obtains a code, so data
 the key of the previous login still arrives after the next one. Three keys bridge that.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Select, func, select, tuple_, update
+from sqlalchemy import Connection, Row, select
 
-from wxsession.db import Database, upsert
+from wxsession.db import upsert
 from wxsession.models import RING_SIZE, session_keys
 from wxsession.sealing import Sealer, Unsealable
 
@@ -27,10 +26,9 @@ class KeptKey:
 
 
 class KeyRing:
-    """Remembers session_keys, and seals them anew after the server's key was rotated."""
+    """Remembers session_keys."""
 
-    def __init__(self, database: Database, sealer: Sealer) -> None:
-        self._database = database
+    def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
 
     def keys(self, connection: Connection, identity_id: UUID) -> list[KeptKey]:
@@ -66,61 +64,19 @@ class KeyRing:
             adding.on_conflict_do_update(index_elements=["identity_id", "slot"], set_=values)
         )
 
-    def reseal(self, *, batch_size: int, progress: Callable[[int], None]) -> int:
-        """Seal every key anew that lies under an older server key; return how many.
-
-        Each batch is a transaction of its own, so that it may be stopped at any time and run
-        again. What no server key opens stays as it is; a key that is replaced meanwhile by a
-        login is left alone.
-        """
-        done, after = 0, None
-        while True:
-            with self._database.transaction() as connection:
-                rows = connection.execute(self._stale(after, batch_size)).all()
-                sealed = [self._reseal_row(connection, row) for row in rows]
-            if not rows:
-                return done
-            done += sum(sealed)
-            after = (rows[-1].identity_id, rows[-1].slot)
-            progress(done)
-
-    def _stale(self, after: tuple[UUID, int] | None, batch_size: int) -> Select[Any]:
-        place = tuple_(session_keys.c.identity_id, session_keys.c.slot)
-        query = select(session_keys).where(
-            func.substr(session_keys.c.sealed, 1, len(self._sealer.newest)) != self._sealer.newest
-        )
-        if after is not None:
-            query = query.where(place > tuple_(*after))
-        order = (session_keys.c.identity_id, session_keys.c.slot)
-        return query.order_by(*order).limit(batch_size).with_for_update(skip_locked=True)
-
-    def _reseal_row(self, connection: Connection, row: Row[Any]) -> bool:
-        key = self._opened(row)
-        if key is None:
-            return False
-        connection.execute(
-            update(session_keys)
-            .where(
-                session_keys.c.identity_id == row.identity_id,
-                session_keys.c.slot == row.slot,
-                session_keys.c.sealed == row.sealed,
-            )
-            .values(sealed=self._seal(key.session_key, row.identity_id, row.slot))
-        )
-        return True
-
     def _seal(self, session_key: str, identity_id: UUID, slot: int) -> bytes:
-        return self._sealer.seal(session_key.encode(), row=identity_id, column=_column(slot))
+        return self._sealer.seal(session_key.encode(), row=identity_id, column=column_of_slot(slot))
 
     def _opened(self, row: Row[Any]) -> KeptKey | None:
         try:
             opened = self._sealer.open(
-                bytes(row.sealed), row=row.identity_id, column=_column(row.slot)
+                bytes(row.sealed), row=row.identity_id, column=column_of_slot(row.slot)
             )
         except Unsealable:
             return None
         return KeptKey(row.slot, opened.decode(), row.obtained_at)
 
 
-def _column(slot: int) -> str:
+def column_of_slot(slot: int) -> str:
+    """Return the column that a key of this slot is sealed for: it opens in no other slot."""
     return f"session_keys.sealed.{slot}"

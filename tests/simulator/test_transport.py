@@ -158,7 +158,7 @@ def test_connection_retries_are_those_of_requests(wechat: WeChat, query: Query) 
         (Fault.TRUNCATED, 200, "text/plain", b'{"session_key":"'),
     ],
 )
-def test_an_answer_that_is_none_comes_as_it_is(  # noqa: PLR0913, PLR0917
+def test_an_answer_that_is_none_comes_as_it_is(  # noqa: PLR0913
     wechat: WeChat,
     session: requests.Session,
     query: Query,

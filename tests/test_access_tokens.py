@@ -1,0 +1,150 @@
+"""One access token for everybody: fetched once, sealed, replaced when it is rejected."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import insert, select
+
+from tests.support.settings import APPID, APPS
+from wxsession.access_tokens import COLUMN, AccessTokens, row_of
+from wxsession.db import Database, connect, new_id
+from wxsession.errors import AccessTokenRejected, AppRejected, WeChatTimeout, WeChatUnreachable
+from wxsession.keys import SecretKeys
+from wxsession.models import access_tokens
+from wxsession.sealing import Sealer
+from wxsession.simulator import Fault, SettableClock, WeChat, wechat_transport
+from wxsession.slots import Slots
+from wxsession.wechat.client import WeChatClient
+
+LEASE = timedelta(seconds=20)
+SEALER = Sealer(SecretKeys(("a-secret-key-that-is-made-up-for-tests",)))
+
+Make = Callable[..., AccessTokens]
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = connect(database_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def make(database: Database, wechat: WeChat, clock: SettableClock) -> Make:
+    client = WeChatClient(
+        wechat_transport(wechat),
+        url="https://api.weixin.qq.com",
+        timeout=(0.5, 0.5),
+        apps=APPS,
+        slots=Slots(64, patience=1),
+    )
+
+    def made(**seams: Callable[[float], None]) -> AccessTokens:
+        return AccessTokens(database, client, SEALER, clock, lease=LEASE, **seams)
+
+    return made
+
+
+def token_of(tokens: AccessTokens) -> str:
+    return tokens.use(APPID, lambda token: token)
+
+
+def test_a_token_is_fetched_once_and_kept_sealed(
+    make: Make, wechat: WeChat, database: Database
+) -> None:
+    token = token_of(make())
+    assert token_of(make()) == token
+    assert wechat.token_fetches == 1
+    with database.statement() as connection:
+        row = connection.execute(select(access_tokens)).one()
+    assert token.encode() not in bytes(row.sealed)
+    opened = SEALER.open(bytes(row.sealed), row=row_of(APPID), column=COLUMN)
+    assert opened.decode() == token
+    assert (row.claim_id, row.claimed_until) == (None, None)
+
+
+def test_fifty_at_once_fetch_once(make: Make, wechat: WeChat) -> None:
+    with ThreadPoolExecutor(50) as pool:
+        found = list(pool.map(lambda _: token_of(make()), range(50)))
+    assert len(set(found)) == 1
+    assert wechat.token_fetches == 1
+
+
+def test_a_token_is_renewed_before_it_ends(
+    make: Make, wechat: WeChat, clock: SettableClock
+) -> None:
+    first = token_of(make())
+    clock.advance(minutes=114)
+    assert token_of(make()) == first
+    clock.advance(minutes=2)
+    assert token_of(make()) != first
+    assert wechat.token_fetches == 2
+
+
+def test_a_rejected_token_is_replaced_once(make: Make, wechat: WeChat) -> None:
+    token_of(make())
+    asked: list[str] = []
+
+    def call(token: str) -> str:
+        asked.append(token)
+        if len(asked) == 1:
+            wechat.revoke_tokens()
+            raise AccessTokenRejected
+        return token
+
+    assert make().use(APPID, call) == asked[1] != asked[0]
+    assert wechat.token_fetches == 2
+
+
+def test_a_second_rejection_is_the_operators_affair(make: Make) -> None:
+    def call(_token: str) -> str:
+        raise AccessTokenRejected
+
+    with pytest.raises(AppRejected) as caught:
+        make().use(APPID, call)
+    assert caught.value.__context__ is None
+
+
+def test_a_fetch_that_fails_gives_the_claim_back(make: Make, wechat: WeChat) -> None:
+    wechat.fail_next(Fault.CONNECTION_REFUSED)
+    with pytest.raises(WeChatUnreachable):
+        token_of(make())
+    assert token_of(make())
+
+
+@pytest.mark.parametrize("errcode", [40001, 40164, 89503, 50004])
+def test_an_app_that_gets_no_token_is_rejected(make: Make, wechat: WeChat, errcode: int) -> None:
+    wechat.fail_next(errcode)
+    with pytest.raises(AppRejected):
+        token_of(make())
+
+
+def claimed(database: Database, clock: SettableClock) -> None:
+    """Let a worker claim the fetch and die."""
+    claim = {"appid": APPID, "claim_id": new_id(), "claimed_until": clock() + LEASE}
+    with database.statement() as connection:
+        connection.execute(insert(access_tokens).values(**claim))
+
+
+def test_a_worker_that_died_is_overtaken_after_its_lease(
+    make: Make, database: Database, clock: SettableClock
+) -> None:
+    claimed(database, clock)
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        clock.advance(seconds=seconds)
+
+    assert token_of(make(sleep=sleep))
+    assert sum(waits) == pytest.approx(LEASE.total_seconds(), abs=0.5)
+
+
+def test_waiting_for_another_worker_has_an_end(
+    make: Make, database: Database, clock: SettableClock
+) -> None:
+    claimed(database, clock)
+    with pytest.raises(WeChatTimeout):
+        token_of(make(sleep=lambda _seconds: None))

@@ -1,0 +1,276 @@
+"""Profiles: what a user is called, and what WeChat says about it."""
+
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+
+import pytest
+from flask import Flask
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import event
+
+from tests.support.phone import Answer, Phone, problem
+from tests.support.settings import OTHER_APPID
+from wxsession.app import Services
+from wxsession.simulator import Fault, SettableClock, WeChat, open_data
+
+AVATAR = "https://example.org/a.png"
+
+
+@pytest.fixture(autouse=True)
+def logged_in(phone: Phone) -> None:
+    assert phone.log_in().status_code == 200
+
+
+def send(phone: Phone, body: object, path: str = "/user_info", method: str = "POST") -> Answer:
+    return phone.send(method, path, json=body, token=phone.token)
+
+
+def shown(phone: Phone) -> tuple[str | None, str | None]:
+    user = phone.send("GET", "/user", token=phone.token).json
+    return user["nickname"], user["avatar_url"]
+
+
+@pytest.mark.parametrize("method", ["PATCH", "POST"])
+def test_a_user_changes_and_clears_the_profile(phone: Phone, method: str) -> None:
+    send(phone, {"nickname": "Alice", "avatar_url": AVATAR}, "/user", method)
+    assert shown(phone) == ("Alice", AVATAR)
+    assert send(phone, {"nickname": None}, "/user", method).json["nickname"] is None
+    assert shown(phone) == (None, AVATAR)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"nickname": ""},
+        {"nickname": "a\nb"},
+        {"nickname": "a" * 65},
+        {"avatar_url": "javascript:alert(1)"},
+        {"avatar_url": "http://[x"},
+        {"avatar_url": "https://example.org/" + "a" * 1024},
+        {"username": "root"},
+    ],
+)
+def test_what_is_no_profile_is_refused(phone: Phone, body: dict[str, str]) -> None:
+    assert problem(send(phone, body, "/user"))[:2] == (400, "invalid_request")
+
+
+def test_what_wechat_says_is_kept_and_told_without_ids(phone: Phone, wechat: WeChat) -> None:
+    wechat.set_profile("alice", nickName="爱丽丝", avatarUrl=AVATAR)
+    answer = send(phone, wechat.user_info("alice"))
+    assert answer.json["open_data"]["nickName"] == "爱丽丝"
+    assert wechat.openid("alice") not in answer.text
+    assert shown(phone) == ("爱丽丝", AVATAR)
+
+
+def test_signed_data_alone_do(phone: Phone, wechat: WeChat) -> None:
+    wechat.set_profile("alice", nickName="Alice")
+    info = wechat.user_info("alice")
+    half = {name: info[name] for name in ("rawData", "signature")}
+    assert send(phone, half).status_code == 200
+    assert shown(phone)[0] == "Alice"
+
+
+def test_anonymous_data_change_nothing(phone: Phone, wechat: WeChat) -> None:
+    send(phone, {"nickname": "Alice", "avatar_url": AVATAR}, "/user")
+    assert send(phone, wechat.user_info("alice")).status_code == 200
+    assert shown(phone) == ("Alice", AVATAR)
+
+
+def test_a_user_may_refuse(phone: Phone) -> None:
+    answer = send(phone, {"errMsg": "getUserInfo:fail auth deny"})
+    assert (answer.status_code, answer.json["open_data"]) == (200, None)
+
+
+def test_group_and_steps_are_read(phone: Phone, wechat: WeChat) -> None:
+    assert "openGId" in send(phone, wechat.group("alice")).json["open_data"]
+    assert len(send(phone, wechat.steps("alice")).json["open_data"]["stepInfoList"]) == 31
+
+
+def test_a_phone_number_is_kept_and_told_masked(phone: Phone, wechat: WeChat) -> None:
+    wechat.set_phone_number("alice", "13800001234")
+    answer = send(phone, wechat.phone_number("alice"))
+    assert answer.json["open_data"]["purePhoneNumber"] == "138******34"
+    assert answer.json["user"]["phone_number"] == "138******34"
+    assert "13800001234" not in answer.text
+
+
+def test_a_key_that_we_never_got_is_stale(
+    phone: Phone, wechat: WeChat, clock: SettableClock
+) -> None:
+    clock.advance(minutes=6)
+    wechat.login("alice")
+    assert problem(send(phone, wechat.user_info("alice")))[:2] == (409, "session_key_stale")
+
+
+def test_rawdata_counts_byte_by_byte(phone: Phone, wechat: WeChat) -> None:
+    info = wechat.user_info("alice")
+    assert problem(send(phone, {**info, "rawData": f"{info['rawData']} "}))[0] == 409
+
+
+def test_data_of_another_user_or_app_fit_no_key(phone: Phone, wechat: WeChat) -> None:
+    wechat.login("alice", OTHER_APPID)
+    wechat.login("bob")
+    assert problem(send(phone, wechat.user_info("bob")))[0] == 409
+    assert problem(send(phone, wechat.user_info("alice", OTHER_APPID)))[0] == 409
+
+
+@pytest.mark.parametrize("step", [{"minutes": 61}, {"minutes": -6}])
+def test_data_of_another_time_are_refused(
+    phone: Phone, wechat: WeChat, clock: SettableClock, step: dict[str, int]
+) -> None:
+    info = wechat.user_info("alice")
+    clock.advance(**step)
+    assert problem(send(phone, info))[:2] == (400, "watermark_mismatch")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"signature": None},
+        {"rawData": None},
+        {"iv": None},
+        {"encryptedData": None},
+        {"iv": "AAAA"},
+        {"encryptedData": ""},
+        {"encryptedData": "AAAA"},
+        {"encryptedData": "A A="},
+        {"signature": "x" * 40},
+    ],
+)
+def test_what_has_not_the_form_is_refused(
+    phone: Phone, wechat: WeChat, change: dict[str, object]
+) -> None:
+    answer = send(phone, {**wechat.user_info("alice"), **change})
+    assert problem(answer)[:2] == (400, "invalid_request")
+    assert {error["field"] for error in answer.json["errors"]} == change.keys()
+
+
+@pytest.fixture
+def checking(make_app: Callable[..., Flask], wechat: WeChat) -> Phone:
+    phone = Phone(make_app(check_session_keys="on"), wechat, "carol")
+    assert phone.log_in().status_code == 200
+    return phone
+
+
+def test_where_wechat_is_asked_forged_data_are_told_from_stale_ones(
+    checking: Phone, wechat: WeChat, clock: SettableClock
+) -> None:
+    wechat.login("bob")
+    assert problem(send(checking, wechat.user_info("bob")))[:2] == (400, "invalid_request")
+    clock.advance(minutes=6)
+    wechat.login("carol")
+    assert problem(send(checking, wechat.user_info("carol")))[:2] == (409, "session_key_stale")
+
+
+def test_where_wechat_cannot_be_asked_data_are_stale(checking: Phone, wechat: WeChat) -> None:
+    wechat.login("bob")
+    info = wechat.user_info("bob")
+    wechat.fail_next(Fault.CONNECTION_REFUSED, times=2)
+    assert problem(send(checking, info))[:2] == (409, "session_key_stale")
+
+
+def test_user_info_under_the_key_of_an_earlier_login_is_read(
+    phone: Phone, wechat: WeChat, clock: SettableClock
+) -> None:
+    wechat.set_profile("alice", nickName="Alice")
+    early = wechat.user_info("alice")
+    for _ in range(2):  # two newer keys; with the third the first is gone
+        clock.advance(minutes=6)
+        phone.log_in()
+        assert send(phone, early).json["open_data"]["nickName"] == "Alice"
+    clock.advance(minutes=6)
+    phone.log_in()
+    assert problem(send(phone, early))[:2] == (409, "session_key_stale")
+
+
+def test_data_that_name_another_app_are_refused_under_a_fitting_key(
+    phone: Phone, wechat: WeChat, clock: SettableClock
+) -> None:
+    key = wechat.session_key("alice")
+    told = {"openGId": "tGabcdefghijklmnopqrstuvwxyz"}
+    for appid, status in ((phone.appid, 200), (OTHER_APPID, 400)):
+        plaintext = open_data.compact(open_data.watermarked(told, appid, clock()))
+        iv = "r7BXXKkLb8qrSNn05n0qiA=="
+        body = {"encryptedData": open_data.encrypt(plaintext, key, iv), "iv": iv}
+        answer = send(phone, body)
+        assert answer.status_code == status
+    assert problem(answer)[:2] == (400, "watermark_mismatch")
+
+
+def test_base64_may_be_broken_into_lines(phone: Phone, wechat: WeChat) -> None:
+    info = wechat.user_info("alice")
+    broken = "\r\n".join(re.findall(".{1,64}", str(info["encryptedData"])))
+    assert send(phone, {**info, "encryptedData": broken}).status_code == 200
+
+
+def test_a_session_by_password_has_no_key_of_wechats(phone: Phone, wechat: WeChat) -> None:
+    desk = Phone(phone.app, wechat, "desk")
+    body = {"username": "alice", "password": "correct horse battery"}
+    desk.token = desk.send("POST", "/register", json=body).json["session_token"]
+    assert problem(send(desk, wechat.user_info("alice")))[:2] == (409, "session_key_stale")
+    code = {"code": wechat.phone_code("alice")}
+    assert send(desk, code, "/phone_number").status_code == 200
+
+
+def test_what_is_known_already_is_not_written_again(
+    phone: Phone, wechat: WeChat, services: Services
+) -> None:
+    wechat.set_profile("alice", nickName="Alice", avatarUrl=AVATAR)
+    send(phone, wechat.user_info("alice"))
+    written: list[str] = []
+    event.listen(
+        services.database.engine,
+        "before_cursor_execute",
+        lambda _c, _cursor, statement, *_rest: written.append(statement.split()[0]),
+    )
+    send(phone, wechat.user_info("alice"))
+    assert "UPDATE" not in written
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_nothing_altered_is_taken_for_what_wechat_made(
+    phone: Phone, wechat: WeChat, data: st.DataObject
+) -> None:
+    made = wechat.phone_number("alice")
+    name = data.draw(st.sampled_from(["encryptedData", "iv"]))
+    whole = b64decode(str(made[name]))
+    where = data.draw(st.integers(0, len(whole) * 8 - 1))
+    flipped = bytearray(whole)
+    flipped[where // 8] ^= 1 << where % 8
+    altered = data.draw(
+        st.sampled_from([bytes(flipped), whole[: where // 8], whole + bytes(1 + where % 32)])
+    )
+    body = {n: made[n] for n in ("encryptedData", "iv")} | {name: b64encode(altered).decode()}
+    for path in ("/phone_number", "/user_info"):
+        status, code, _ = problem(send(phone, body, path))
+        assert (status, code) in {
+            (400, "invalid_request"),
+            (400, "watermark_mismatch"),
+            (409, "session_key_stale"),
+        }
+
+
+def test_a_session_key_that_leaked_is_reset_at_wechat(
+    app: Flask, phone: Phone, wechat: WeChat
+) -> None:
+    user_id = phone.check().json["user"]["id"]
+    leaked = wechat.session_key("alice")
+    command = ["users", "reset-session-keys", user_id]
+    said = app.test_cli_runner().invoke(args=command)
+    assert said.output == "1 session_keys reset.\n"
+    assert wechat.session_key("alice") != leaked
+    assert send(phone, wechat.user_info("alice")).status_code == 200
+    assert wechat.session_key("alice") not in said.output
+
+
+def test_a_session_key_that_is_not_wechats_any_more_needs_no_reset(
+    app: Flask, phone: Phone, wechat: WeChat, clock: SettableClock
+) -> None:
+    user_id = phone.check().json["user"]["id"]
+    clock.advance(minutes=6)
+    wechat.login("alice")
+    said = app.test_cli_runner().invoke(args=["users", "reset-session-keys", user_id, "--json"])
+    assert '"session_keys_reset": 0' in said.output

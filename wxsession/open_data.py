@@ -1,0 +1,225 @@
+"""Open data: what WeChat gave the mini-program about its user, for this server to believe.
+
+It was signed or encrypted under the session_key that WeChat had at that moment. A wx.login in
+between makes a new one, so the kept keys are tried, newest first, and one of them has to fit
+everything that came along.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import Connection
+
+from wxsession.errors import InvalidRequest, SessionKeyStale, WatermarkMismatch
+from wxsession.key_ring import KeyRing
+from wxsession.models import LONGEST_AVATAR_URL, LONGEST_NICKNAME, Identity
+from wxsession.phone_numbers import PhoneNumber
+from wxsession.wechat import open_data as wechat_data
+from wxsession.wechat.open_data import BLOCK, Undecipherable
+
+OLDEST = timedelta(hours=1)
+FURTHEST_AHEAD = timedelta(minutes=5)
+"""How far WeChat's clock may be ahead of ours."""
+
+# What every user looks like since November 2022, where the mini-program asked in the old way.
+# Source: "小程序用户头像昵称获取规则调整公告"; the values are observed.
+_ANONYMOUS_NICKNAME = "微信用户"
+_ANONYMOUS_AVATAR = (
+    "POgEwh4mIHO4nibH0KlMECNjjGxQUq24ZEaGT4poC6icRiccVGKSyXwibcPq4BWmiaIGuG1icwxaQX6grC9VemZoJ8rg"
+)
+_IDS = frozenset({"openId", "unionId"})
+_SIGNATURE = re.compile(r"[0-9a-fA-F]{40}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_NUMBER = re.compile(r"[0-9]{1,20}")
+_COUNTRY_CODE = re.compile(r"[0-9]{1,6}")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenData:
+    """What a mini-program got from WeChat, as it came; None is what it did not get."""
+
+    raw_data: str | None = field(default=None, repr=False)
+    signature: str | None = field(default=None, repr=False)
+    encrypted_data: str | None = field(default=None, repr=False)
+    iv: str | None = field(default=None, repr=False)
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether nothing was given: the user did not allow it."""
+        return self == OpenData()
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """Open data whose form is right; a half that did not come along is None."""
+
+    signed: tuple[str, str] | None
+    encrypted: tuple[bytes, bytes] | None
+
+    @classmethod
+    def of(cls, data: OpenData) -> "_Given":
+        """Return the data in this form.
+
+        Raises:
+            InvalidRequest: with every field that is wrong.
+        """
+        faults: dict[str, str] = {}
+        for name, value, other in (
+            ("signature", data.signature, data.raw_data),
+            ("rawData", data.raw_data, data.signature),
+            ("iv", data.iv, data.encrypted_data),
+            ("encryptedData", data.encrypted_data, data.iv),
+        ):
+            if value is None and other is not None:
+                faults[name] = "is needed along with its counterpart"
+        if data.signature is not None and not _SIGNATURE.fullmatch(data.signature):
+            faults["signature"] = "has to be 40 hexadecimal digits"
+        iv, encrypted = (
+            _bytes(data.iv, "iv", faults),
+            _bytes(data.encrypted_data, "encryptedData", faults),
+        )
+        if iv is not None and len(iv) != BLOCK:
+            faults["iv"] = "has to be 16 bytes"
+        if encrypted is not None and (not encrypted or len(encrypted) % BLOCK):
+            faults["encryptedData"] = "has to be whole blocks of 16 bytes"
+        if faults:
+            raise _invalid(faults)
+        return cls(
+            None
+            if data.raw_data is None or data.signature is None
+            else (data.raw_data, data.signature),
+            None if encrypted is None or iv is None else (encrypted, iv),
+        )
+
+    def fits(self, session_key: str) -> bool:
+        """Tell whether the signature, if there is one, was made under this key."""
+        return self.signed is None or wechat_data.is_signed(*self.signed, session_key)
+
+    def opened(self, session_key: str) -> Mapping[str, Any]:
+        """Return what was encrypted, or else what was signed.
+
+        Raises:
+            Undecipherable: it was not encrypted under this key.
+            InvalidRequest: what was signed is no JSON object, or is not what was encrypted.
+        """
+        decrypted = wechat_data.decrypt(*self.encrypted, session_key) if self.encrypted else None
+        if self.signed is None:
+            return decrypted or {}
+        try:
+            signed = wechat_data.parsed(self.signed[0])
+        except Undecipherable:
+            raise _invalid({"rawData": "has to be a JSON object"}) from None
+        if decrypted is None:
+            return signed
+        # The iv is not protected by anything but this, see `wechat.open_data`.
+        if any(decrypted.get(name, _NOTHING) != value for name, value in signed.items()):
+            raise _invalid({"rawData": "is not what encryptedData holds"})
+        return decrypted
+
+
+_NOTHING = object()
+
+
+class OpenDataReader:
+    """Reads open data with the kept session_keys of a WeChat user."""
+
+    def __init__(self, ring: KeyRing, clock: Callable[[], datetime]) -> None:
+        self._ring = ring
+        self._clock = clock
+
+    def read(
+        self, connection: Connection, identity: Identity, data: OpenData
+    ) -> Mapping[str, Any] | None:
+        """Return what WeChat says, without its ids, or None if the user did not allow it.
+
+        Signed data alone have no watermark: they are this user's, of whatever time.
+
+        Raises:
+            InvalidRequest: a field is missing, or is not what such a field holds.
+            SessionKeyStale: no kept key fits everything that was given.
+            WatermarkMismatch: it is of another app or user, too old, or of the future.
+        """
+        if data.was_refused:
+            return None
+        given = _Given.of(data)
+        found = self._found(connection, identity, given)
+        if given.encrypted is not None:
+            self._ensure_meant(found, identity)
+        return {name: value for name, value in found.items() if name not in _IDS}
+
+    def _found(
+        self, connection: Connection, identity: Identity, given: _Given
+    ) -> Mapping[str, Any]:
+        for kept in self._ring.keys(connection, identity.id):
+            if given.fits(kept.session_key):
+                try:
+                    return given.opened(kept.session_key)
+                except Undecipherable:
+                    continue
+        raise SessionKeyStale
+
+    def _ensure_meant(self, found: Mapping[str, Any], identity: Identity) -> None:
+        mark, now = found["watermark"], self._clock().timestamp()
+        taken_at = mark.get("timestamp")
+        if mark.get("appid") != identity.appid or type(taken_at) is not int:
+            raise WatermarkMismatch
+        if found.get("openId", identity.openid) != identity.openid:
+            raise WatermarkMismatch
+        oldest, newest = now - OLDEST.total_seconds(), now + FURTHEST_AHEAD.total_seconds()
+        if not oldest <= taken_at <= newest:
+            raise WatermarkMismatch
+
+
+def profile_of(data: Mapping[str, Any]) -> dict[str, str]:
+    """Return the columns of a user that open data change; what WeChat hides changes nothing."""
+    columns = {}
+    nickname, avatar_url = data.get("nickName"), data.get("avatarUrl")
+    if isinstance(nickname, str) and nickname != _ANONYMOUS_NICKNAME and is_nickname(nickname):
+        columns["nickname"] = nickname
+    if isinstance(avatar_url, str) and is_avatar_url(avatar_url):
+        columns |= {"avatar_url": avatar_url} if _ANONYMOUS_AVATAR not in avatar_url else {}
+    return columns
+
+
+def phone_number_of(data: Mapping[str, Any]) -> PhoneNumber | None:
+    """Return the phone number that open data hold, if they hold one."""
+    number, country_code = data.get("purePhoneNumber"), data.get("countryCode")
+    if not (isinstance(number, str) and isinstance(country_code, str)):
+        return None
+    if not (_NUMBER.fullmatch(number) and _COUNTRY_CODE.fullmatch(country_code)):
+        return None
+    return PhoneNumber(number, country_code)
+
+
+def is_nickname(text: str) -> bool:
+    """Tell whether a user may be called this: something, not too long, on one line."""
+    return 0 < len(text) <= LONGEST_NICKNAME and not _CONTROL.search(text)
+
+
+def is_avatar_url(text: str) -> bool:
+    """Tell whether a browser may be sent there for a picture: http or https, and not too long."""
+    if len(text) > LONGEST_AVATAR_URL or _CONTROL.search(text) or " " in text:
+        return False
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.netloc)
+
+
+def _bytes(text: str | None, name: str, faults: dict[str, str]) -> bytes | None:
+    if text is None:
+        return None
+    try:
+        return wechat_data.decoded(text)
+    except ValueError:
+        faults[name] = "has to be base64"
+        return None
+
+
+def _invalid(faults: Mapping[str, str]) -> InvalidRequest:
+    return InvalidRequest([{"field": name, "message": text} for name, text in faults.items()])
