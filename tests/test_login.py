@@ -324,3 +324,9 @@ def test_a_disabled_user_may_not_log_in_and_nothing_is_written(
     assert problem(phone.log_in(code)) == (403, "user_blocked", None)
     assert problem(phone.check()) == (401, "session_ended", "user_disabled")
     assert count(services, sessions) == 1
+
+
+def test_an_openid_that_a_client_sends_is_never_believed(phone: Phone, wechat: WeChat) -> None:
+    stolen = wechat.openid("bob")
+    for body in ({"openid": stolen}, {"code": phone.code(), "openid": stolen}):
+        assert problem(phone.send("POST", "/login", json=body))[:2] == (400, "invalid_request")

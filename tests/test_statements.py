@@ -119,15 +119,15 @@ def test_a_login_is_a_claim_and_one_transaction(warm: Phone, wire: Wire) -> None
     warm.log_in()
     with wire.listening() as heard:
         warm.log_in()
-    claim, user, ring, settle, cap, session = (
+    claim, user, ring, settle, cap, session_with_audit = (
         "INSERT",
         "SELECT",
         "SELECT",
         "UPDATE",
         "UPDATE",
-        "INSERT",
+        "WITH",
     )
-    assert heard == [claim, "BEGIN", user, ring, settle, cap, session, "COMMIT"]
+    assert heard == [claim, "BEGIN", user, ring, settle, cap, session_with_audit, "COMMIT"]
 
 
 def test_a_login_with_a_new_session_key_adds_one_statement(

@@ -1,24 +1,32 @@
-"""Logins: a WeChat code becomes a session of ours."""
+"""Logins: a WeChat code, a username with its password, or both become a session of ours."""
 
+import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, exists, func, insert, select, update
 
+from wxsession.accounts import Account, AccountService, Credentials
+from wxsession.audit import Audit
 from wxsession.codes import Claim, LoginCodes
 from wxsession.db import Database, new_id, upsert
 from wxsession.errors import (
+    BadCredentials,
     CodeError,
     CodeUsed,
+    IdentityBound,
     InvalidRequest,
     Overloaded,
     UserBlocked,
     WeChatError,
+    WxSessionError,
 )
 from wxsession.key_ring import KeyRing
+from wxsession.merging import lock, merge
 from wxsession.models import (
     WECHAT,
     Client,
@@ -29,10 +37,14 @@ from wxsession.models import (
     select_identities,
     users,
 )
+from wxsession.open_data import OpenData, OpenDataReader, profile_of
+from wxsession.phone_numbers import PhoneNumbers
 from wxsession.sessions import Grant, SessionService
 from wxsession.wechat.client import WeChatClient, WeChatIdentity
 
 _ATTEMPTS = 5
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,10 @@ class CodeLogin:
     appid: str | None = None
     referring_appid: str | None = None
     presented: str | None = None
+    credentials: Credentials | None = None
+    """Of the account that the WeChat user is to be bound to by this login."""
+    open_data: OpenData | None = None
+    """What wx.getUserInfo gave; if it cannot be read, nobody is logged in."""
 
 
 class LoginService:
@@ -58,36 +74,80 @@ class LoginService:
         wechat: WeChatClient,
         codes: LoginCodes,
         ring: KeyRing,
+        reader: OpenDataReader,
         sessions: SessionService,
+        accounts: AccountService,
+        audit: Audit,
+        phones: PhoneNumbers,
         clock: Callable[[], datetime],
     ) -> None:
         self._database = database
         self._wechat = wechat
         self._codes = codes
         self._ring = ring
+        self._reader = reader
         self._sessions = sessions
+        self._accounts = accounts
+        self._audit = audit
+        self._phones = phones
         self._clock = clock
 
     def by_code(self, login: CodeLogin, client: Client) -> Grant:
         """Return a session for the WeChat user whose code this is; a first login makes a user.
 
-        WeChat is asked once per code, with no database connection held meanwhile.
+        WeChat is asked once per code, with no database connection held meanwhile. With
+        credentials, the WeChat user is bound to their account in the same transaction; if that
+        cannot be, nobody is logged in, and the code is used up.
 
         Raises:
             InvalidRequest: the appid is not one of ours.
             CodeError: WeChat refuses the code or the user, or the user is disabled here.
+            AccountError: the credentials are wrong, or the two cannot be bound; wrong ones have
+                not cost the code.
             WeChatError: WeChat did not answer the question.
+            OpenDataError: the open data that came along cannot be taken.
             Overloaded: the database, or a place among the WeChat calls, was not free in time.
         """
         appid = self._app_of(login)
-        with self._wechat.slots.one():
-            claim = self._codes.claim(appid, login.code, client)
-            if claim.identity_id is not None:
-                return self._log_in_again(claim.identity_id, login, client)
+        with self._audited(client, appid):
+            account = None
+            if login.credentials is not None:
+                account = self._accounts.verified(login.credentials, client)
+            with self._wechat.slots.one():
+                claim = self._codes.claim(appid, login.code, client)
+                if claim.identity_id is not None:
+                    return self._log_in_again(claim.identity_id, login, account, client)
+                with self._noted(claim):
+                    known = self._wechat.code2session(appid, login.code)
             with self._noted(claim):
-                known = self._wechat.code2session(appid, login.code)
-        with self._noted(claim):
-            return self._log_in(claim, appid, known, login, client)
+                return self._log_in(claim, appid, known, login, account, client)
+
+    def by_password(
+        self, credentials: Credentials, client: Client, *, presented: str | None = None
+    ) -> Grant:
+        """Return a session of the account; `presented` is the token that came along, if any.
+
+        Raises:
+            AccountError: the credentials are wrong, or were too often.
+            UserBlocked: the account is disabled.
+            Overloaded: the database, or a place for hashing, was not free in time.
+        """
+        with self._audited(client, None):
+            account = self._accounts.verified(credentials, client)
+            with self._database.transaction() as connection:
+                user = self._accounts.lock(connection, account)[account.user_id]
+                return self._sessions.issue(connection, user, None, client, replacing=presented)
+
+    @contextmanager
+    def _audited(self, client: Client, appid: str | None) -> Iterator[None]:
+        """Write down who was refused; what was refused unseen, or not decided, is not written."""
+        try:
+            yield
+        except (CodeError, BadCredentials, IdentityBound) as refusal:
+            entry = self._audit.entry("login_failed", client, appid=appid, reason=refusal.code)
+            with suppress(Overloaded), self._database.statement() as connection:
+                connection.execute(entry)
+            raise
 
     def _app_of(self, login: CodeLogin) -> str:
         if login.appid is not None:
@@ -109,45 +169,95 @@ class LoginService:
         except WeChatError:
             self._codes.release(claim)
             raise
-        except Overloaded:
+        except WxSessionError:
             self._codes.refuse(claim, CodeUsed())  # WeChat took it; nothing came of it here
             raise
 
-    def _log_in(
-        self, claim: Claim, appid: str, known: WeChatIdentity, login: CodeLogin, client: Client
+    def _log_in(  # noqa: PLR0913 - what is known, and what was asked
+        self,
+        claim: Claim,
+        appid: str,
+        known: WeChatIdentity,
+        login: CodeLogin,
+        account: Account | None,
+        client: Client,
     ) -> Grant:
         try:
-            return self._log_in_once(claim, appid, known, login, client)
+            return self._log_in_once(claim, appid, known, login, account, client)
         except Overloaded:
             # The code is spent and cannot be asked for again. A connection that broke at the
             # wrong moment is no reason to send the user away: a second one may be had at once.
-            return self._log_in_once(claim, appid, known, login, client)
+            return self._log_in_once(claim, appid, known, login, account, client)
 
-    def _log_in_once(
-        self, claim: Claim, appid: str, known: WeChatIdentity, login: CodeLogin, client: Client
+    def _log_in_once(  # noqa: PLR0913 - what is known, and what was asked
+        self,
+        claim: Claim,
+        appid: str,
+        known: WeChatIdentity,
+        login: CodeLogin,
+        account: Account | None,
+        client: Client,
     ) -> Grant:
         now = self._clock()
         with self._database.transaction() as connection:
             identity, user, new_user = self._identify(connection, appid, known, now)
             if user.disabled_at is not None:
                 raise UserBlocked
+            if account is not None:
+                user = self._bind(connection, identity, user, account, client)
+                new_user = False
             self._ring.remember(connection, identity.id, known.session_key, now)
+            user = self._profiled(connection, identity, user, login)
             self._codes.settle(connection, claim, identity.id)
             return self._sessions.issue(
                 connection, user, identity, client, replacing=login.presented, new_user=new_user
             )
 
-    def _log_in_again(self, identity_id: UUID, login: CodeLogin, client: Client) -> Grant:
+    def _log_in_again(
+        self, identity_id: UUID, login: CodeLogin, account: Account | None, client: Client
+    ) -> Grant:
         """Return one more session for a code that was exchanged a moment ago."""
         query = select_identities().where(identities.c.id == identity_id)
+        query = query.with_for_update(of=[identities, users])
         with self._database.transaction() as connection:
-            row = connection.execute(query.with_for_update(of=[identities, users])).one()
+            for _ in range(_ATTEMPTS):
+                if row := connection.execute(query).first():
+                    break  # else it changed users in the moment that its lock was waited for
+            else:
+                raise Overloaded
             identity, user = identity_from(row)
             if user.disabled_at is not None:
                 raise UserBlocked
+            if account is not None:
+                user = self._bind(connection, identity, user, account, client)
+            user = self._profiled(connection, identity, user, login)
             return self._sessions.issue(
                 connection, user, identity, client, replacing=login.presented
             )
+
+    def _profiled(
+        self, connection: Connection, identity: Identity, user: User, login: CodeLogin
+    ) -> User:
+        """Return the user with the profile that came along; nothing came: as it was."""
+        data = login.open_data and self._reader.read(connection, identity, login.open_data)
+        changes: dict[str, Any] = {**profile_of(data)} if data else {}
+        if not changes:
+            return user
+        connection.execute(update(users).where(users.c.id == user.id).values(changes))
+        return replace(user, **changes)
+
+    def _bind(
+        self,
+        connection: Connection,
+        identity: Identity,
+        user: User,
+        account: Account,
+        client: Client,
+    ) -> User:
+        locked = self._accounts.lock(connection, account, user.id)
+        return self._accounts.attach(
+            connection, locked[user.id], locked[account.user_id], client, appid=identity.appid
+        )
 
     def _identify(
         self, connection: Connection, appid: str, known: WeChatIdentity, now: datetime
@@ -163,7 +273,7 @@ class LoginService:
             if row is not None:
                 identity, user = identity_from(row)
                 if known.unionid not in {None, identity.unionid}:
-                    self._learn_unionid(connection, identity, known)
+                    user = self._learn_unionid(connection, identity, user, known)
                 return identity, user, False
             if made := self._make_identity(connection, appid, known, now):
                 return made
@@ -177,7 +287,7 @@ class LoginService:
         The identity is claimed first, and only who got it makes a user: no user is left over.
         """
         sibling = self._user_of_unionid(connection, appid, known.unionid)
-        user = sibling or User(new_id(), None, None, None, None)
+        user = sibling or User(new_id(), None, None, None, None, None)
         identity = Identity(new_id(), appid, known.openid, known.unionid)
         claiming = upsert(connection, identities).values(
             id=identity.id,
@@ -224,7 +334,28 @@ class LoginService:
         return identity_from(row)[1] if row else None
 
     def _learn_unionid(
-        self, connection: Connection, identity: Identity, known: WeChatIdentity
-    ) -> None:
+        self, connection: Connection, identity: Identity, user: User, known: WeChatIdentity
+    ) -> User:
+        """Note a unionid that came late; return the one user that it makes of two, if it can.
+
+        Two accounts of the business stay two, and so do two users who each have a WeChat user of
+        one app: which of them is meant, nobody can know here.
+        """
+        sibling = self._user_of_unionid(connection, identity.appid, known.unionid)
         mine = update(identities).where(identities.c.id == identity.id)
         connection.execute(mine.values(unionid=known.unionid))
+        if sibling is None or sibling.id == user.id:
+            return user
+        locked = lock(connection, [user.id, sibling.id])
+        if sibling.id not in locked:
+            return user
+        user, sibling = locked[user.id], locked[sibling.id]
+        # The account stays; of two users without a username, the one that was there first.
+        first, second = sorted((user, sibling), key=lambda one: (one.username is None, one.id))
+        if sibling.disabled_at is not None:
+            return user
+        try:
+            return merge(connection, second, first, self._phones)
+        except IdentityBound:
+            _log.warning("users %s and %s have one unionid and cannot be one", first.id, second.id)
+            return user

@@ -25,6 +25,7 @@ from sqlalchemy import (
     update,
 )
 
+from wxsession.audit import Audit
 from wxsession.db import Database, insist, new_id
 from wxsession.errors import (
     InvalidToken,
@@ -91,10 +92,16 @@ class SessionService:
     """What can be done with sessions; a presented token is the string that a device sent."""
 
     def __init__(
-        self, database: Database, signer: TokenSigner, settings: Settings, clock: Clock
+        self,
+        database: Database,
+        signer: TokenSigner,
+        audit: Audit,
+        settings: Settings,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._signer = signer
+        self._audit = audit
         self._settings = settings
         self._clock = clock
 
@@ -117,7 +124,7 @@ class SessionService:
         expires_at = self._touch(session, standing, now)
         return _view(session, now, expires_at, superseded=standing is Standing.PREVIOUS)
 
-    def refresh(self, presented: str) -> Grant:
+    def refresh(self, presented: str, client: Client) -> Grant:
         """Return the next token of a session; asked again with the same one, the same again.
 
         Raises:
@@ -126,9 +133,9 @@ class SessionService:
             Overloaded: the database did not answer in time.
         """
         token = self._signer.load(presented)
-        return insist(lambda: self._refresh(token))
+        return insist(lambda: self._refresh(token, client))
 
-    def _refresh(self, token: SessionToken) -> Grant:
+    def _refresh(self, token: SessionToken, client: Client) -> Grant:
         for _ in range(_ATTEMPTS):
             now = self._clock()
             with self._database.statement() as connection:
@@ -136,10 +143,11 @@ class SessionService:
                 session.ensure_live(now)
                 if standing is Standing.PREVIOUS:
                     return self._grant_again(session, token, now)
-                if standing is Standing.OLDER:
-                    self._refuse_older(connection, session, now)
-                elif grant := self._rotate(connection, session, token, now):
-                    return grant
+                if standing is Standing.CURRENT:
+                    if grant := self._rotate(connection, session, token, now):
+                        return grant
+                    continue
+            self._refuse_older(session, client, now)
         raise Overloaded  # five others were faster, each within this one's single round trip
 
     def end(self, presented: str, *, everywhere: bool = False) -> None:
@@ -190,7 +198,7 @@ class SessionService:
         own = self.check(presented)
         which = and_(sessions.c.id == session_id, sessions.c.user_id == own.user.id)
         with self._database.statement() as connection:
-            self._end(connection, which, "revoked", self._clock())
+            self.end_rows(connection, which, "revoked", self._clock())
 
     def issue(  # noqa: PLR0913 - these are what a session consists of
         self,
@@ -201,11 +209,14 @@ class SessionService:
         *,
         replacing: str | None = None,
         new_user: bool = False,
+        event: str = "login",
+        auth_time: datetime | None = None,
     ) -> Grant:
         """Return a new session of `user`, inside the caller's transaction.
 
         The caller holds a lock on the user's row: that is what keeps the cap under parallel
         logins. `replacing` is the token that the device presented, if any: its session ends.
+        `event` is what the audit calls it; `auth_time` is now, unless it was proved earlier.
         """
         now = self._clock()
         if not new_user:
@@ -213,22 +224,67 @@ class SessionService:
         token = self._signer.draw(new_id())
         absolute = now + self._settings.absolute_timeout
         idle = min(now + self._settings.idle_timeout, absolute)
-        connection.execute(
-            insert(sessions).values(
-                id=token.session_id,
-                user_id=user.id,
-                identity_id=identity.id if identity else None,
-                token_hash=token.hash,
-                created_at=now,
-                auth_time=now,
-                absolute_expires_at=absolute,
-                idle_expires_at=idle,
-                purge_on=purge_date(idle),
-                client_address=client.address,
-                user_agent=client.user_agent,
-            )
+        made = insert(sessions).values(
+            id=token.session_id,
+            user_id=user.id,
+            identity_id=identity.id if identity else None,
+            token_hash=token.hash,
+            created_at=now,
+            auth_time=auth_time or now,
+            absolute_expires_at=absolute,
+            idle_expires_at=idle,
+            purge_on=purge_date(idle),
+            client_address=client.address,
+            user_agent=client.user_agent,
         )
+        noted = self._audit.entry(
+            event,
+            client,
+            user_id=user.id,
+            session_id=token.session_id,
+            appid=identity.appid if identity else None,
+        )
+        if self._database.is_postgresql:  # both in one round trip
+            connection.execute(noted.add_cte(made.cte("made")))
+        else:
+            connection.execute(made)
+            connection.execute(noted)
         return self._grant(token, user, now, idle, absolute, new_user=new_user)
+
+    def reread(self, connection: Connection, session_id: UUID) -> Session:
+        """Return a session as it is now, inside the caller's transaction.
+
+        Raises:
+            TokenError: it has ended meanwhile.
+        """
+        row = connection.execute(_BY_ID, {"session_id": session_id}).first()
+        if row is None:
+            raise InvalidToken
+        session = session_from(row)
+        session.ensure_live(self._clock())
+        return session
+
+    def end_rows(
+        self, connection: Connection, which: ColumnElement[bool], reason: str, now: datetime
+    ) -> int:
+        """End the live sessions that the condition picks, and no others; return how many."""
+        ending = update(sessions).where(which, is_live(now))
+        values = {"ended_at": now, "end_reason": reason, "purge_on": now.date()}
+        return connection.execute(ending.values(values)).rowcount
+
+    def end_others(
+        self, connection: Connection, session: Session, reason: str, now: datetime
+    ) -> None:
+        """End every other live session of the user, in bounded statements."""
+        others = select(sessions.c.id).where(
+            sessions.c.user_id == session.user.id, sessions.c.id != session.id, is_live(now)
+        )
+        while self.end_rows(connection, sessions.c.id.in_(others.limit(_END_BATCH)), reason, now):
+            pass
+
+    def end_surplus(self, connection: Connection, user_id: UUID) -> None:
+        """End what is above the cap; the caller holds a lock on the user's row."""
+        self._make_room(connection, user_id, None, self._clock(), wanted=0)
 
     def _log_out(self, token: SessionToken, *, everywhere: bool) -> None:
         now = self._clock()
@@ -236,21 +292,9 @@ class SessionService:
             session, standing = self._find(connection, token, now)
             if everywhere and standing is not Standing.OLDER:
                 session.ensure_live(now)
-                self._end_others(connection, session, "logout", now)
-            self._end(connection, sessions.c.id == session.id, "logout", now)
-
-    def _end_others(
-        self, connection: Connection, session: Session, reason: str, now: datetime
-    ) -> None:
-        """End every other live session of the user, in bounded statements.
-
-        The one that asks is ended after them: if this stops half way, it can ask again.
-        """
-        others = select(sessions.c.id).where(
-            sessions.c.user_id == session.user.id, sessions.c.id != session.id, is_live(now)
-        )
-        while self._end(connection, sessions.c.id.in_(others.limit(_END_BATCH)), reason, now):
-            pass
+                # The one that asks goes last: if this stops half way, it can ask again.
+                self.end_others(connection, session, "logout", now)
+            self.end_rows(connection, sessions.c.id == session.id, "logout", now)
 
     def _read(self, token: SessionToken, now: datetime) -> tuple[Session, Standing]:
         with self._database.statement() as connection:
@@ -319,7 +363,7 @@ class SessionService:
         expires = session.expires_at()
         return self._grant(next_, session.user, now, expires, session.absolute_expires_at)
 
-    def _refuse_older(self, connection: Connection, session: Session, now: datetime) -> None:
+    def _refuse_older(self, session: Session, client: Client, now: datetime) -> None:
         """Refuse an older token; end the session if that is a copy, unless it changed meanwhile.
 
         Raises:
@@ -328,19 +372,26 @@ class SessionService:
         """
         if session.rotated_within(self._settings.refresh_grace, now):
             raise SessionSuperseded
-        if self._end(connection, _as_read(session, now), "token_reused", now):
+        with self._database.transaction() as connection:
+            ended = self.end_rows(connection, _as_read(session, now), "token_reused", now)
+            if ended:
+                connection.execute(
+                    self._audit.entry(
+                        "token_reused", client, user_id=session.user.id, session_id=session.id
+                    )
+                )
+        if ended:
             _log.warning("session %s ended: an old token was presented again", session.id)
             raise SessionEnded("token_reused")
 
-    def _end(
-        self, connection: Connection, which: ColumnElement[bool], reason: str, now: datetime
-    ) -> int:
-        ending = update(sessions).where(which, is_live(now))
-        values = {"ended_at": now, "end_reason": reason, "purge_on": now.date()}
-        return connection.execute(ending.values(values)).rowcount
-
     def _make_room(
-        self, connection: Connection, user_id: UUID, replacing: str | None, now: datetime
+        self,
+        connection: Connection,
+        user_id: UUID,
+        replacing: str | None,
+        now: datetime,
+        *,
+        wanted: int = 1,
     ) -> None:
         """End the session that the new one replaces, and what is above the cap with the new one."""
         replaced = self._replaced(replacing)
@@ -349,7 +400,7 @@ class SessionService:
             select(sessions.c.id)
             .where(mine, ~replaced)
             .order_by(sessions.c.idle_expires_at.desc(), sessions.c.id.desc())
-            .offset(self._settings.max_sessions - 1)
+            .offset(self._settings.max_sessions - wanted)
         )
         connection.execute(
             update(sessions)

@@ -91,7 +91,8 @@ class _Writer:
         self._services.sessions.check(self._token or "")
 
     def _refresh(self) -> None:
-        self._token = self._services.sessions.refresh(self._token or "").session_token
+        grant = self._services.sessions.refresh(self._token or "", _CLIENT)
+        self._token = grant.session_token
 
     def _log_out(self) -> None:
         self._services.sessions.end(self._token or "")

@@ -1,0 +1,759 @@
+"""Accounts: registered, bound to WeChat users, unbound, and kept from guessers."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from flask import Flask
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import func, select, update
+
+from tests.support.phone import Answer, Phone, problem
+from tests.support.settings import APPID, OTHER_APPID
+from wxsession.accounts import Credentials
+from wxsession.app import Services
+from wxsession.errors import BadCredentials, InvalidRequest
+from wxsession.models import Client, audit_events, identities, sessions, users
+from wxsession.passwords import Passwords, new_username, normalised_username
+from wxsession.simulator import SettableClock, WeChat
+from wxsession.throttle import FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS
+
+PASSWORD = "correct horse battery"
+MakePhone = Callable[..., Phone]
+
+
+def register(phone: Phone, username: str = "alice", password: str = PASSWORD) -> Answer:
+    """Register at a phone that nobody is logged in at."""
+    body = {"username": username, "password": password}
+    answer = phone.send("POST", "/register", json=body, token=phone.token)
+    if answer.status_code == 201:
+        phone.token = answer.json["session_token"]
+    return answer
+
+
+def by_password(phone: Phone, username: str = "alice", password: str = PASSWORD) -> Answer:
+    return phone.send("POST", "/login", json={"username": username, "password": password})
+
+
+def bind(phone: Phone, username: str = "alice", password: str = PASSWORD) -> Answer:
+    body = {"username": username, "password": password}
+    return phone.send("POST", "/bind", json=body, token=phone.token)
+
+
+def user_of(phone: Phone) -> dict[str, Any]:
+    answer = phone.check()
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json["user"])
+
+
+def events(services: Services) -> list[str]:
+    with services.database.statement() as connection:
+        return list(
+            connection.execute(select(audit_events.c.event).order_by(audit_events.c.id)).scalars()
+        )
+
+
+def rows(services: Services, table: Any) -> int:
+    with services.database.statement() as connection:
+        return connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+@pytest.fixture
+def account(make_phone: MakePhone) -> Phone:
+    """Return a computer at which somebody has registered as alice."""
+    desk = make_phone("alice at her desk")
+    assert register(desk).status_code == 201
+    return desk
+
+
+# Registering.
+
+
+def test_a_registration_logs_in(account: Phone) -> None:
+    assert user_of(account)["username"] == "alice"
+
+
+def test_a_registration_with_a_session_names_its_own_user(phone: Phone) -> None:
+    grant = phone.log_in()
+    first = phone.token
+    answer = register(phone)
+    assert answer.status_code == 201
+    assert answer.json["user"]["id"] == grant.json["user"]["id"]
+    assert user_of(phone)["username"] == "alice"
+    assert problem(phone.check(first)) == (401, "session_ended", "replaced")
+    assert by_password(phone).json["user"]["id"] == grant.json["user"]["id"]
+
+
+def test_a_registration_with_a_dead_token_makes_nobody(phone: Phone, services: Services) -> None:
+    phone.log_in()
+    phone.log_out()
+    assert problem(register(phone))[:2] == (401, "session_ended")
+    assert rows(services, users) == 1
+
+
+def test_a_registration_does_not_renew_the_login(phone: Phone, clock: SettableClock) -> None:
+    phone.log_in()
+    clock.advance(minutes=9)
+    register(phone)
+    clock.advance(minutes=2)
+    answer = phone.send(
+        "PUT",
+        "/password",
+        json={"password": PASSWORD, "new_password": "another long one"},
+        token=phone.token,
+    )
+    assert problem(answer)[:2] == (403, "reauthentication_required")
+
+
+def test_a_stolen_old_session_cannot_add_a_password(phone: Phone, clock: SettableClock) -> None:
+    phone.log_in()
+    clock.advance(minutes=10, seconds=1)
+    assert problem(register(phone))[:2] == (403, "reauthentication_required")
+
+
+@pytest.mark.parametrize("name", ["alice", "ALICE", "\uff21lice"])
+@pytest.mark.usefixtures("account")
+def test_a_name_is_taken_in_every_spelling(make_phone: MakePhone, name: str) -> None:
+    assert problem(register(make_phone(), name))[:2] == (409, "username_taken")
+
+
+def test_a_user_has_one_username(account: Phone) -> None:
+    assert problem(register(account, "somebody-else"))[:2] == (409, "username_taken")
+
+
+@pytest.mark.parametrize(
+    "name", ["ab", "a" * 65, "a\tb c", "a\u200bbc", "a\x1b[31m", " abc", "ab\u2028c"]
+)
+def test_a_name_that_nobody_could_read_is_refused(
+    phone: Phone, services: Services, name: str
+) -> None:
+    answer = register(phone, name)
+    assert problem(answer)[:2] == (400, "invalid_request")
+    assert [fault["field"] for fault in answer.json["errors"]] == ["username"]
+    assert rows(services, users) == 0
+
+
+@given(st.text())
+def test_the_stored_form_of_a_name_is_its_own_stored_form(name: str) -> None:
+    try:
+        stored = new_username(name)
+    except InvalidRequest:
+        return
+    assert new_username(stored) == stored == normalised_username(name.swapcase().swapcase())
+
+
+@pytest.mark.parametrize(
+    "password", ["1234567", "x" * 129, "password123", "PASSWORD123", "iloveyou"]
+)
+def test_a_password_that_is_short_long_or_common_is_refused(
+    phone: Phone, services: Services, password: str
+) -> None:
+    answer = register(phone, "alice", password)
+    assert problem(answer)[:2] == (400, "invalid_request")
+    assert answer.json["errors"][0]["field"] == "password"
+    assert password not in answer.text
+    assert rows(services, users) == 0
+
+
+def test_the_username_is_no_password(phone: Phone) -> None:
+    assert problem(register(phone, "alice-liddell", "Alice-Liddell"))[:2] == (
+        400,
+        "invalid_request",
+    )
+
+
+@pytest.mark.parametrize("password", ["        x", "ключ-от-двери", "密码密码密码密码", "x" * 128])
+def test_any_characters_make_a_password(phone: Phone, password: str) -> None:
+    assert register(phone, "alice", password).status_code == 201
+    assert by_password(phone, "alice", password).status_code == 200
+
+
+# Logging in by password.
+
+
+def test_a_login_by_password_is_a_session_without_a_wechat_user(account: Phone) -> None:
+    answer = by_password(account, "ALICE")
+    assert answer.status_code == 200
+    account.token = answer.json["session_token"]
+    assert [one["appid"] for one in account.sessions()] == [None, None]
+
+
+def test_unknown_user_and_wrong_password_are_told_alike(account: Phone) -> None:
+    wrong, unknown = by_password(account, password="wrong one"), by_password(account, "nobody")
+    assert problem(wrong) == problem(unknown) == (401, "bad_credentials", None)
+    assert wrong.json == unknown.json
+    assert wrong.headers["WWW-Authenticate"] == unknown.headers["WWW-Authenticate"]
+
+
+def test_a_hash_of_weaker_parameters_is_made_anew_at_the_next_login(
+    account: Phone, services: Services
+) -> None:
+    from argon2 import PasswordHasher  # noqa: PLC0415 - what an older version may have stored
+
+    weak = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+    with services.database.statement() as connection:
+        connection.execute(update(users).values(password_hash=weak))
+    assert by_password(account).status_code == 200
+    with services.database.statement() as connection:
+        stored = connection.execute(select(users.c.password_hash)).scalar_one()
+    assert stored.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert by_password(account).status_code == 200
+
+
+def test_a_disabled_account_is_told_so_only_with_its_password(
+    account: Phone, services: Services, clock: SettableClock
+) -> None:
+    with services.database.statement() as connection:
+        connection.execute(update(users).values(disabled_at=clock()))
+    assert problem(by_password(account))[:2] == (403, "user_blocked")
+    assert problem(by_password(account, password="wrong one"))[:2] == (401, "bad_credentials")
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"username": "alice"}, {"password": PASSWORD}, {"code": "x", "username": "alice"}]
+)
+def test_half_of_the_credentials_are_none(phone: Phone, body: dict[str, str]) -> None:
+    assert problem(phone.send("POST", "/login", json=body))[:2] == (400, "invalid_request")
+
+
+# Binding.
+
+
+def test_a_silent_user_is_merged_into_the_account(
+    account: Phone, phone: Phone, services: Services
+) -> None:
+    silent = phone.log_in().json["user"]
+    other_session = Phone(phone.app, phone.wechat, phone.user)
+    other_session.log_in()
+    answer = bind(phone)
+    assert answer.status_code == 200
+    alice = user_of(account)
+    assert answer.json["user"] == alice
+    assert silent["id"] != alice["id"]
+    assert user_of(phone)["id"] == user_of(other_session)["id"] == alice["id"]
+    assert phone.log_in().json["user"]["id"] == alice["id"]
+    assert rows(services, users) == 1
+    assert "bound" in events(services)
+    with services.database.statement() as connection:
+        told = connection.execute(select(audit_events.c.user_id)).scalars()
+        assert {str(user_id) for user_id in told} == {alice["id"]}  # the history came along
+
+
+def test_what_the_silent_user_told_of_itself_is_kept(
+    account: Phone, phone: Phone, services: Services
+) -> None:
+    from uuid import UUID  # noqa: PLC0415
+
+    from wxsession.phone_numbers import PhoneNumber  # noqa: PLC0415 - of this test alone
+
+    silent = UUID(phone.log_in().json["user"]["id"])
+    columns = services.phones.columns(PhoneNumber("13800000000", "86"), silent)
+    with services.database.statement() as connection:
+        connection.execute(
+            update(users).where(users.c.id == silent).values(nickname="Ali", **columns)
+        )
+    bind(phone)
+    assert user_of(account)["nickname"] == "Ali"
+    assert user_of(account)["phone_number"] == "138******00"
+
+
+@pytest.mark.usefixtures("account")
+def test_binding_again_changes_nothing(phone: Phone) -> None:
+    phone.log_in()
+    assert bind(phone).json == bind(phone).json
+
+
+@pytest.mark.usefixtures("account")
+def test_an_account_has_one_wechat_user_of_an_app(
+    make_phone: MakePhone, services: Services
+) -> None:
+    first, second = make_phone("alice"), make_phone("bob")
+    first.log_in()
+    second.log_in()
+    bind(first)
+    assert problem(bind(second)) == (409, "identity_bound", None)
+    assert user_of(second)["username"] is None
+    assert rows(services, users) == 2
+
+
+@pytest.mark.usefixtures("account")
+def test_an_account_has_a_wechat_user_of_each_app(make_phone: MakePhone) -> None:
+    here, there = make_phone("alice"), make_phone("alice", appid=OTHER_APPID)
+    here.log_in()
+    there.log_in()
+    assert bind(here).status_code == bind(there).status_code == 200
+    assert user_of(here)["id"] == user_of(there)["id"]
+
+
+@pytest.mark.usefixtures("account")
+def test_two_accounts_are_never_merged(phone: Phone, services: Services) -> None:
+    phone.log_in()
+    register(phone, "somebody-else", PASSWORD)
+    assert problem(bind(phone)) == (409, "identity_bound", None)
+    assert rows(services, users) == 2
+
+
+@pytest.mark.usefixtures("account")
+def test_binding_needs_a_recent_login_which_a_refresh_is_not(
+    phone: Phone, clock: SettableClock
+) -> None:
+    phone.log_in()
+    clock.advance(minutes=10)
+    phone.refresh()
+    assert bind(phone).status_code == 200
+    clock.advance(seconds=1)
+    assert problem(bind(phone))[:2] == (403, "reauthentication_required")
+
+
+def test_a_session_without_a_wechat_user_has_nothing_to_bind(account: Phone) -> None:
+    assert problem(bind(account))[:2] == (403, "reauthentication_required")
+
+
+@pytest.mark.usefixtures("account")
+def test_a_wrong_password_binds_nothing(phone: Phone) -> None:
+    phone.log_in()
+    assert problem(bind(phone, password="wrong one"))[:2] == (401, "bad_credentials")
+    assert user_of(phone)["username"] is None
+
+
+def test_the_cap_holds_after_a_merge(make_app: Callable[..., Flask], wechat: WeChat) -> None:
+    app = make_app(max_sessions=3)
+    desk, handset = Phone(app, wechat, "desk"), Phone(app, wechat, "alice")
+    register(desk)
+    for _ in range(2):
+        by_password(desk)
+    for _ in range(3):
+        handset.log_in()
+    assert bind(handset).status_code == 200
+    assert len(handset.sessions()) == 3
+
+
+# Logging in and binding at once.
+
+
+def both(phone: Phone, code: str | None = None, **credentials: str) -> Answer:
+    body = {"code": code or phone.code(), "appid": phone.appid}
+    body |= {"username": "alice", "password": PASSWORD, **credentials}
+    answer = phone.send("POST", "/login", json=body)
+    if answer.status_code == 200:
+        phone.token = answer.json["session_token"]
+    return answer
+
+
+@pytest.mark.parametrize("seen_before", [True, False])
+@pytest.mark.usefixtures("account")
+def test_code_and_credentials_log_in_and_bind(
+    phone: Phone, services: Services, *, seen_before: bool
+) -> None:
+    if seen_before:
+        phone.log_in()
+    code = phone.code()
+    answer = both(phone, code)
+    assert answer.status_code == 200
+    assert answer.json["user"]["username"] == "alice"
+    assert both(phone, code).json["user"] == answer.json["user"]  # a lost answer
+    assert phone.log_in().json["user"]["username"] == "alice"
+    assert rows(services, users) == 1
+
+
+@pytest.mark.usefixtures("account")
+def test_wrong_credentials_do_not_cost_the_code(phone: Phone) -> None:
+    code = phone.code()
+    assert problem(both(phone, code, password="wrong one"))[:2] == (401, "bad_credentials")
+    assert phone.wechat.exchanges == []
+    assert both(phone, code).status_code == 200
+
+
+@pytest.mark.usefixtures("account")
+def test_a_bad_code_binds_nothing(phone: Phone, services: Services) -> None:
+    assert problem(both(phone, "0" * 32))[:2] == (400, "invalid_code")
+    assert rows(services, identities) == 0
+
+
+@pytest.mark.usefixtures("account")
+def test_a_conflict_logs_nobody_in_and_leaves_nothing(
+    make_phone: MakePhone, services: Services
+) -> None:
+    assert both(make_phone("alice")).status_code == 200
+    before = rows(services, users), rows(services, identities), rows(services, sessions)
+    bob = make_phone("bob")
+    code = bob.code()
+    assert problem(both(bob, code)) == (409, "identity_bound", None)
+    assert (rows(services, users), rows(services, identities), rows(services, sessions)) == before
+    assert problem(both(bob, code))[:2] == (400, "code_used")
+
+
+# Unbinding.
+
+
+def unbind(phone: Phone, **body: str) -> Answer:
+    return phone.send("POST", "/unbind", json=body, token=phone.token)
+
+
+@pytest.mark.usefixtures("account")
+def test_an_unbound_wechat_user_starts_anew(phone: Phone) -> None:
+    phone.log_in()
+    bind(phone)
+    elsewhere = Phone(phone.app, phone.wechat, phone.user)
+    elsewhere.log_in()
+    answer = unbind(phone)
+    assert answer.status_code == 200
+    assert answer.json["user"]["username"] == "alice"
+    assert user_of(phone)["username"] == "alice"
+    assert problem(elsewhere.check()) == (401, "session_ended", "revoked")
+    assert elsewhere.log_in().json["user"]["username"] is None
+    assert bind(elsewhere).status_code == 200
+
+
+def test_the_last_way_in_is_not_taken_away(phone: Phone) -> None:
+    phone.log_in()
+    assert problem(unbind(phone)) == (409, "last_credential", None)
+    assert phone.log_in().json["user"]["new"] is False
+
+
+def test_the_last_of_two_wechat_users_stays(phone: Phone, wechat: WeChat) -> None:
+    for appid in (APPID, OTHER_APPID):
+        wechat.bind_open_platform(appid)
+    there = Phone(phone.app, wechat, phone.user, appid=OTHER_APPID)
+    phone.log_in()
+    there.log_in()
+    assert unbind(there).status_code == 200
+    assert problem(unbind(phone)) == (409, "last_credential", None)
+    assert there.log_in().json["user"]["id"] != user_of(phone)["id"]  # the unionid undoes nothing
+
+
+@pytest.mark.usefixtures("account")
+def test_unbinding_needs_a_recent_login_or_the_password(phone: Phone, clock: SettableClock) -> None:
+    phone.log_in()
+    bind(phone)
+    clock.advance(minutes=11)
+    assert problem(unbind(phone))[:2] == (403, "reauthentication_required")
+    assert problem(unbind(phone, password="wrong one"))[:2] == (401, "bad_credentials")
+    assert unbind(phone, password=PASSWORD).status_code == 200
+
+
+def test_unbinding_what_is_not_bound_is_no_error(account: Phone) -> None:
+    assert unbind(account, appid=APPID).json["user"]["username"] == "alice"
+    assert problem(unbind(account, appid="wx0000000000000000"))[:2] == (400, "invalid_request")
+    assert problem(unbind(account))[:2] == (400, "invalid_request")
+
+
+# Changing the password.
+
+
+def test_a_changed_password_ends_every_other_session(account: Phone, phone: Phone) -> None:
+    phone.log_in()
+    bind(phone)
+    body = {"password": PASSWORD, "new_password": "quite another one"}
+    assert account.send("PUT", "/password", json=body, token=account.token).status_code == 204
+    assert problem(phone.check()) == (401, "session_ended", "password_changed")
+    assert account.check().status_code == 200
+    assert problem(by_password(account))[:2] == (401, "bad_credentials")
+    assert by_password(account, password="quite another one").status_code == 200
+
+
+def test_a_password_is_changed_by_who_knows_it(account: Phone, phone: Phone) -> None:
+    body = {"password": "wrong one", "new_password": "quite another one"}
+    answer = account.send("PUT", "/password", json=body, token=account.token)
+    assert problem(answer)[:2] == (401, "bad_credentials")
+    phone.log_in()
+    answer = phone.send("PUT", "/password", json=body, token=phone.token)
+    assert problem(answer)[:2] == (401, "bad_credentials")
+    weak = {"password": PASSWORD, "new_password": "password123"}
+    answer = account.send("PUT", "/password", json=weak, token=account.token)
+    assert problem(answer)[:2] == (400, "invalid_request")
+    assert answer.json["errors"][0]["field"] == "new_password"
+
+
+# Guessing.
+
+
+def test_guesses_close_the_account_for_a_while_and_never_the_way_by_code(
+    account: Phone, phone: Phone, make_phone: MakePhone, clock: SettableClock
+) -> None:
+    phone.log_in()
+    bind(phone)
+    guesser = make_phone(address="198.51.100.1")
+    for _ in range(FAILURES_PER_ACCOUNT):
+        assert problem(by_password(guesser, password="guess guess"))[1] == "bad_credentials"
+    refused = by_password(guesser, password="guess guess")
+    assert problem(refused)[:2] == (429, "too_many_attempts")
+    assert refused.headers["Retry-After"] == "900"
+    assert refused.headers["RateLimit-Policy"] == '"passwords";q=10;w=900'
+    assert refused.headers["RateLimit"] == '"passwords";r=0;t=900'
+    assert problem(by_password(account))[:2] == (429, "too_many_attempts")
+    assert phone.log_in().status_code == 200
+    clock.advance(minutes=14)
+    for _ in range(20):
+        by_password(guesser, password="guess guess")
+    clock.advance(minutes=1)  # going on does not make it longer
+    assert by_password(account).status_code == 200
+
+
+def test_a_name_that_nobody_has_is_closed_alike(phone: Phone) -> None:
+    for _ in range(FAILURES_PER_ACCOUNT):
+        by_password(phone, "nobody")
+    assert problem(by_password(phone, "nobody"))[:2] == (429, "too_many_attempts")
+
+
+def test_a_right_password_forgets_the_wrong_ones(account: Phone) -> None:
+    for _ in range(3):
+        for _ in range(FAILURES_PER_ACCOUNT - 1):
+            by_password(account, password="guess guess")
+        assert by_password(account).status_code == 200
+
+
+@pytest.mark.usefixtures("account")
+def test_an_address_cannot_try_one_name_after_the_other(make_phone: MakePhone) -> None:
+    def guess(number: int) -> None:
+        address = f"2001:db8:1:2::{number:x}"  # all of them one customer's
+        by_password(make_phone(address=address), f"name-{number}", "guess guess")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(guess, range(FAILURES_PER_ADDRESS)))
+    closed, open_ = make_phone(address="2001:db8:1:2::ffff"), make_phone(address="2001:db8:1:3::1")
+    assert problem(by_password(closed))[:2] == (429, "too_many_attempts")
+    assert by_password(open_).status_code == 200
+
+
+def test_parallel_guesses_are_all_counted(account: Phone, make_phone: MakePhone) -> None:
+    phones = [make_phone(address=f"198.51.100.{number}") for number in range(30)]
+    with ThreadPoolExecutor(30) as pool:
+        list(pool.map(lambda one: by_password(one, password="guess guess"), phones))
+    assert problem(by_password(account))[:2] == (429, "too_many_attempts")
+
+
+def test_hashing_is_bounded(make_app: Callable[..., Flask], wechat: WeChat) -> None:
+    phone = Phone(make_app(password_queue=0), wechat, "alice")
+    phone.log_in()
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(lambda n: by_password(phone, f"name-{n}"), range(64)))
+        statuses = {answer.status_code for answer in answers}
+    assert statuses == {401, 503}
+    assert all("Retry-After" in a.headers for a in answers if a.status_code == 503)
+
+
+def test_without_a_stored_hash_nothing_fits() -> None:
+    passwords = Passwords(queue=1)
+    assert not passwords.fits("anything", None)
+    assert not passwords.fits("anything", "not a hash at all")
+
+
+# Fifty at once.
+
+
+def test_fifty_registrations_of_one_name_make_one_user(
+    app: Flask, wechat: WeChat, services: Services
+) -> None:
+    with ThreadPoolExecutor(50) as pool:
+        phones = [Phone(app, wechat, str(number)) for number in range(50)]
+        answers = list(pool.map(register, phones))
+    assert sorted(answer.status_code for answer in answers) == [201] + [409] * 49
+    assert {problem(a)[1] for a in answers if a.status_code == 409} == {"username_taken"}
+    assert rows(services, users) == 1
+    assert rows(services, sessions) == 1
+
+
+@pytest.mark.usefixtures("account")
+def test_fifty_binds_of_one_account_bind_one(
+    app: Flask, wechat: WeChat, services: Services
+) -> None:
+    phones = [Phone(app, wechat, str(number)) for number in range(50)]
+    for phone in phones:
+        phone.log_in()
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(bind, phones))
+    assert sorted(answer.status_code for answer in answers) == [200] + [409] * 49
+    assert {problem(a)[1] for a in answers if a.status_code == 409} == {"identity_bound"}
+    bound = [user_of(phone)["username"] for phone in phones]
+    assert sorted(map(str, bound)) == ["None"] * 49 + ["alice"]
+    assert rows(services, users) == 50
+
+
+@pytest.mark.usefixtures("account")
+def test_fifty_logins_that_bind_one_wechat_user_bind_it_once(
+    app: Flask, wechat: WeChat, services: Services
+) -> None:
+    phones = [Phone(app, wechat, "alice") for _ in range(50)]
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(both, phones))
+    assert {answer.status_code for answer in answers} == {200}
+    assert rows(services, users) == 1
+    assert events(services).count("bound") == 1
+
+
+@pytest.mark.usefixtures("account")
+def test_binds_and_logins_at_once_lose_nobody(
+    app: Flask, wechat: WeChat, services: Services
+) -> None:
+    phones = [Phone(app, wechat, "alice") for _ in range(12)]
+    phones[0].log_in()
+
+    def act(number: int) -> Answer:
+        return bind(phones[0]) if number == 0 else phones[number].log_in()
+
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(act, range(12)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert {user_of(phone)["username"] for phone in phones} == {"alice"}
+    assert rows(services, users) == 1
+
+
+# Several apps.
+
+
+def test_a_unionid_that_comes_later_makes_one_user_of_two(
+    phone: Phone, wechat: WeChat, services: Services
+) -> None:
+    there = Phone(phone.app, wechat, phone.user, appid=OTHER_APPID)
+    first, second = phone.log_in().json["user"], there.log_in().json["user"]
+    assert first["id"] != second["id"]
+    for appid in (APPID, OTHER_APPID):
+        wechat.bind_open_platform(appid)
+    phone.log_in()
+    there.log_in()
+    assert user_of(phone)["id"] == user_of(there)["id"] == first["id"]
+    assert rows(services, users) == 1
+
+
+def test_a_unionid_leads_a_silent_user_to_the_account(phone: Phone, wechat: WeChat) -> None:
+    there = Phone(phone.app, wechat, phone.user, appid=OTHER_APPID)
+    phone.log_in()
+    there.log_in()
+    register(there, "alice", PASSWORD)
+    for appid in (APPID, OTHER_APPID):
+        wechat.bind_open_platform(appid)
+    there.log_in()
+    phone.log_in()
+    assert user_of(phone)["username"] == user_of(there)["username"] == "alice"
+
+
+def test_a_unionid_never_merges_two_accounts(phone: Phone, wechat: WeChat) -> None:
+    there = Phone(phone.app, wechat, phone.user, appid=OTHER_APPID)
+    for one, name in ((phone, "alice"), (there, "bob")):
+        one.log_in()
+        register(one, name, PASSWORD)
+    for appid in (APPID, OTHER_APPID):
+        wechat.bind_open_platform(appid)
+    for one, name in ((phone, "alice"), (there, "bob")):
+        assert one.log_in().json["user"]["username"] == name
+
+
+def test_both_apps_learning_the_unionid_at_once_make_one_user(
+    app: Flask, wechat: WeChat, services: Services
+) -> None:
+    for number in range(5):
+        here = Phone(app, wechat, f"user {number}")
+        there = Phone(app, wechat, f"user {number}", appid=OTHER_APPID)
+        here.log_in()
+        there.log_in()
+    for appid in (APPID, OTHER_APPID):
+        wechat.bind_open_platform(appid)
+    for number in range(5):
+        pair = [Phone(app, wechat, f"user {number}", appid=a) for a in (APPID, OTHER_APPID)]
+        with ThreadPoolExecutor(2) as pool:
+            answers = list(pool.map(Phone.log_in, pair))
+        assert {answer.status_code for answer in answers} == {200}
+        for one in pair:
+            one.log_in()
+        assert user_of(pair[0])["id"] == user_of(pair[1])["id"]
+    assert rows(services, users) == 5
+
+
+# The audit.
+
+
+def test_the_audit_says_who_did_what_from_where(
+    account: Phone, phone: Phone, services: Services, clock: SettableClock
+) -> None:
+    phone.log_in()
+    by_password(account, password="wrong one")
+    phone.log_in("0" * 32)
+    bind(phone)
+    old = phone.token
+    phone.refresh()
+    phone.check()
+    phone.refresh()
+    phone.check()
+    clock.advance(minutes=1)
+    assert problem(phone.refresh(old)) == (401, "session_ended", "token_reused")
+    with services.database.statement() as connection:
+        told = connection.execute(
+            select(
+                audit_events.c.event, audit_events.c.reason, audit_events.c.client_address
+            ).order_by(audit_events.c.at, audit_events.c.id)
+        ).all()
+    assert {address for *_, address in told} == {"203.0.113.7"}
+    assert sorted((event, reason) for event, reason, _ in told) == [
+        ("bound", None),
+        ("login", None),
+        ("login_failed", "bad_credentials"),
+        ("login_failed", "invalid_code"),
+        ("registered", None),
+        ("token_reused", None),
+    ]
+
+
+# Logging in with a profile.
+
+
+def with_profile(phone: Phone, result: dict[str, Any], code: str | None = None) -> Answer:
+    body = {"code": code or phone.code(), "appid": phone.appid, "user_info": result}
+    return phone.send("POST", "/login", json=body)
+
+
+def test_what_get_user_info_gave_may_come_with_the_code(phone: Phone, wechat: WeChat) -> None:
+    wechat.set_profile("alice", nickName="Alice", avatarUrl="https://example.org/alice.png")
+    code = phone.code()
+    result = wechat.user_info("alice")
+    answer = with_profile(phone, result, code)
+    assert answer.status_code == 200
+    assert answer.json["user"]["nickname"] == "Alice"
+    assert with_profile(phone, result, code).json["user"] == {**answer.json["user"], "new": False}
+
+
+def test_a_refused_or_anonymous_profile_is_a_login_all_the_same(
+    phone: Phone, wechat: WeChat
+) -> None:
+    for result in ({"errMsg": "getUserInfo:fail auth deny"}, wechat.user_info("alice")):
+        answer = with_profile(phone, result)
+        assert answer.status_code == 200
+        assert answer.json["user"]["nickname"] is None
+
+
+def test_a_profile_under_an_unknown_key_logs_nobody_in(
+    phone: Phone, wechat: WeChat, services: Services
+) -> None:
+    answer = with_profile(phone, wechat.user_info("bob"))
+    assert problem(answer)[:2] == (409, "session_key_stale")
+    assert rows(services, users) == rows(services, sessions) == 0
+    assert phone.log_in().status_code == 200
+
+
+def test_a_profile_without_a_code_belongs_to_nobody(account: Phone, wechat: WeChat) -> None:
+    body = {"username": "alice", "password": PASSWORD, "user_info": wechat.user_info("alice")}
+    assert problem(account.send("POST", "/login", json=body))[:2] == (400, "invalid_request")
+
+
+def test_a_password_that_was_changed_meanwhile_opens_nothing(
+    account: Phone, services: Services
+) -> None:
+    verified = services.accounts.verified(Credentials("alice", PASSWORD), Client(None, None))
+    body = {"password": PASSWORD, "new_password": "quite another one"}
+    assert account.send("PUT", "/password", json=body, token=account.token).status_code == 204
+    with pytest.raises(BadCredentials), services.database.transaction() as connection:
+        services.accounts.lock(connection, verified)
+
+
+def test_later_failures_do_not_make_the_window_longer(account: Phone, clock: SettableClock) -> None:
+    for _ in range(FAILURES_PER_ACCOUNT - 1):
+        by_password(account, password="guess guess")
+    clock.advance(minutes=14)
+    by_password(account, password="guess guess")
+    refused = by_password(account)
+    assert problem(refused)[:2] == (429, "too_many_attempts")
+    assert refused.headers["Retry-After"] == "60"
+    clock.advance(minutes=1)
+    assert by_password(account).status_code == 200

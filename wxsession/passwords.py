@@ -1,0 +1,119 @@
+"""Usernames and passwords: their rules, and argon2id.
+
+Parameters are OWASP's minimum for argon2id (Password Storage Cheat Sheet): 19 MiB, two passes,
+one lane. A hash takes tens of milliseconds of a processor, so each process makes only as many at
+once as half of the processors can, and whoever finds too many waiting is sent away.
+"""
+
+import os
+import secrets
+import unicodedata
+from functools import cache
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from zxcvbn.frequency_lists import FREQUENCY_LISTS
+
+from wxsession.errors import InvalidRequest
+from wxsession.slots import Slots
+
+SHORTEST_USERNAME, LONGEST_USERNAME = 3, 64
+SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 128
+_REFUSED = 3000
+_PATIENCE = 5.0
+
+# What cannot be seen, or would change how the rest of a line is read.
+_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+_hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+
+
+class Passwords:
+    """Hashes and verifies; `queue` is how many may wait for that at once in this process."""
+
+    def __init__(self, *, queue: int) -> None:
+        at_once = max(1, (os.cpu_count() or 1) // 2)
+        self._slots = Slots(at_once, waiting=queue, patience=_PATIENCE)
+
+    def hash(self, password: str) -> str:
+        """Return what may be stored of a password.
+
+        Raises:
+            Overloaded: too many are waiting, or it took too long until it was this one's turn.
+        """
+        with self._slots.one():
+            return _hasher.hash(_normalised(password))
+
+    def fits(self, password: str, stored: str | None) -> bool:
+        """Tell whether this is the password; without a stored one it takes as long to say no.
+
+        Raises:
+            Overloaded: as for `hash`.
+        """
+        with self._slots.one():
+            decoy = _decoy()  # made before the answer is known, so that its making tells nothing
+            try:
+                return _hasher.verify(stored or decoy, _normalised(password)) and bool(stored)
+            except (VerificationError, InvalidHashError):
+                return False
+
+    def is_outdated(self, stored: str) -> bool:
+        """Tell whether a hash was made with other parameters than today's."""
+        return _hasher.check_needs_rehash(stored)
+
+
+def normalised_username(username: str) -> str:
+    """Return the username as it is stored and compared: NFKC, case folded."""
+    folded = unicodedata.normalize("NFKC", username).casefold()
+    return unicodedata.normalize("NFKC", folded)
+
+
+def new_username(username: str) -> str:
+    """Return the stored form of a username that somebody wants to have.
+
+    Raises:
+        InvalidRequest: it is too short, too long, or has characters that cannot be seen.
+    """
+    name = normalised_username(username)
+    if not SHORTEST_USERNAME <= len(name) <= LONGEST_USERNAME:
+        raise _fault("username", f"needs {SHORTEST_USERNAME} to {LONGEST_USERNAME} characters")
+    if any(unicodedata.category(letter) in _INVISIBLE for letter in name):
+        raise _fault("username", "must not contain control characters")
+    if name != name.strip():
+        raise _fault("username", "must not begin or end with a blank")
+    return name
+
+
+def ensure_acceptable(password: str, *, username: str, field: str = "password") -> None:
+    """Return if somebody may take this password; no rules about its composition.
+
+    Raises:
+        InvalidRequest: it is too short or too long, one of the commonest, or the username.
+    """
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        raise _fault(field, f"needs {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters")
+    if password.casefold() in _commonest():
+        raise _fault(field, "is one of the commonest passwords")
+    if normalised_username(password) == username:
+        raise _fault(field, "is the username")
+
+
+def _normalised(password: str) -> bytes:
+    # NIST SP 800-63B, 5.1.1.2: two keyboards may write one letter in two ways.
+    return unicodedata.normalize("NFKC", password).encode()
+
+
+def _fault(field: str, message: str) -> InvalidRequest:
+    return InvalidRequest([{"field": field, "message": message}])
+
+
+@cache
+def _decoy() -> str:
+    return _hasher.hash(secrets.token_bytes())
+
+
+@cache
+def _commonest() -> frozenset[str]:
+    """Return the commonest among those that are long enough, so that the list refuses something."""
+    long_enough = [p for p in FREQUENCY_LISTS["passwords"] if len(p) >= SHORTEST_PASSWORD]
+    return frozenset(long_enough[:_REFUSED])
