@@ -140,7 +140,8 @@ def test_after_each_batch_it_rests_as_long_as_the_batch_took(
 ) -> None:
     fill(services, clock, phone, expired=20)
     rests: list[float] = []
-    Purge(services.database, clock, sleep=rests.append).run(WEEK, batch_size=5)
+    purge = Purge(services.database, clock, audit_retention=WEEK, sleep=rests.append)
+    purge.run(WEEK, batch_size=5)
     assert len(rests) == 4
     assert all(rest > 0 for rest in rests)
 
@@ -177,10 +178,12 @@ def test_a_purge_that_failed_leaves_no_lock(
 def test_the_command_prints_one_line(app: Flask, phone: Phone, clock: SettableClock) -> None:
     fill(services_of(app), clock, phone, expired=3)
     run = app.test_cli_runner().invoke
-    assert run(args=["purge-sessions", "--dry-run"]).output == "3 sessions to delete.\n"
+    dry = run(args=["purge-sessions", "--dry-run"])
+    assert dry.output == "3 sessions and 0 audit events to delete.\n"
     result = run(args=["purge-sessions"])
     assert result.exit_code == 0
-    assert result.output.startswith("3 sessions and 0 login codes deleted in ")
+    gone = "3 sessions, 0 login codes, 0 failed attempts and 0 audit events deleted in 1 batches, "
+    assert result.output.startswith(gone)
     assert result.output.count("\n") == 1
 
 
@@ -188,9 +191,10 @@ def test_the_command_prints_json(app: Flask, phone: Phone, clock: SettableClock)
     fill(services_of(app), clock, phone, expired=3)
     run = app.test_cli_runner().invoke
     dry = run(args=["purge-sessions", "--dry-run", "--json"])
-    assert json.loads(dry.output) == {"would_delete": 3}
+    assert json.loads(dry.output) == {"would_delete": 3, "would_delete_audit_events": 0}
     summary = json.loads(run(args=["purge-sessions", "--json", "--batch-size", "2"]).output)
-    assert summary.keys() == {"sessions", "login_codes", "batches", "seconds", "complete"}
+    counts = {"sessions", "login_codes", "failed_attempts", "audit_events"}
+    assert summary.keys() == counts | {"batches", "seconds", "complete"}
     assert (summary["sessions"], summary["complete"]) == (3, True)
 
 

@@ -8,7 +8,6 @@ from sqlalchemy import select, update
 
 from tests.conftest import services_of
 from tests.support.phone import Phone
-from tests.support.settings import OTHER_APPID, SECRET_KEY
 from wxsession.db import new_id
 from wxsession.key_ring import KeyRing
 from wxsession.keys import SecretKeys
@@ -69,46 +68,6 @@ def test_every_key_opens_and_the_newest_seals() -> None:
         new.open(by_old, **place)  # type: ignore[arg-type]
 
 
-def rings(app: Flask) -> tuple[KeyRing, KeyRing]:
-    """Return a ring with both keys, and one from which the old key is gone."""
-    database = services_of(app).database
-    both = KeyRing(database, Sealer(SecretKeys([SECRET_KEY, NEW])))
-    return both, KeyRing(database, Sealer(SecretKeys([NEW])))
-
-
-def test_resealing_goes_on_where_it_was_stopped(app: Flask, wechat: WeChat) -> None:
-    for number in range(5):
-        Phone(app, wechat, f"user {number}").log_in()
-        Phone(app, wechat, f"user {number}", appid=OTHER_APPID).log_in()
-    both, new = rings(app)
-
-    def stop(_done: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        both.reseal(batch_size=3, progress=stop)
-    seen: list[int] = []
-    assert both.reseal(batch_size=3, progress=seen.append) == 7
-    assert seen == [3, 6, 7]
-    assert both.reseal(batch_size=3, progress=seen.append) == 0
-
-    with services_of(app).database.statement() as connection:
-        ids = connection.execute(select(session_keys.c.identity_id)).scalars().all()
-        opened = {key.session_key for id_ in ids for key in new.keys(connection, id_)}
-    assert len(opened) == len(ids) == 10
-
-
-def test_what_no_key_opens_is_left_alone(app: Flask, phone: Phone) -> None:
-    phone.log_in()
-    _, new = rings(app)
-    assert new.reseal(batch_size=1, progress=lambda _done: None) == 0
-    with services_of(app).database.statement() as connection:
-        row = connection.execute(select(session_keys)).one()
-        assert new.keys(connection, row.identity_id) == []
-        kept = services_of(app).ring.keys(connection, row.identity_id)
-    assert [key.session_key for key in kept] == [phone.wechat.session_key("alice")]
-
-
 def test_a_key_in_another_identitys_row_does_not_open(
     app: Flask, wechat: WeChat, phone: Phone
 ) -> None:
@@ -127,16 +86,9 @@ def test_a_key_in_another_identitys_row_does_not_open(
 
 def test_a_login_after_the_old_key_is_gone_starts_the_ring_anew(phone: Phone, app: Flask) -> None:
     phone.log_in()
-    _, new = rings(app)
+    new = KeyRing(Sealer(SecretKeys([NEW])))
     services = services_of(app)
     with services.database.transaction() as connection:
         identity = connection.execute(select(session_keys.c.identity_id)).scalar_one()
         new.remember(connection, identity, "a-new-session-key", phone.wechat.clock())
         assert [key.session_key for key in new.keys(connection, identity)] == ["a-new-session-key"]
-
-
-def test_the_command_says_how_much_it_did(app: Flask, phone: Phone) -> None:
-    phone.log_in()
-    run = app.test_cli_runner().invoke
-    assert run(args=["keys", "reseal"]).output == "0 sealed anew.\n"
-    assert run(args=["keys", "reseal", "--json"]).output == '{"resealed": 0}\n'

@@ -1,0 +1,159 @@
+"""After a run everything opens with the newest key alone, and nothing was lost on the way."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+from sqlalchemy import insert, select, update
+
+from tests.conftest import TODAY, services_of
+from tests.support.phone import Phone
+from tests.support.settings import APPID, OTHER_APPID, SECRET_KEY
+from wxsession.administration import UserFilter
+from wxsession.db import new_id
+from wxsession.key_ring import KeyRing
+from wxsession.keys import SecretKeys
+from wxsession.models import access_tokens, session_keys, users
+from wxsession.phone_numbers import PhoneNumber, PhoneNumbers
+from wxsession.resealing import Resealing
+from wxsession.sealing import Sealer
+from wxsession.simulator import SettableClock, WeChat
+
+NEW = "new-" * 10
+BOTH = f"{SECRET_KEY},{NEW}"
+NUMBER = PhoneNumber("13800138000", "86")
+
+Make = Callable[..., Flask]
+
+
+def quiet(_done: int) -> None:
+    """Show no progress."""
+
+
+def resealing(app: Flask, *keys: str) -> Resealing:
+    """Return a resealing of a server with these keys, over the same database."""
+    secret, sealer = SecretKeys(keys), Sealer(SecretKeys(keys))
+    return Resealing(services_of(app).database, sealer, PhoneNumbers(sealer, secret))
+
+
+def session_keys_under(app: Flask, *keys: str) -> list[str]:
+    """Return the session_keys that these server keys open."""
+    ring = KeyRing(Sealer(SecretKeys(keys)))
+    with services_of(app).database.statement() as connection:
+        ids = connection.execute(select(session_keys.c.identity_id)).scalars().all()
+        return [key.session_key for id_ in ids for key in ring.keys(connection, id_)]
+
+
+def add_user(app: Flask, number: PhoneNumber) -> None:
+    """Add a user who has this phone number."""
+    services, user_id = services_of(app), new_id()
+    columns = services.phones.columns(number, user_id)
+    with services.database.statement() as connection:
+        connection.execute(insert(users).values(id=user_id, created_at=TODAY, **columns))
+
+
+def found(app: Flask, number: PhoneNumber) -> list[str | None]:
+    """Return the masked numbers of the users who are found by a number."""
+    page = services_of(app).administration.users(UserFilter(phone=number))
+    return [user.phone_number for user in page.items]
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(app: Flask, wechat: WeChat) -> None:
+    for number in range(5):
+        Phone(app, wechat, f"user {number}").log_in()
+        Phone(app, wechat, f"user {number}", appid=OTHER_APPID).log_in()
+
+    def stop(_done: int) -> None:
+        raise KeyboardInterrupt
+
+    both = resealing(app, SECRET_KEY, NEW)
+    with pytest.raises(KeyboardInterrupt):
+        both.run(batch_size=3, progress=stop)
+    assert len(session_keys_under(app, NEW)) == 3
+    seen: list[int] = []
+    assert both.run(batch_size=3, progress=seen.append) == 7
+    assert seen == [3, 6, 7]
+    assert both.run(batch_size=3, progress=seen.append) == 0
+    assert len(session_keys_under(app, NEW)) == 10
+
+
+def test_phone_numbers_are_counted_after_the_session_keys(app: Flask, phone: Phone) -> None:
+    phone.log_in()
+    for last in range(5):
+        add_user(app, PhoneNumber(f"1380013800{last}", "86"))
+    seen: list[int] = []
+    both = resealing(app, SECRET_KEY, NEW)
+    assert both.run(batch_size=2, progress=seen.append) == 6
+    assert seen == [1, 3, 5, 6]
+    assert both.run(batch_size=2, progress=quiet) == 0
+
+
+def test_a_number_is_found_before_and_after_the_key_is_rotated(make_app: Make) -> None:
+    old = make_app()
+    add_user(old, NUMBER)
+    rotating, masked = make_app(secret_keys=BOTH), ["138******00"]
+    assert found(old, NUMBER) == found(rotating, NUMBER) == masked
+    assert services_of(rotating).resealing.run(batch_size=10, progress=quiet) == 1
+    assert found(rotating, NUMBER) == masked
+    assert found(make_app(secret_keys=NEW), NUMBER) == masked
+    assert found(rotating, PhoneNumber("13800138001", "86")) == []
+    assert found(rotating, PhoneNumber("13800138000", "852")) == []
+
+
+def test_what_no_key_opens_is_left_alone(app: Flask, phone: Phone) -> None:
+    phone.log_in()
+    add_user(app, NUMBER)
+    assert resealing(app, NEW).run(batch_size=1, progress=quiet) == 0
+    assert session_keys_under(app, NEW) == []
+    assert session_keys_under(app, SECRET_KEY) == [phone.wechat.session_key("alice")]
+    assert found(app, NUMBER) == ["138******00"]
+
+
+def test_a_phone_number_that_is_replaced_meanwhile_stays_the_new_one(
+    app: Flask, phone: Phone, make_app: Make
+) -> None:
+    phone.log_in()
+    add_user(app, NUMBER)
+    rotating = make_app(secret_keys=BOTH)
+    other = PhoneNumber("13900139000", "86")
+
+    def replace(_done: int) -> None:
+        services = services_of(rotating)
+        with services.database.statement() as connection:
+            query = select(users.c.id).where(users.c.phone_number_hash.is_not(None))
+            user_id = connection.execute(query).scalar_one()
+            changed = services.phones.columns(other, user_id)
+            connection.execute(update(users).where(users.c.id == user_id).values(changed))
+
+    services_of(rotating).resealing.run(batch_size=1, progress=replace)
+    assert found(rotating, other) == ["139******00"]
+    assert found(rotating, NUMBER) == []
+
+
+def test_an_access_token_under_an_older_key_is_forgotten_and_a_newer_one_kept(
+    app: Flask, clock: SettableClock
+) -> None:
+    database = services_of(app).database
+    old, new = Sealer(SecretKeys([SECRET_KEY])), Sealer(SecretKeys([SECRET_KEY, NEW]))
+    with database.statement() as connection:
+        for appid, sealer in ((APPID, old), (OTHER_APPID, new)):
+            sealed = sealer.seal(b"token", row=new_id(), column="access_tokens.sealed")
+            later = clock() + timedelta(hours=2)
+            row = {"appid": appid, "sealed": sealed, "expires_at": later}
+            connection.execute(insert(access_tokens).values(row))
+    assert resealing(app, SECRET_KEY, NEW).run(batch_size=1, progress=quiet) == 0
+    with database.statement() as connection:
+        kept = {row.appid: row for row in connection.execute(select(access_tokens))}
+    assert (kept[APPID].sealed, kept[APPID].expires_at) == (None, None)
+    assert kept[OTHER_APPID].sealed is not None
+    assert kept[OTHER_APPID].expires_at is not None
+
+
+def test_the_command_says_how_much_it_did(make_app: Make, wechat: WeChat) -> None:
+    old = make_app()
+    Phone(old, wechat, "alice").log_in()
+    add_user(old, NUMBER)
+    run = make_app(secret_keys=BOTH).test_cli_runner().invoke
+    assert run(args=["keys", "reseal", "--batch-size", "1"]).output == "2 sealed anew.\n"
+    assert run(args=["keys", "reseal", "--json"]).output == '{"resealed": 0}\n'
