@@ -6,8 +6,9 @@ Every other test is watched as well: see `watch_the_logs` in conftest.py.
 import io
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -19,13 +20,20 @@ from tests.support.postgres import EVERY_STATEMENT, PostgresServer
 from tests.support.settings import APPID, settings_for
 from wxsession import create_app
 from wxsession.db import connect, metadata
+from wxsession.errors import WxSessionError
 from wxsession.logs import JsonFormatter
+from wxsession.models import users
 from wxsession.schema import upgrade
 from wxsession.simulator import Fault, SettableClock, WeChat, wechat_transport
+from wxsession.simulator.errors import WeChatError
 
 APP_SECRET = "canary-app-secret-4f1d"
 SECRET_KEY = "canary-secret-key-of-the-server-9c2e"
 PASSWORD = "canary-database-password-77aa"
+API_KEY = "canary-api-key-of-a-back-end-31bd"
+ACCOUNT_PASSWORDS = [f"canary-password-{number}-8e5c" for number in range(4)]
+PHONE_NUMBER = "13987654321"
+EVERY_ERRCODE = (-1, 40001, 40013, 40029, 40125, 40163, 40164, 40226, 42001, 45011, 47001, 12345)
 
 
 @contextmanager
@@ -58,7 +66,13 @@ def chatty_url() -> Iterator[tuple[PostgresServer, str]]:
 
 
 def server_for(url: str, clock: SettableClock, wechat: WeChat) -> Flask:
-    settings = settings_for(url, apps=f"{APPID}:{APP_SECRET}", secret_keys=SECRET_KEY)
+    settings = settings_for(
+        url,
+        apps=f"{APPID}:{APP_SECRET}",
+        secret_keys=SECRET_KEY,
+        api_keys=f"shop:{API_KEY}",
+        check_session_keys="on",
+    )
     return create_app(settings, clock=clock, http=wechat_transport(wechat))
 
 
@@ -103,6 +117,125 @@ def live(app: Flask, wechat: WeChat, clock: SettableClock) -> tuple[list[str], s
     return bodies, secrets
 
 
+class Canary:
+    """Somebody with an account and a phone number, whose every secret is known to the test."""
+
+    def __init__(self, app: Flask, wechat: WeChat) -> None:
+        self.phone = Phone(app, wechat, "carol")
+        self.secrets = {API_KEY, PHONE_NUMBER, *ACCOUNT_PASSWORDS}
+        self.bodies: list[str] = []
+        self._access_tokens = services_of(app).access_tokens
+        self._wechat = wechat
+        wechat.set_phone_number("carol", PHONE_NUMBER)
+
+    def send(self, method: str, path: str, **request: Any) -> None:
+        """Send it with the token, and keep what is in the answer: a grant's token is a secret."""
+        answer = self.phone.send(method, path, token=self.phone.token, **request)
+        if answer.is_json and "session_token" in (answer.json or {}):
+            self.phone.token = answer.json["session_token"]
+            self.secrets.add(str(self.phone.token))
+        else:
+            self.bodies.append(answer.text)
+
+    def post(self, path: str, **body: object) -> None:
+        """Send it as JSON."""
+        self.send("POST", path, json=body)
+
+    def log_in(self, **credentials: str) -> None:
+        """Log in by a code of wx.login."""
+        code = self.phone.code()
+        self.secrets.update({code, self._wechat.session_key("carol")})
+        self.post("/login", code=code, **credentials)
+
+    def ask_for_the_phone_number(self) -> None:
+        """Hand in a code of the button getPhoneNumber."""
+        code = self._wechat.phone_code("carol")
+        self.secrets.add(code)
+        self.post("/phone_number", code=code)
+        with suppress(WxSessionError):  # the fault that was ordered met this one as well
+            self.secrets.add(self._access_tokens.use(APPID, lambda token: token))
+
+    def live_with_an_account(self) -> None:
+        """Register, log in, bind, change the password: rightly and wrongly."""
+        first, second, wrong, another = ACCOUNT_PASSWORDS
+        name = "carol's account"
+        self.post("/register", username=name, password=first)
+        self.phone.token = None
+        self.log_in()
+        for password in (wrong, first):
+            self.post("/bind", username=name, password=password)
+        for password in (wrong, first):
+            change = {"password": password, "new_password": second}
+            self.send("PUT", "/password", json=change)
+        self.post("/register", username=name, password=another)
+        self.log_in(username=name, password=wrong)
+        self.log_in(username=name, password=second)
+        self.send("PATCH", "/user", json={"nickname": "Carol"})
+        self.send("GET", "/user")
+
+    def show_open_data(self, clock: SettableClock) -> None:
+        """Hand in one's own and somebody else's, and let WeChat fail in every way."""
+        wechat = self._wechat
+        self.ask_for_the_phone_number()
+        own = wechat.phone_number("carol")
+        for data in (own, wechat.phone_number("bob"), {**own, "iv": "AAAA"}):
+            self.post("/phone_number", encryptedData=data["encryptedData"], iv=data["iv"])
+            self.post("/user_info", encryptedData=data["encryptedData"], iv=data["iv"])
+        self.post("/user_info", **wechat.user_info("carol"))
+        for fault in (*Fault, *EVERY_ERRCODE):
+            wechat.fail_next(fault, times=3)
+            self.ask_for_the_phone_number()
+            wechat.fail_next(fault, times=3)
+            self.post("/user_info", **wechat.user_info("bob"))
+            spend_the_faults(wechat)
+            clock.advance(minutes=2)
+            self.log_in()
+
+    def be_asked_about(self) -> None:
+        """Let back ends ask, with a key and without."""
+        for key in (API_KEY, API_KEY[:-1]):
+            headers = {"Authorization": f"Bearer {key}"}
+            token = {"token": str(self.phone.token)}
+            told = self.phone.send("POST", "/introspect", data=token, headers=headers).text
+            self.bodies.append(told.replace(self._wechat.openid("carol"), ""))  # they may know it
+            self.send("GET", "/check_session", headers={"X-Wxsession-Api-Key": key})
+
+    def be_guessed_at(self) -> None:
+        """Let somebody try until the account is closed."""
+        _, second, wrong, _ = ACCOUNT_PASSWORDS
+        self.post("/unbind", password=second)
+        for _ in range(12):
+            self.post("/login", username="carol's account", password=wrong)
+
+
+def spend_the_faults(wechat: WeChat) -> None:
+    """Let whatever was to fail and was not asked for fail unseen."""
+    for _ in range(6):
+        with suppress(WeChatError):
+            wechat.code2session({}, "127.0.0.1")
+
+
+def use_the_commands(app: Flask) -> str:
+    """Return what the commands of an administrator say."""
+    runner = app.test_cli_runner()
+    with services_of(app).database.statement() as connection:
+        user_id = connection.execute(select(users.c.id).where(users.c.username.is_not(None)))
+        one = str(user_id.scalars().first())
+    lines = [
+        ["users", "list"],
+        ["users", "list", "--json"],
+        ["users", "list", "--phone", PHONE_NUMBER, "--json"],
+        ["users", "show", one],
+        ["users", "show", one, "--json"],
+        ["sessions", "list", "--all"],
+        ["sessions", "list", "--all", "--json"],
+        ["keys", "reseal"],
+    ]
+    said = [runner.invoke(args=line) for line in lines]
+    assert {result.exit_code for result in said} == {0}, [r.output for r in said if r.exit_code]
+    return "".join(result.output for result in said)
+
+
 def break_the_database(app: Flask, wechat: WeChat, server: PostgresServer) -> list[str]:
     """Let the database refuse, miss a table, and go away; return the bodies."""
     phone = Phone(app, wechat, "alice")
@@ -126,6 +259,13 @@ def test_no_secret_shows_anywhere(
     with listening() as heard:
         app = server_for(url, clock, wechat)
         bodies, secrets = live(app, wechat, clock)
+        carol = Canary(app, wechat)
+        carol.live_with_an_account()
+        carol.show_open_data(clock)
+        carol.be_asked_about()
+        carol.be_guessed_at()
+        bodies, secrets = bodies + carol.bodies, secrets | carol.secrets
+        commands = use_the_commands(app)
         dump = everything_stored(url)
         said_by_postgres = server.log_path.read_text(errors="replace")
         files = everything_on_disk(server.directory / "data")
@@ -136,6 +276,7 @@ def test_no_secret_shows_anywhere(
         "log": heard.getvalue(),
         "PostgreSQL's log": said_by_postgres,
         "answers": "".join(bodies),
+        "commands": commands,
         "database": dump,
         "PostgreSQL's files, its WAL among them": files,
         "repr": repr(services_of(app)) + repr(app.config) + repr(services_of(app).settings),
@@ -143,6 +284,8 @@ def test_no_secret_shows_anywhere(
     assert "unforeseen" in places["log"]  # the tracebacks are in it
     assert "execute" in places["PostgreSQL's log"]
     assert wechat.openid("alice") in files  # so what is stored in clear would be seen
+    assert wechat.openid("alice") not in places["answers"]
+    assert wechat.openid("carol") not in places["answers"]
     for place, content in places.items():
         found = [
             secret for secret in secrets if secret in content or secret.encode().hex() in content

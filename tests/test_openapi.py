@@ -1,7 +1,7 @@
 """The OpenAPI page: valid, complete, and kept by every answer."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +13,19 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
 
+from tests.support.phone import Phone
 from tests.support.settings import APPS
+from wxsession.api.introspection import API_KEY_HEADER
 from wxsession.problems import KINDS
 from wxsession.simulator import SettableClock, WeChat
+
+API_KEY = "an-api-key-that-is-made-up"
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Flask]) -> Flask:
+    """Return a server that a back end may ask."""
+    return make_app(api_keys=f"shop:{API_KEY}")
 
 
 @pytest.fixture
@@ -54,19 +64,33 @@ def test_operations_have_names_of_their_own(page: dict[str, Any]) -> None:
     assert len(names) == len(set(names))
 
 
-# Whether a code is one, no schema can say: a login with any string may be refused with 400.
-# And a logout says the same for a token that is none: who asks may not learn which ones are.
+# Whether a code is one, a password right, or data signed by WeChat, no schema can say: what has
+# the right form may be refused all the same.
+_REFUSED_ALL_THE_SAME = ["2xx", "400", "401", "403", "409", "429", "5xx"]
+_JUDGED = ("login", "register", "bind", "unbind", "user", "user_info", "phone_number")
+_REFUSED = ["400", "401", "403", "404", "405", "409", "413", "415", "429", "5xx"]
 _CONFIG = SchemathesisConfig.from_dict(
     {
+        "checks": {"negative_data_rejection": {"expected-statuses": _REFUSED}},
         "operations": [
-            {
-                "include-name": "POST /login",
-                "checks": {
-                    "positive_data_acceptance": {"expected-statuses": ["2xx", "400", "403", "5xx"]}
-                },
-            },
+            *(
+                {
+                    "include-name": name,
+                    "checks": {
+                        "positive_data_acceptance": {"expected-statuses": _REFUSED_ALL_THE_SAME}
+                    },
+                }
+                for name in (*(f"POST /{call}" for call in _JUDGED), "PUT /password", "PATCH /user")
+            ),
+            # A logout says the same for a token that is none: who asks may not learn which are.
             {"include-name": "POST /logout", "checks": {"ignored_auth": {"enabled": False}}},
-        ]
+            # The check believes that it made the headers up; the hook below, or a link, put a real
+            # API key or token there.
+            *(
+                {"include-name": name, "checks": {"ignored_auth": {"enabled": False}}}
+                for name in ("POST /introspect", "GET /check_session", "POST /check_session")
+            ),
+        ],
     }
 )
 
@@ -90,7 +114,11 @@ class Counted:
 
 
 def fuzzed(app: Flask, wechat: WeChat) -> tuple[Any, Counter[tuple[str, int]]]:
-    """Return the schema to fuzz by, and what was answered; half the codes sent are real ones."""
+    """Return the schema to fuzz by, and what was answered.
+
+    Half the codes, API keys and introspected tokens that are sent are real ones.
+    """
+    token = Phone(app, wechat, "bob").log_in().json["session_token"]
     counted = Counted(app)
     schema = schemathesis.openapi.from_wsgi("/openapi.json", counted, config=_CONFIG)
 
@@ -101,6 +129,14 @@ def fuzzed(app: Flask, wechat: WeChat) -> tuple[Any, Counter[tuple[str, int]]]:
             code = case.body.get("code")
             if isinstance(code, str) and len(code) % 2:
                 case.body = {"code": wechat.login("alice")}
+        if case.operation.path == "/introspect" and isinstance(case.body, dict):
+            asked = case.body.get("token")
+            if isinstance(asked, str) and asked:
+                case.headers["Authorization"] = f"Bearer {API_KEY}"
+                if len(asked) % 2:
+                    case.body = {"token": token}
+        if API_KEY_HEADER in case.headers and len(case.headers[API_KEY_HEADER]) % 2:
+            case.headers[API_KEY_HEADER] = API_KEY
         return case
 
     return schema, counted.answers
@@ -130,6 +166,8 @@ def test_no_answer_to_whatever_request_is_undeclared(app: Flask, wechat: WeChat)
     assert answered["POST /login", 200]
     assert answered["POST /login", 400]
     assert answered["GET /check_session", 401]
+    assert answered["POST /introspect", 200]
+    assert answered["POST /introspect", 401]
 
 
 def test_no_story_of_logins_checks_refreshes_and_logouts_is_undeclared(

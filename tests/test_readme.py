@@ -188,7 +188,7 @@ def test_the_settings_and_their_defaults_are_those_of_the_code(name: str) -> Non
     database = told.pop(f"{PREFIX}DATABASE_URL")
     assert str(database).replace("///", f"///{ROOT}/") == config.DATABASE_URL
     without = {name for name, default in told.items() if default is None}
-    assert without == {PREFIX + name for name in ("APPS", "SECRET_KEYS", "URL_PREFIX")}
+    assert without == {PREFIX + name for name in ("API_KEYS", "APPS", "SECRET_KEYS", "URL_PREFIX")}
     defaults = {k.removeprefix(PREFIX).lower(): v for k, v in told.items() if v is not None}
     url = "sqlite:////tmp/wxsession.db"
     assert settings_for(url, **defaults) == settings_for(url)

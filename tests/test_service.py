@@ -140,6 +140,32 @@ def test_checks_do_not_notice_two_hundred_logins_that_wait(
     assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
 
 
+def test_checks_do_not_notice_a_flood_of_passwords(
+    serve: MakeService, wechat: Simulator, database_url: str, pool: ThreadPoolExecutor
+) -> None:
+    service = serve(database_url)
+    token = log_in(service, wechat)
+    before = check_for(service, token, 1)
+
+    def guess(number: int) -> requests.Response:
+        body = {"username": f"name-{number}", "password": "not the right one"}
+        return service.send("POST", "/login", json=body)
+
+    flood = [pool.submit(guess, number) for number in range(200)]
+    meanwhile = check_for(service, token, 1)
+    answers = [one.result() for one in flood]
+    assert p99(meanwhile) < max(1.0, 10 * p99(before))
+    assert {code_of(answer) for answer in answers} <= {
+        "bad_credentials",
+        "overloaded",
+        "too_many_attempts",
+    }
+    refused = [answer for answer in answers if code_of(answer) == "overloaded"]
+    assert refused
+    assert {answer.status_code for answer in refused} == {503}
+    assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
+
+
 @pytest.fixture(params=["down", "hanging"])
 def no_wechat(request: pytest.FixtureRequest) -> Iterator[str]:
     """Return the URL of a WeChat that nobody can talk to."""

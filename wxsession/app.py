@@ -10,21 +10,32 @@ from flask import Flask, Response
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from wxsession import api, cli, problems
+from wxsession.access_tokens import AccessTokens
+from wxsession.accounts import AccountService
+from wxsession.administration import Administration
+from wxsession.audit import Audit
 from wxsession.codes import LoginCodes
 from wxsession.db import Database, connect
 from wxsession.errors import WxSessionError
 from wxsession.guard import EXTENSION
 from wxsession.health import Health
+from wxsession.introspection import Introspection
 from wxsession.key_ring import KeyRing
 from wxsession.keys import SecretKeys
 from wxsession.logins import LoginService
+from wxsession.open_data import OpenDataReader
+from wxsession.passwords import Passwords
+from wxsession.phone_numbers import PhoneNumbers
+from wxsession.profiles import ProfileService
 from wxsession.purge import Purge
+from wxsession.resealing import Resealing
 from wxsession.sealing import Sealer
 from wxsession.sessions import SessionService
 from wxsession.settings import Settings
+from wxsession.slots import Slots
+from wxsession.throttle import Throttle
 from wxsession.tokens import TokenSigner
 from wxsession.wechat.client import WeChatClient, longest_call, transport
-from wxsession.wechat.slots import Slots
 
 Clock = Callable[[], datetime]
 
@@ -43,7 +54,15 @@ class Services:
     database: Database
     sessions: SessionService
     logins: LoginService
+    accounts: AccountService
+    profiles: ProfileService
+    access_tokens: AccessTokens
     ring: KeyRing
+    phones: PhoneNumbers
+    introspection: Introspection
+    audit: Audit
+    administration: Administration
+    resealing: Resealing
     purge: Purge
     health: Health
 
@@ -65,21 +84,52 @@ class Services:
             apps=settings.apps,
             slots=Slots(settings.wechat_concurrency, patience=settings.wechat_timeout[0]),
         )
-        codes = LoginCodes(
+        lease = timedelta(seconds=longest_call(settings.wechat_timeout))
+        codes = LoginCodes(database, clock, lease=lease, replay=settings.login_replay)
+        sealer = Sealer(keys)
+        ring = KeyRing(sealer)
+        reader = OpenDataReader(ring, clock)
+        audit = Audit(database, clock)
+        phones = PhoneNumbers(sealer, keys)
+        sessions = SessionService(database, TokenSigner(keys), audit, settings, clock)
+        accounts = AccountService(
             database,
+            Passwords(queue=settings.password_queue),
+            Throttle(database, keys, clock),
+            sessions,
+            phones,
+            audit,
             clock,
-            lease=timedelta(seconds=longest_call(settings.wechat_timeout)),
-            replay=settings.login_replay,
+            apps=frozenset(settings.apps),
         )
-        ring = KeyRing(database, Sealer(keys))
-        sessions = SessionService(database, TokenSigner(keys), settings, clock)
+        access_tokens = AccessTokens(database, wechat, sealer, clock, lease=lease)
         return cls(
             settings=settings,
             database=database,
             sessions=sessions,
-            logins=LoginService(database, wechat, codes, ring, sessions, clock),
+            logins=LoginService(
+                database, wechat, codes, ring, reader, sessions, accounts, audit, phones, clock
+            ),
+            accounts=accounts,
+            profiles=ProfileService(
+                database,
+                wechat,
+                access_tokens,
+                reader,
+                ring,
+                sessions,
+                phones=phones,
+                clock=clock,
+                check_session_keys=settings.check_session_keys,
+            ),
+            access_tokens=access_tokens,
             ring=ring,
-            purge=Purge(database, clock),
+            phones=phones,
+            introspection=Introspection(sessions, settings.api_keys, clock),
+            audit=audit,
+            administration=Administration(database, sessions, phones, audit, clock),
+            resealing=Resealing(database, sealer, phones),
+            purge=Purge(database, clock, audit_retention=settings.audit_retention),
             health=Health(database),
         )
 
@@ -118,9 +168,27 @@ class WxSession:
         app.extensions[EXTENSION] = services
         app.register_error_handler(WxSessionError, problems.from_error)
         app.register_blueprint(
-            api.blueprint(services.sessions, services.logins, services.health, settings.url_prefix)
+            api.blueprint(
+                api.Served(
+                    sessions=services.sessions,
+                    logins=services.logins,
+                    accounts=services.accounts,
+                    profiles=services.profiles,
+                    phones=services.phones,
+                    introspection=services.introspection,
+                    health=services.health,
+                ),
+                settings.url_prefix,
+            )
         )
-        for command in cli.commands(services.database, services.purge, services.ring, settings):
+        for command in cli.commands(
+            services.database,
+            services.purge,
+            services.resealing,
+            services.administration,
+            services.profiles,
+            settings,
+        ):
             app.cli.add_command(command)
 
 

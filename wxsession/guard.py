@@ -9,6 +9,7 @@ from flask import current_app, g, request
 from flask.typing import ResponseReturnValue
 from werkzeug.local import LocalProxy
 
+from wxsession.phone_numbers import PhoneNumber, PhoneNumbers
 from wxsession.sessions import SessionService, SessionView
 from wxsession.wire import bearer_token
 
@@ -21,8 +22,9 @@ R = TypeVar("R", bound=ResponseReturnValue)
 class CurrentSession:
     """The live session of the request under way; openid, appid, unionid are None without WeChat."""
 
-    def __init__(self, view: SessionView) -> None:
+    def __init__(self, view: SessionView, phones: PhoneNumbers) -> None:
         self._view = view
+        self._phones = phones
 
     @property
     def user_id(self) -> UUID:
@@ -49,6 +51,11 @@ class CurrentSession:
         """WeChat's id of the user in all apps of one open platform account; not for clients."""
         return self._view.identity.unionid if self._view.identity else None
 
+    @property
+    def phone_number(self) -> PhoneNumber | None:
+        """The user's whole phone number, if it is known; not for clients and not for logs."""
+        return self._phones.open(self._view.user.phone_number_sealed, self._view.user.id)
+
 
 def session_required(view: Callable[P, R]) -> Callable[P, R]:
     """Let a view of the host application run only with a live session.
@@ -58,8 +65,10 @@ def session_required(view: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        sessions: SessionService = current_app.extensions[EXTENSION].sessions
-        g.wxsession = CurrentSession(sessions.check(bearer_token(request)))
+        services = current_app.extensions[EXTENSION]
+        sessions: SessionService = services.sessions
+        view_of_it = sessions.check(bearer_token(request))
+        g.wxsession = CurrentSession(view_of_it, services.phones)
         return view(*args, **kwargs)
 
     return guarded

@@ -1,10 +1,12 @@
 """What every HTTP edge reads from a request in the same way."""
 
+import base64
 import re
+from urllib.parse import unquote_plus
 
 from flask import Request
 
-from wxsession.errors import MissingToken
+from wxsession.errors import InvalidApiKey, MissingToken
 from wxsession.models import LONGEST_ADDRESS, LONGEST_USER_AGENT, Client
 
 # WeChat sets it and a mini-program cannot, but everybody else can: a hint, never a proof.
@@ -30,6 +32,31 @@ def presented_token(request: Request) -> str | None:
         return bearer_token(request)
     except MissingToken:
         return None
+
+
+def api_key_of(request: Request) -> tuple[str | None, str]:
+    """Return the API key that the request presents, and the name that comes with it.
+
+    There is a name with HTTP Basic, whose parts are form-urlencoded (RFC 6749, 2.3.1), and none
+    with Bearer.
+
+    Raises:
+        InvalidApiKey: there is neither, or it cannot be read.
+    """
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    credentials = credentials.strip(" \t")
+    if scheme.lower() == "bearer":
+        return None, credentials
+    if scheme.lower() != "basic":
+        raise InvalidApiKey
+    try:
+        pair = base64.b64decode(credentials, validate=True).decode()
+    except ValueError:  # no ASCII, no base64, no UTF-8: each is one
+        raise InvalidApiKey from None
+    name, colon, key = pair.partition(":")
+    if not colon:
+        raise InvalidApiKey
+    return unquote_plus(name), unquote_plus(key)
 
 
 def client_of(request: Request) -> Client:

@@ -1,9 +1,10 @@
 """One decorator that makes a view of a plain function: body in, reply out, both described."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import parse_qs
 
 from flask import Blueprint, Response, request
 from pydantic import BaseModel, ValidationError
@@ -12,6 +13,8 @@ from werkzeug.exceptions import UnsupportedMediaType
 from wxsession.errors import InvalidRequest
 
 LONGEST_BODY = 64 * 1024
+MOST_FIELDS = 100
+FORM = "application/x-www-form-urlencoded"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +26,20 @@ class Endpoint:
     function: Callable[..., Any]
     body: type[BaseModel] | None = None
     body_required: bool = True
+    form: bool = False
+    """Whether the body is a form; else it is JSON."""
     reply: type[BaseModel] | None = None
     status: HTTPStatus = HTTPStatus.OK
     errors: tuple[str, ...] = ()
     needs_token: bool = False
+    takes_token: bool = False
+    """Whether a token may come along; one that is no way in is refused all the same."""
+    api_key: Callable[[], None] | None = None
+    """Called before the body is read; raises InvalidApiKey."""
+    takes_headers: Mapping[str, str] = field(default_factory=dict)
+    """What headers of the request mean that may be there."""
+    gives_headers: Mapping[str, str] = field(default_factory=dict)
+    """What headers of the answer mean that may be there."""
 
 
 class Endpoints:
@@ -40,7 +53,7 @@ class Endpoints:
         """Return a decorator that serves a function at `path`.
 
         The function gets the parsed body, if there is one, and the path's parameters; it returns
-        the reply model, or None for an empty answer.
+        the reply model, or None for an empty answer, or a pair of reply and headers.
         """
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,9 +61,13 @@ class Endpoints:
             self.all.append(endpoint)
 
             def view(**parameters: object) -> Response:
+                if endpoint.api_key is not None:
+                    endpoint.api_key()
                 if endpoint.body is not None:
                     parameters["body"] = _body(endpoint)
-                return _answer(endpoint, function(**parameters))
+                result = function(**parameters)
+                reply, headers = result if isinstance(result, tuple) else (result, {})
+                return _answer(endpoint, reply, headers)
 
             name = function.__name__
             self._blueprint.add_url_rule(path, name, view, methods=list(methods))
@@ -64,7 +81,7 @@ def _body(endpoint: Endpoint) -> BaseModel:
 
     Raises:
         InvalidRequest: with every field that is wrong, and none of what was sent.
-        UnsupportedMediaType: the body says that it is no JSON.
+        UnsupportedMediaType: the body says that it is something else.
         RequestEntityTooLarge: it is longer than `LONGEST_BODY` bytes.
     """
     assert endpoint.body is not None  # noqa: S101 - the caller looked
@@ -72,13 +89,34 @@ def _body(endpoint: Endpoint) -> BaseModel:
     raw = request.get_data(cache=False)
     if not raw.strip() and not endpoint.body_required:
         return endpoint.body()
-    if request.mimetype and not request.is_json:
+    if request.mimetype and not (request.mimetype == FORM if endpoint.form else request.is_json):
         raise UnsupportedMediaType
     try:
+        if endpoint.form:
+            return endpoint.body.model_validate(_form(raw, endpoint.body.model_fields))
         return endpoint.body.model_validate_json(raw or b"null")
     except ValidationError as error:
         found = error.errors(include_input=False, include_context=False, include_url=False)
         raise InvalidRequest([_fault(fault) for fault in found]) from None
+
+
+def _form(raw: bytes, known: Iterable[str]) -> dict[str, str]:
+    """Return the known fields of a form; an empty one is as none at all (RFC 6749, 3.2).
+
+    Raises:
+        InvalidRequest: it is no form, or has a known field twice.
+    """
+    try:
+        sent = parse_qs(
+            raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS
+        )
+    except ValueError:
+        raise InvalidRequest([{"field": "body", "message": "not a form in UTF-8"}]) from None
+    fields = {name: sent[name] for name in known if name in sent}
+    if twice := [name for name, values in fields.items() if len(values) > 1]:
+        # Two readers of one form may each take another one of them.
+        raise InvalidRequest([{"field": name, "message": "sent more than once"} for name in twice])
+    return {name: value for name, [value] in fields.items() if value}
 
 
 def _fault(fault: Mapping[str, Any]) -> dict[str, str]:
@@ -86,9 +124,9 @@ def _fault(fault: Mapping[str, Any]) -> dict[str, str]:
     return {"field": field or "body", "message": str(fault["msg"])}
 
 
-def _answer(endpoint: Endpoint, reply: BaseModel | None) -> Response:
+def _answer(endpoint: Endpoint, reply: BaseModel | None, headers: Mapping[str, str]) -> Response:
     body = reply.model_dump_json() if reply is not None else None
-    response = Response(body, status=endpoint.status, mimetype="application/json")
+    response = Response(body, endpoint.status, headers, mimetype="application/json")
     if reply is None:
         del response.headers["Content-Type"]
     response.headers["Cache-Control"] = "no-store"

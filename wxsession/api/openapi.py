@@ -11,11 +11,17 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from wxsession import problems
-from wxsession.api.endpoint import Endpoint
+from wxsession.api.endpoint import FORM, Endpoint
 from wxsession.api.schemas import Problem
 
 _REFERENCES = "#/components/schemas/{model}"
-_SECURITY = "session"
+_SESSION: list[dict[str, list[str]]] = [{"session": []}]
+_API_KEY: list[dict[str, list[str]]] = [{"apiKeyBasic": []}, {"apiKeyBearer": []}]
+_SCHEMES = {
+    "session": {"type": "http", "scheme": "bearer"},
+    "apiKeyBasic": {"type": "http", "scheme": "basic", "description": "the key's name and the key"},
+    "apiKeyBearer": {"type": "http", "scheme": "bearer", "description": "the key alone"},
+}
 _BEARER = "Bearer {$response.body#/session_token}"
 _NOTABLE_HEADERS = {
     HTTPStatus.UNAUTHORIZED: "WWW-Authenticate",
@@ -51,7 +57,7 @@ def document(endpoints: Iterable[Endpoint], *, mounted_at: str) -> str:
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {_SECURITY: {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": _SCHEMES,
         },
     }
     return json.dumps(page, ensure_ascii=False)
@@ -73,34 +79,48 @@ def _operation(endpoint: Endpoint, method: str) -> Json:
     }
     if description:
         operation["description"] = description.replace("\n", " ")
-    if parameters := _parameters(endpoint.path):
+    if parameters := _parameters(endpoint):
         operation["parameters"] = parameters
     if endpoint.body:
         operation["requestBody"] = {
             "required": endpoint.body_required,
-            "content": {"application/json": {"schema": _reference(endpoint.body)}},
+            "content": {
+                FORM if endpoint.form else "application/json": {"schema": _reference(endpoint.body)}
+            },
         }
     if endpoint.needs_token:
-        operation["security"] = [{_SECURITY: []}]
+        operation["security"] = _SESSION
+    if endpoint.api_key:
+        operation["security"] = _API_KEY
     return operation
 
 
-def _parameters(path: str) -> list[Json]:
-    return [
+def _parameters(endpoint: Endpoint) -> list[Json]:
+    in_path = [
         {
             "name": name,
             "in": "path",
             "required": True,
             "schema": {"type": "string", "format": "uuid"},
         }
-        for name in re.findall(r"<uuid:(\w+)>", path)
+        for name in re.findall(r"<uuid:(\w+)>", endpoint.path)
     ]
+    in_header = [
+        {"name": name, "in": "header", "description": meaning, "schema": {"type": "string"}}
+        for name, meaning in endpoint.takes_headers.items()
+    ]
+    return in_path + in_header
 
 
 def _responses(endpoint: Endpoint) -> Json:
     success: Json = {"description": endpoint.status.phrase}
     if endpoint.reply:
         success["content"] = {"application/json": {"schema": _reference(endpoint.reply)}}
+    if endpoint.gives_headers:
+        success["headers"] = {
+            name: {"description": meaning, "schema": {"type": "string"}}
+            for name, meaning in endpoint.gives_headers.items()
+        }
     codes: dict[HTTPStatus, list[str]] = {}
     always = (
         ("content_too_large", "unsupported_media_type", "internal_error")
@@ -137,6 +157,7 @@ def _link_sessions(paths: Mapping[str, Json]) -> None:
             }
             for methods in paths.values()
             for operation in methods.values()
-            if operation.get("security") and "parameters" not in operation
+            if operation.get("security") == _SESSION
+            and not any(given["in"] == "path" for given in operation.get("parameters", ()))
         }
         paths[path]["post"]["responses"]["200"]["links"] = links

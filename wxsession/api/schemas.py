@@ -1,13 +1,27 @@
 """What our own dialect takes and gives, as models; the OpenAPI page is made from them."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    RootModel,
+    model_validator,
+)
 
-from wxsession.models import User
+from wxsession.introspection import Introspected
+from wxsession.models import LONGEST_AVATAR_URL, LONGEST_NICKNAME, User
+from wxsession.open_data import OpenData, is_avatar_url, is_nickname
+from wxsession.phone_numbers import PhoneNumbers
 from wxsession.sessions import Grant, SessionView
+
+LONGEST_OPEN_DATA = 32 * 1024
 
 
 def _no_nul(text: str) -> str:
@@ -39,17 +53,132 @@ class Reply(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class LoginBody(Body):
-    """A code of wx.login; `appid` where the server serves several apps."""
+Username = Annotated[
+    Text, Field(min_length=1, max_length=256, description="compared after NFKC and case folding")
+]
+Password = Annotated[Text, Field(min_length=1, max_length=128)]
 
-    code: Text = Field(min_length=1, max_length=128, description="the code of wx.login")
+
+class UserInfoBody(Body):
+    """What wx.getUserInfo or wx.getUserProfile gave, whole or in part; the rest is not looked at.
+
+    Those results have errMsg, userInfo and more besides; a mini-program may send all of it.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    raw_data: Text | None = Field(default=None, alias="rawData", max_length=LONGEST_OPEN_DATA)
+    signature: Text | None = Field(default=None, max_length=64)
+    encrypted_data: Text | None = Field(
+        default=None, alias="encryptedData", max_length=LONGEST_OPEN_DATA
+    )
+    iv: Text | None = Field(default=None, max_length=64)
+
+    def open_data(self) -> OpenData:
+        """Return it as the services take it."""
+        return OpenData(self.raw_data, self.signature, self.encrypted_data, self.iv)
+
+
+class LoginBody(Body):
+    """A code of wx.login, or a username and its password, or both: then the two are bound."""
+
+    code: Text | None = Field(
+        default=None, min_length=1, max_length=128, description="the code of wx.login"
+    )
     appid: Text | None = Field(default=None, min_length=1, max_length=64)
+    username: Username | None = None
+    password: Password | None = None
+    user_info: UserInfoBody | None = Field(
+        default=None, description="what wx.getUserInfo gave; read along with the code"
+    )
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.code is None and self.user_info is not None:
+            raise ValueError("user_info needs a code")
+        if (self.username is None) != (self.password is None):
+            raise ValueError("a username needs a password, and a password a username")
+        if self.code is None and self.username is None:
+            raise ValueError("a code is needed, or a username and a password")
+        return self
+
+
+class RegisterBody(Body):
+    """A username, 3 to 64 characters, and a password, 8 to 128 and none of the commonest."""
+
+    username: Username
+    password: Password
+
+
+class BindBody(Body):
+    """The credentials of the account that the WeChat user is to belong to."""
+
+    username: Username
+    password: Password
+
+
+class UnbindBody(Body):
+    """Which app's WeChat user to take away; the password instead of a recent login."""
+
+    appid: Text | None = Field(default=None, min_length=1, max_length=64)
+    password: Password | None = None
+
+
+class PasswordBody(Body):
+    """The password so far, and the next one."""
+
+    password: Password
+    new_password: Password
 
 
 class LogoutBody(Body):
     """Which sessions to end."""
 
     everywhere: bool = Field(default=False, description="every session of the user")
+
+
+def _nickname(text: str) -> str:
+    if not is_nickname(text):
+        raise ValueError("must be 1 to 64 characters, and none of them a control character")
+    return text
+
+
+def _avatar_url(text: str) -> str:
+    if not is_avatar_url(text):
+        raise ValueError("must be the address of a picture: http or https")
+    return text
+
+
+class ProfileBody(Body):
+    """What to change about the user; null clears it, what is left out stays."""
+
+    nickname: Annotated[Text, AfterValidator(_nickname)] | None = Field(
+        default=None, min_length=1, max_length=LONGEST_NICKNAME
+    )
+    avatar_url: Annotated[Text, AfterValidator(_avatar_url)] | None = Field(
+        default=None, min_length=1, max_length=LONGEST_AVATAR_URL
+    )
+
+
+class PhoneNumberBody(Body):
+    """What the button getPhoneNumber gave: a code, or encryptedData and iv; the code goes first.
+
+    Today's button gives all three, with errMsg and cloudID: a mini-program may send all of it.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    code: Text | None = Field(default=None, min_length=1, max_length=256)
+    encrypted_data: Text | None = Field(
+        default=None, alias="encryptedData", max_length=LONGEST_OPEN_DATA
+    )
+    iv: Text | None = Field(default=None, max_length=64)
+
+    @model_validator(mode="after")
+    def _some_way(self) -> Self:
+        if self.code is None and (self.encrypted_data is None or self.iv is None):
+            raise ValueError("send code, or encryptedData and iv")
+        return self
 
 
 class UserReply(Reply):
@@ -63,16 +192,39 @@ class UserReply(Reply):
     new: bool = Field(description="made by this login")
 
     @classmethod
-    def of(cls, user: User, *, new: bool = False) -> "UserReply":
+    def of(cls, user: User, phones: PhoneNumbers, *, new: bool = False) -> "UserReply":
         """Return the reply for a user."""
+        phone = phones.open(user.phone_number_sealed, user.id)
         return cls(
             id=user.id,
             username=user.username,
             nickname=user.nickname,
             avatar_url=user.avatar_url,
-            phone_number=None,
+            phone_number=phone.masked() if phone else None,
             new=new,
         )
+
+
+class UserWrapped(Reply):
+    """The user."""
+
+    user: UserReply
+
+
+class UserInfoReply(Reply):
+    """The user after open data were taken over, and the data."""
+
+    user: UserReply
+    open_data: dict[str, Any] | None = Field(
+        description="without openId and unionId, phone numbers masked; null: the user refused"
+    )
+
+
+class PhoneNumberReply(Reply):
+    """The number that is kept now."""
+
+    phone_number: str = Field(description="masked")
+    country_code: str
 
 
 class GrantReply(Reply):
@@ -86,14 +238,14 @@ class GrantReply(Reply):
     user: UserReply
 
     @classmethod
-    def of(cls, grant: Grant) -> "GrantReply":
+    def of(cls, grant: Grant, phones: PhoneNumbers) -> "GrantReply":
         """Return the reply for a grant."""
         return cls(
             session_token=grant.session_token,
             expires_in=grant.expires_in,
             absolute_expires_at=grant.absolute_expires_at,
             session_id=grant.session_id,
-            user=UserReply.of(grant.user, new=grant.new_user),
+            user=UserReply.of(grant.user, phones, new=grant.new_user),
         )
 
 
@@ -107,13 +259,13 @@ class CheckReply(Reply):
     user: UserReply
 
     @classmethod
-    def of(cls, view: SessionView) -> "CheckReply":
+    def of(cls, view: SessionView, phones: PhoneNumbers) -> "CheckReply":
         """Return the reply for a live session."""
         return cls(
             expires_in=view.expires_in,
             absolute_expires_at=view.absolute_expires_at,
             superseded=view.superseded,
-            user=UserReply.of(view.user),
+            user=UserReply.of(view.user, phones),
         )
 
 
@@ -150,6 +302,45 @@ class SessionsReply(Reply):
     """The user's own live sessions, newest first."""
 
     sessions: list[SessionReply]
+
+
+class IntrospectBody(Body):
+    """A session token that a back end was sent; fields unknown here are ignored (RFC 7662, 2.1)."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    token: Text = Field(min_length=1, description="the session token")
+    token_type_hint: Text | None = Field(default=None, description="ignored")
+
+
+class LiveTokenReply(Reply):
+    """Whose session a live token is of; null where there is none of it."""
+
+    active: Literal[True] = True
+    sub: UUID = Field(description="the user's id")
+    username: str | None
+    appid: str | None
+    openid: str | None
+    unionid: str | None
+    iat: int = Field(description="when the session began, in seconds since 1970")
+    exp: int = Field(description="when it expires if it is not used again")
+    auth_time: int = Field(description="when the user last logged in to it")
+    sid: UUID = Field(description="the session's id")
+
+
+class DeadTokenReply(Reply):
+    """Any other token, for whatever reason."""
+
+    active: Literal[False] = False
+
+
+class IntrospectReply(RootModel[LiveTokenReply | DeadTokenReply]):
+    """What a back end learns about a token (RFC 7662, 2.2)."""
+
+    @classmethod
+    def of(cls, found: Introspected | None) -> "IntrospectReply":
+        """Return the reply for a live session, or for none."""
+        return cls(LiveTokenReply(**asdict(found)) if found else DeadTokenReply())
 
 
 class HealthReply(Reply):

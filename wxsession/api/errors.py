@@ -1,0 +1,21 @@
+"""Which errors the calls have in common; the OpenAPI page tells them."""
+
+TOKEN_ERRORS = (
+    "missing_token",
+    "invalid_token",
+    "session_expired",
+    "session_ended",
+    "session_superseded",
+    "overloaded",
+)
+WECHAT_ERRORS = (
+    "wechat_rate_limited",
+    "wechat_busy",
+    "wechat_unreachable",
+    "wechat_timeout",
+    "wechat_unintelligible",
+    "app_rejected",
+)
+CODE_ERRORS = ("invalid_code", "code_used", "user_blocked")
+PASSWORD_ERRORS = ("bad_credentials", "too_many_attempts", "user_blocked")
+OPEN_DATA_ERRORS = ("session_key_stale", "watermark_mismatch")
