@@ -116,6 +116,7 @@ def settings(instance: Path, wechat: str) -> dict[str, str]:
         "WXSESSION_APPS": f"{APPID}:{APP_SECRET}",
         "WXSESSION_SECRET_KEYS": secret_key(instance / "demo.key"),
         "WXSESSION_WECHAT_URL": wechat,
+        "WXSESSION_API_KEYS": "demo:an-api-key-for-the-demo",
     }
 
 
