@@ -26,10 +26,10 @@ logconfig_dict = {
 
 def on_starting(server: Any) -> None:
     """Refuse a bad configuration once, before any worker is made."""
-    # Half of a worker's threads may wait for WeChat, or for a password to be hashed; the other
-    # half goes on checking sessions.
+    # Half of a worker's threads may wait for WeChat, three quarters for a password to be hashed,
+    # which is soon over; the others go on checking sessions.
     os.environ.setdefault("WXSESSION_WECHAT_CONCURRENCY", str(max(1, server.cfg.threads // 2)))
-    os.environ.setdefault("WXSESSION_PASSWORD_QUEUE", str(server.cfg.threads // 2))
+    os.environ.setdefault("WXSESSION_PASSWORD_QUEUE", str(server.cfg.threads * 3 // 4))
     try:
         read_settings()
     except SettingsError as error:

@@ -671,6 +671,7 @@ def test_the_audit_says_who_did_what_from_where(
     phone.log_in()
     by_password(account, password="wrong one")
     phone.log_in("0" * 32)
+    bind(phone, password="wrong one")
     bind(phone)
     old = phone.token
     phone.refresh()
@@ -689,6 +690,7 @@ def test_the_audit_says_who_did_what_from_where(
     assert sorted((event, reason) for event, reason, _ in told) == [
         ("bound", None),
         ("login", None),
+        ("login_failed", "bad_credentials"),
         ("login_failed", "bad_credentials"),
         ("login_failed", "invalid_code"),
         ("registered", None),

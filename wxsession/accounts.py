@@ -1,6 +1,7 @@
 """Accounts of the business: usernames and passwords, bound to WeChat users and unbound."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -15,6 +16,7 @@ from wxsession.errors import (
     IdentityBound,
     InvalidRequest,
     LastCredential,
+    Overloaded,
     ReauthenticationRequired,
     UserBlocked,
     UsernameTaken,
@@ -87,6 +89,7 @@ class AccountService:
             account = self._account(name)
             stored = account.password_hash if account else None
             if not self._passwords.fits(credentials.password, stored) or account is None:
+                self._note_failure(account, client)
                 raise BadCredentials
         if self._passwords.is_outdated(account.password_hash):
             return self._rehash(account, credentials.password)
@@ -282,6 +285,16 @@ class AccountService:
         with self._database.statement() as connection:
             row = connection.execute(query).first()
         return Account(*row) if row else None
+
+    def _note_failure(self, account: Account | None, client: Client) -> None:
+        entry = self._audit.entry(
+            "login_failed",
+            client,
+            user_id=account.user_id if account else None,
+            reason=BadCredentials.code,
+        )
+        with suppress(Overloaded), self._database.statement() as connection:
+            connection.execute(entry)
 
     def _rehash(self, account: Account, password: str) -> Account:
         """Return the account under a hash of today's strength."""

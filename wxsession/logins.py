@@ -15,7 +15,6 @@ from wxsession.audit import Audit
 from wxsession.codes import Claim, LoginCodes
 from wxsession.db import Database, new_id, upsert
 from wxsession.errors import (
-    BadCredentials,
     CodeError,
     CodeUsed,
     IdentityBound,
@@ -140,10 +139,10 @@ class LoginService:
 
     @contextmanager
     def _audited(self, client: Client, appid: str | None) -> Iterator[None]:
-        """Write down who was refused; what was refused unseen, or not decided, is not written."""
+        """Write down a refusal; wrong passwords are written down where they are looked at."""
         try:
             yield
-        except (CodeError, BadCredentials, IdentityBound) as refusal:
+        except (CodeError, IdentityBound) as refusal:
             entry = self._audit.entry("login_failed", client, appid=appid, reason=refusal.code)
             with suppress(Overloaded), self._database.statement() as connection:
                 connection.execute(entry)

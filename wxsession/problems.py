@@ -149,7 +149,7 @@ KINDS: Mapping[str, Kind] = {
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large.", "It has to be smaller."
     ),
     "unsupported_media_type": Kind(
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body has to be JSON.", "Send application/json."
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is of the wrong type.", "See /openapi.json."
     ),
     "internal_error": Kind(
         HTTPStatus.INTERNAL_SERVER_ERROR,
