@@ -148,3 +148,26 @@ def test_waiting_for_another_worker_has_an_end(
     claimed(database, clock)
     with pytest.raises(WeChatTimeout):
         token_of(make(sleep=lambda _seconds: None))
+
+
+def test_a_rejection_that_comes_late_costs_the_next_token_nothing(
+    make: Make, wechat: WeChat
+) -> None:
+    tokens = make()
+    asked: list[str] = []
+
+    def reject_if_revoked(token: str) -> str:
+        if token == asked[0]:
+            raise AccessTokenRejected
+        return token
+
+    def call_slowly(token: str) -> str:
+        asked.append(token)
+        if len(asked) == 1:
+            wechat.revoke_tokens()
+            make().use(APPID, reject_if_revoked)  # somebody else was faster to find out
+            raise AccessTokenRejected
+        return token
+
+    assert tokens.use(APPID, call_slowly) != asked[0]
+    assert wechat.token_fetches == 2

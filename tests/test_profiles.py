@@ -274,3 +274,14 @@ def test_a_session_key_that_is_not_wechats_any_more_needs_no_reset(
     wechat.login("alice")
     said = app.test_cli_runner().invoke(args=["users", "reset-session-keys", user_id, "--json"])
     assert '"session_keys_reset": 0' in said.output
+
+
+def test_data_that_name_another_user_are_refused_under_a_fitting_key(
+    phone: Phone, wechat: WeChat, clock: SettableClock
+) -> None:
+    iv, key = "r7BXXKkLb8qrSNn05n0qiA==", wechat.session_key("alice")
+    told = {"openId": wechat.openid("bob"), "nickName": "Bob", "gender": 0, "avatarUrl": AVATAR}
+    plaintext = open_data.compact(open_data.watermarked(told, phone.appid, clock()))
+    body = {"encryptedData": open_data.encrypt(plaintext, key, iv), "iv": iv}
+    assert problem(send(phone, body))[:2] == (400, "watermark_mismatch")
+    assert shown(phone) == (None, None)
