@@ -157,6 +157,11 @@ def test_a_password_that_is_short_long_or_common_is_refused(
     assert rows(services, users) == 0
 
 
+def test_everything_that_is_wrong_is_told_at_once(phone: Phone) -> None:
+    answer = register(phone, "ab", "short")
+    assert [fault["field"] for fault in answer.json["errors"]] == ["username", "password"]
+
+
 def test_the_username_is_no_password(phone: Phone) -> None:
     assert problem(register(phone, "alice-liddell", "Alice-Liddell"))[:2] == (
         400,

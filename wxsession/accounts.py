@@ -26,7 +26,7 @@ from wxsession.models import WECHAT, Client, User, identities, sessions, users
 from wxsession.passwords import (
     Passwords,
     ensure_acceptable,
-    new_username,
+    new_credentials,
     normalised_username,
 )
 from wxsession.phone_numbers import PhoneNumbers
@@ -151,8 +151,7 @@ class AccountService:
             TokenError: the presented token is no way in.
             Overloaded: as for `verified`.
         """
-        name = new_username(credentials.username)
-        ensure_acceptable(credentials.password, username=name)
+        name = new_credentials(credentials.username, credentials.password)
         view = self._recent(presented) if presented is not None else None
         if (view and view.user.username is not None) or self._account(name):
             raise UsernameTaken

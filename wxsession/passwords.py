@@ -8,6 +8,7 @@ once as half of the processors can, and whoever finds too many waiting is sent a
 import os
 import secrets
 import unicodedata
+from collections.abc import Mapping
 from functools import cache
 
 from argon2 import PasswordHasher
@@ -66,6 +67,27 @@ def normalised_username(username: str) -> str:
     """Return the username as it is stored and compared: NFKC, case folded."""
     folded = unicodedata.normalize("NFKC", username).casefold()
     return unicodedata.normalize("NFKC", folded)
+
+
+def new_credentials(username: str, password: str) -> str:
+    """Return the stored form of a username that may be had together with this password.
+
+    Raises:
+        InvalidRequest: with everything that is wrong with either.
+    """
+    name = normalised_username(username)
+    faults: list[Mapping[str, str]] = []
+    for judge in (
+        lambda: new_username(username),
+        lambda: ensure_acceptable(password, username=name),
+    ):
+        try:
+            judge()
+        except InvalidRequest as refusal:
+            faults += refusal.errors
+    if faults:
+        raise InvalidRequest(faults)
+    return name
 
 
 def new_username(username: str) -> str:
