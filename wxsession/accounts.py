@@ -1,8 +1,7 @@
 """Accounts of the business: usernames and passwords, bound to WeChat users and unbound."""
 
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -16,7 +15,6 @@ from wxsession.errors import (
     IdentityBound,
     InvalidRequest,
     LastCredential,
-    Overloaded,
     ReauthenticationRequired,
     UserBlocked,
     UsernameTaken,
@@ -89,7 +87,8 @@ class AccountService:
             account = self._account(name)
             stored = account.password_hash if account else None
             if not self._passwords.fits(credentials.password, stored) or account is None:
-                self._note_failure(account, client)
+                user_id = account.user_id if account else None
+                self._audit.note_refusal(client, BadCredentials.code, user_id=user_id)
                 raise BadCredentials
         if self._passwords.is_outdated(account.password_hash):
             return self._rehash(account, credentials.password)
@@ -285,16 +284,6 @@ class AccountService:
             row = connection.execute(query).first()
         return Account(*row) if row else None
 
-    def _note_failure(self, account: Account | None, client: Client) -> None:
-        entry = self._audit.entry(
-            "login_failed",
-            client,
-            user_id=account.user_id if account else None,
-            reason=BadCredentials.code,
-        )
-        with suppress(Overloaded), self._database.statement() as connection:
-            connection.execute(entry)
-
     def _rehash(self, account: Account, password: str) -> Account:
         """Return the account under a hash of today's strength."""
         password_hash = self._passwords.hash(password)
@@ -317,7 +306,7 @@ class AccountService:
         row = connection.execute(made.on_conflict_do_nothing().returning(users.c.id)).first()
         if row is None:
             raise UsernameTaken
-        user = User(row.id, name, None, None, None, None)
+        user = User(row.id, username=name)
         return self._sessions.issue(
             connection, user, None, client, new_user=True, event="registered"
         )
@@ -338,17 +327,9 @@ class AccountService:
         naming = mine.values(username=name, password_hash=password_hash)
         if not connection.execute(naming).rowcount:
             raise UsernameTaken
-        user = User(
-            session.user.id,
-            name,
-            session.user.nickname,
-            session.user.avatar_url,
-            session.user.phone_number_sealed,
-            None,
-        )
         return self._sessions.issue(
             connection,
-            user,
+            replace(session.user, username=name),
             session.identity,
             client,
             replacing=presented,

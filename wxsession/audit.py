@@ -5,6 +5,7 @@ somebody typed, or anything of WeChat's that opens something.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -12,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Insert, insert, select
 
 from wxsession.db import Database, new_id
+from wxsession.errors import Overloaded
 from wxsession.models import Client, audit_events
 
 NOBODY = Client(None, None)
@@ -61,6 +63,18 @@ class Audit:
             client_address=client.address,
             user_agent=client.user_agent,
         )
+
+    def note_refusal(
+        self, client: Client, reason: str, *, user_id: UUID | None = None, appid: str | None = None
+    ) -> None:
+        """Write down a login that failed, if the database is there.
+
+        There is no transaction for it to be part of, and it is no reason to tell the client
+        anything else than why the login failed.
+        """
+        entry = self.entry("login_failed", client, user_id=user_id, appid=appid, reason=reason)
+        with suppress(Overloaded), self._database.statement() as connection:
+            connection.execute(entry)
 
     def of_user(self, connection: Connection, user_id: UUID, *, limit: int) -> list[AuditEvent]:
         """Return what happened to a user, newest first."""

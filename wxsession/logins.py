@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -119,7 +119,13 @@ class LoginService:
                 with self._noted(claim):
                     known = self._wechat.code2session(appid, login.code)
             with self._noted(claim):
-                return self._log_in(claim, appid, known, login, account, client)
+                try:
+                    return self._log_in(claim, appid, known, login, account, client)
+                except Overloaded:
+                    # The code is spent and cannot be asked for again. A connection that broke at
+                    # the wrong moment is no reason to send the user away: a second one may be
+                    # had at once.
+                    return self._log_in(claim, appid, known, login, account, client)
 
     def by_password(
         self, credentials: Credentials, client: Client, *, presented: str | None = None
@@ -143,9 +149,7 @@ class LoginService:
         try:
             yield
         except (CodeError, IdentityBound) as refusal:
-            entry = self._audit.entry("login_failed", client, appid=appid, reason=refusal.code)
-            with suppress(Overloaded), self._database.statement() as connection:
-                connection.execute(entry)
+            self._audit.note_refusal(client, refusal.code, appid=appid)
             raise
 
     def _app_of(self, login: CodeLogin) -> str:
@@ -173,22 +177,6 @@ class LoginService:
             raise
 
     def _log_in(  # noqa: PLR0913 - what is known, and what was asked
-        self,
-        claim: Claim,
-        appid: str,
-        known: WeChatIdentity,
-        login: CodeLogin,
-        account: Account | None,
-        client: Client,
-    ) -> Grant:
-        try:
-            return self._log_in_once(claim, appid, known, login, account, client)
-        except Overloaded:
-            # The code is spent and cannot be asked for again. A connection that broke at the
-            # wrong moment is no reason to send the user away: a second one may be had at once.
-            return self._log_in_once(claim, appid, known, login, account, client)
-
-    def _log_in_once(  # noqa: PLR0913 - what is known, and what was asked
         self,
         claim: Claim,
         appid: str,
@@ -286,7 +274,7 @@ class LoginService:
         The identity is claimed first, and only who got it makes a user: no user is left over.
         """
         sibling = self._user_of_unionid(connection, appid, known.unionid)
-        user = sibling or User(new_id(), None, None, None, None, None)
+        user = sibling or User(new_id())
         identity = Identity(new_id(), appid, known.openid, known.unionid)
         claiming = upsert(connection, identities).values(
             id=identity.id,

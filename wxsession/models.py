@@ -165,14 +165,14 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An account of the business."""
+    """An account of the business; a new one has nothing but its id."""
 
     id: UUID
-    username: str | None
-    nickname: str | None
-    avatar_url: str | None
-    phone_number_sealed: bytes | None = field(repr=False)
-    disabled_at: datetime | None
+    username: str | None = None
+    nickname: str | None = None
+    avatar_url: str | None = None
+    phone_number_sealed: bytes | None = field(default=None, repr=False)
+    disabled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ def at_once(pool: ThreadPoolExecutor, calls: Sequence[Callable[[], R]]) -> list[
 
 def issue_token(here: Services, user_id: UUID) -> str:
     """Return the token of a new session that no login was needed for."""
-    user = User(user_id, None, None, None, None, None)
+    user = User(user_id)
     with here.database.transaction() as connection:
         grant = here.sessions.issue(connection, user, None, Client(None, None), new_user=True)
     return grant.session_token
