@@ -251,7 +251,7 @@ def test_what_the_silent_user_told_of_itself_is_kept(
 ) -> None:
     from uuid import UUID  # noqa: PLC0415
 
-    from wxsession.phone_numbers import PhoneNumber  # noqa: PLC0415 - of this test alone
+    from wxsession.wechat.phone_number import PhoneNumber  # noqa: PLC0415 - of this test alone
 
     silent = UUID(phone.log_in().json["user"]["id"])
     columns = services.phones.columns(PhoneNumber("13800000000", "86"), silent)

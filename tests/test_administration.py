@@ -18,8 +18,8 @@ from tests.support.settings import APPID, OTHER_APPID
 from wxsession.app import Services
 from wxsession.db import new_id
 from wxsession.models import audit_events, sessions, users
-from wxsession.phone_numbers import PhoneNumber
 from wxsession.simulator import SettableClock, WeChat
+from wxsession.wechat.phone_number import PhoneNumber
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
 NUMBER = "13800138000"

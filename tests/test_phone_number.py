@@ -7,8 +7,8 @@ from sqlalchemy import select
 from tests.conftest import services_of
 from tests.support.phone import Answer, Phone, problem
 from wxsession.models import users
-from wxsession.phone_numbers import PhoneNumber
 from wxsession.simulator import Fault, SettableClock, WeChat
+from wxsession.wechat.phone_number import PhoneNumber
 
 MASKED = {"phone_number": "138******34", "country_code": "86"}
 

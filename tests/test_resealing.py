@@ -15,10 +15,11 @@ from wxsession.db import new_id
 from wxsession.key_ring import KeyRing
 from wxsession.keys import SecretKeys
 from wxsession.models import access_tokens, session_keys, users
-from wxsession.phone_numbers import PhoneNumber, PhoneNumbers
+from wxsession.phone_numbers import PhoneNumbers
 from wxsession.resealing import Resealing
 from wxsession.sealing import Sealer
 from wxsession.simulator import SettableClock, WeChat
+from wxsession.wechat.phone_number import PhoneNumber
 
 NEW = "new-" * 10
 BOTH = f"{SECRET_KEY},{NEW}"

@@ -38,8 +38,9 @@ from wxsession.models import (
     users,
 )
 from wxsession.passwords import normalised_username
-from wxsession.phone_numbers import PhoneNumber, PhoneNumbers
+from wxsession.phone_numbers import PhoneNumbers
 from wxsession.sessions import SessionService
+from wxsession.wechat.phone_number import PhoneNumber
 
 T = TypeVar("T")
 

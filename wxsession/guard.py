@@ -9,8 +9,9 @@ from flask import current_app, g, request
 from flask.typing import ResponseReturnValue
 from werkzeug.local import LocalProxy
 
-from wxsession.phone_numbers import PhoneNumber, PhoneNumbers
+from wxsession.phone_numbers import PhoneNumbers
 from wxsession.sessions import SessionService, SessionView
+from wxsession.wechat.phone_number import PhoneNumber
 from wxsession.wire import bearer_token
 
 EXTENSION = "wxsession"

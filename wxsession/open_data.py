@@ -17,7 +17,6 @@ from sqlalchemy import Connection
 from wxsession.errors import InvalidRequest, SessionKeyStale, WatermarkMismatch
 from wxsession.key_ring import KeyRing
 from wxsession.models import LONGEST_AVATAR_URL, LONGEST_NICKNAME, Identity
-from wxsession.phone_numbers import PhoneNumber
 from wxsession.wechat import open_data as wechat_data
 from wxsession.wechat.open_data import BLOCK, Undecipherable
 
@@ -34,8 +33,6 @@ _ANONYMOUS_AVATAR = (
 _IDS = frozenset({"openId", "unionId"})
 _SIGNATURE = re.compile(r"[0-9a-fA-F]{40}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_NUMBER = re.compile(r"[0-9]{1,20}")
-_COUNTRY_CODE = re.compile(r"[0-9]{1,6}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,16 +180,6 @@ def profile_of(data: Mapping[str, Any]) -> dict[str, str]:
     if isinstance(avatar_url, str) and is_avatar_url(avatar_url):
         columns |= {"avatar_url": avatar_url} if _ANONYMOUS_AVATAR not in avatar_url else {}
     return columns
-
-
-def phone_number_of(data: Mapping[str, Any]) -> PhoneNumber | None:
-    """Return the phone number that open data hold, if they hold one."""
-    number, country_code = data.get("purePhoneNumber"), data.get("countryCode")
-    if not (isinstance(number, str) and isinstance(country_code, str)):
-        return None
-    if not (_NUMBER.fullmatch(number) and _COUNTRY_CODE.fullmatch(country_code)):
-        return None
-    return PhoneNumber(number, country_code)
 
 
 def is_nickname(text: str) -> bool:

@@ -1,31 +1,13 @@
-"""Phone numbers: sealed at rest, shown masked, found by a keyed hash."""
+"""Phone numbers at rest: sealed, and found by a keyed hash."""
 
 import hmac
-from dataclasses import dataclass, field
 from uuid import UUID
 
 from wxsession.keys import SecretKeys
 from wxsession.sealing import Sealer, Unsealable
+from wxsession.wechat.phone_number import PhoneNumber
 
 COLUMN = "users.phone_number_sealed"
-
-
-@dataclass(frozen=True, slots=True)
-class PhoneNumber:
-    """A number as people of its country write it, and the country's calling code."""
-
-    number: str = field(repr=False)
-    country_code: str
-
-    def masked(self) -> str:
-        """Return the number with all but the first three and the last two digits hidden.
-
-        Source: 小程序安全指引, "敏感信息泄露", in the mini-program documentation.
-        """
-        shown = len("138") + len("00")
-        if len(self.number) <= shown:
-            return "*" * len(self.number)
-        return self.number[:3] + "*" * (len(self.number) - shown) + self.number[-2:]
 
 
 class PhoneNumbers:

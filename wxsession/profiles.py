@@ -20,10 +20,11 @@ from wxsession.models import (
     select_identities,
     users,
 )
-from wxsession.open_data import OpenData, OpenDataReader, phone_number_of, profile_of
-from wxsession.phone_numbers import PhoneNumber, PhoneNumbers
+from wxsession.open_data import OpenData, OpenDataReader, profile_of
+from wxsession.phone_numbers import PhoneNumbers
 from wxsession.sessions import SessionService, SessionView
 from wxsession.wechat.client import WeChatClient
+from wxsession.wechat.phone_number import PhoneNumber, phone_number_of
 
 
 class ProfileService:
@@ -101,10 +102,9 @@ class ProfileService:
         view = self._sessions.check(presented)
         appid, openid = self._app_of(view.identity)
         with self._wechat.slots.one():
-            told = self._access_tokens.use(
+            phone = self._access_tokens.use(
                 appid, lambda token: self._wechat.phone_number(token, code, openid)
             )
-        phone = PhoneNumber(told.number, told.country_code)
         self._save(view.user, {}, phone)
         return phone
 

@@ -16,8 +16,9 @@ from wxsession.api.schemas import (
     UserReply,
 )
 from wxsession.open_data import OpenData
-from wxsession.phone_numbers import PhoneNumber, PhoneNumbers
+from wxsession.phone_numbers import PhoneNumbers
 from wxsession.profiles import ProfileService
+from wxsession.wechat.phone_number import PhoneNumber
 from wxsession.wire import bearer_token
 
 _NUMBERS = ("phoneNumber", "purePhoneNumber")

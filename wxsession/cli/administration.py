@@ -22,8 +22,8 @@ from wxsession.cli.output import (
     print_json,
     print_table,
 )
-from wxsession.phone_numbers import PhoneNumber
 from wxsession.profiles import ProfileService
+from wxsession.wechat.phone_number import PhoneNumber
 
 _limit = click.option("--limit", type=click.IntRange(1, 10_000), default=PAGE, show_default=True)
 _after = click.option("--after", type=click.UUID, default=None, help="Go on after this id.")

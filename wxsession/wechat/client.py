@@ -35,6 +35,7 @@ from wxsession.errors import (
     WxSessionError,
 )
 from wxsession.slots import Slots
+from wxsession.wechat.phone_number import PhoneNumber, phone_number_of
 
 CONNECTION_RETRIES = 1
 BUSY_RETRIES = 2
@@ -42,8 +43,6 @@ _BUSY_PAUSE = 0.1
 _LONGEST_REPLY = 64 * 1024
 _SYSTEM_ERROR = -1
 _LONGEST_TOKEN_LIFE = 24 * 3600
-_NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
-_COUNTRY_CODE = re.compile(r"[0-9]{1,6}", re.ASCII)
 
 _Meanings = Mapping[int, Callable[[], WxSessionError]]
 
@@ -92,14 +91,6 @@ class WeChatIdentity:
     openid: str
     session_key: str = field(repr=False)
     unionid: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WeChatPhoneNumber:
-    """What WeChat says is a user's number: without the country's calling code, and that code."""
-
-    number: str = field(repr=False)
-    country_code: str
 
 
 class WeChatClient:
@@ -169,9 +160,7 @@ class WeChatClient:
             raise WeChatUnintelligible(retry_after=5)
         return token, seconds
 
-    def phone_number(
-        self, access_token: str, code: str, openid: str | None = None
-    ) -> WeChatPhoneNumber:
+    def phone_number(self, access_token: str, code: str, openid: str | None = None) -> PhoneNumber:
         """Return the number that a code of the button getPhoneNumber stands for; it is spent then.
 
         With an `openid`, only that user's code is taken.
@@ -190,13 +179,10 @@ class WeChatClient:
             body=wish,
         )
         told = reply.get("phone_info")
-        found = told if isinstance(told, dict) else {}
-        number, country_code = found.get("purePhoneNumber"), found.get("countryCode")
-        if not (isinstance(number, str) and isinstance(country_code, str)):
+        phone = phone_number_of(told) if isinstance(told, dict) else None
+        if phone is None:
             raise WeChatUnintelligible(retry_after=5)
-        if not (_NUMBER.fullmatch(number) and _COUNTRY_CODE.fullmatch(country_code)):
-            raise WeChatUnintelligible(retry_after=5)
-        return WeChatPhoneNumber(number, country_code)
+        return phone
 
     def is_session_key_current(self, access_token: str, openid: str, session_key: str) -> bool:
         """Tell whether this is the session_key that WeChat itself uses for the user now.
