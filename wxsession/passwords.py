@@ -13,7 +13,6 @@ from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from wxsession.errors import InvalidRequest
 from wxsession.slots import Slots
@@ -137,5 +136,7 @@ def _decoy() -> str:
 @cache
 def _commonest() -> frozenset[str]:
     """Return the commonest among those that are long enough, so that the list refuses something."""
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS  # noqa: PLC0415 - 40 ms, for who registers alone
+
     long_enough = [p for p in FREQUENCY_LISTS["passwords"] if len(p) >= SHORTEST_PASSWORD]
     return frozenset(long_enough[:_REFUSED])

@@ -90,6 +90,8 @@ def _operation(endpoint: Endpoint, method: str) -> Json:
         }
     if endpoint.needs_token:
         operation["security"] = _SESSION
+    if endpoint.takes_token:
+        operation["security"] = [{}, *_SESSION]
     if endpoint.api_key:
         operation["security"] = _API_KEY
     return operation
