@@ -1,19 +1,16 @@
 """One decorator that makes a view of a plain function: body in, reply out, both described."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qs
 
 from flask import Blueprint, Response, request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from werkzeug.exceptions import UnsupportedMediaType
 
-from wxsession.errors import InvalidRequest
+from wxsession import bodies
 
-LONGEST_BODY = 64 * 1024
-MOST_FIELDS = 100
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -82,46 +79,16 @@ def _body(endpoint: Endpoint) -> BaseModel:
     Raises:
         InvalidRequest: with every field that is wrong, and none of what was sent.
         UnsupportedMediaType: the body says that it is something else.
-        RequestEntityTooLarge: it is longer than `LONGEST_BODY` bytes.
+        RequestEntityTooLarge: it is longer than `bodies.LONGEST_BODY` bytes.
     """
     assert endpoint.body is not None  # noqa: S101 - the caller looked
-    request.max_content_length = LONGEST_BODY
-    raw = request.get_data(cache=False)
+    raw = bodies.raw(request)
     if not raw.strip() and not endpoint.body_required:
         return endpoint.body()
     if request.mimetype and not (request.mimetype == FORM if endpoint.form else request.is_json):
         raise UnsupportedMediaType
-    try:
-        if endpoint.form:
-            return endpoint.body.model_validate(_form(raw, endpoint.body.model_fields))
-        return endpoint.body.model_validate_json(raw or b"null")
-    except ValidationError as error:
-        found = error.errors(include_input=False, include_context=False, include_url=False)
-        raise InvalidRequest([_fault(fault) for fault in found]) from None
-
-
-def _form(raw: bytes, known: Iterable[str]) -> dict[str, str]:
-    """Return the known fields of a form; an empty one is as none at all (RFC 6749, 3.2).
-
-    Raises:
-        InvalidRequest: it is no form, or has a known field twice.
-    """
-    try:
-        sent = parse_qs(
-            raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS
-        )
-    except ValueError:
-        raise InvalidRequest([{"field": "body", "message": "not a form in UTF-8"}]) from None
-    fields = {name: sent[name] for name in known if name in sent}
-    if twice := [name for name, values in fields.items() if len(values) > 1]:
-        # Two readers of one form may each take another one of them.
-        raise InvalidRequest([{"field": name, "message": "sent more than once"} for name in twice])
-    return {name: value for name, [value] in fields.items() if value}
-
-
-def _fault(fault: Mapping[str, Any]) -> dict[str, str]:
-    field = ".".join(str(part) for part in fault["loc"])
-    return {"field": field or "body", "message": str(fault["msg"])}
+    read = bodies.read_form if endpoint.form else bodies.read_json
+    return read(endpoint.body, raw)
 
 
 def _answer(endpoint: Endpoint, reply: BaseModel | None, headers: Mapping[str, str]) -> Response:

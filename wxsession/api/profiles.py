@@ -11,10 +11,10 @@ from wxsession.api.schemas import (
     PhoneNumberBody,
     PhoneNumberReply,
     ProfileBody,
-    UserInfoBody,
     UserInfoReply,
     UserReply,
 )
+from wxsession.bodies import UserInfoBody
 from wxsession.open_data import OpenData
 from wxsession.phone_numbers import PhoneNumbers
 from wxsession.profiles import ProfileService

@@ -15,36 +15,31 @@ from pydantic import (
     model_validator,
 )
 
+from wxsession.bodies import (
+    LONGEST_OPEN_DATA,
+    Body,
+    Code,
+    LooseBody,
+    Password,
+    Text,
+    UserInfoBody,
+    Username,
+)
 from wxsession.introspection import Introspected
 from wxsession.models import LONGEST_AVATAR_URL, LONGEST_NICKNAME, User
-from wxsession.open_data import OpenData, is_avatar_url, is_nickname
+from wxsession.open_data import is_avatar_url, is_nickname
 from wxsession.phone_numbers import PhoneNumbers
 from wxsession.sessions import Grant, SessionView
-
-LONGEST_OPEN_DATA = 32 * 1024
-
-
-def _no_nul(text: str) -> str:
-    if "\0" in text:  # every validator lets it pass, PostgreSQL does not
-        raise ValueError("must not contain a NUL character")
-    return text
 
 
 def _rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Text = Annotated[str, AfterValidator(_no_nul)]
 Moment = Annotated[
     datetime, PlainSerializer(_rfc3339), Field(json_schema_extra={"format": "date-time"})
 ]
 Seconds = Annotated[int, Field(ge=0, description="whole seconds")]
-
-
-class Body(BaseModel):
-    """A request body: a misspelt field is an error, not a wish that goes unheard."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
 
 class Reply(BaseModel):
@@ -53,38 +48,10 @@ class Reply(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-Username = Annotated[
-    Text, Field(min_length=1, max_length=256, description="compared after NFKC and case folding")
-]
-Password = Annotated[Text, Field(min_length=1, max_length=128)]
-
-
-class UserInfoBody(Body):
-    """What wx.getUserInfo or wx.getUserProfile gave, whole or in part; the rest is not looked at.
-
-    Those results have errMsg, userInfo and more besides; a mini-program may send all of it.
-    """
-
-    model_config = ConfigDict(extra="ignore")
-
-    raw_data: Text | None = Field(default=None, alias="rawData", max_length=LONGEST_OPEN_DATA)
-    signature: Text | None = Field(default=None, max_length=64)
-    encrypted_data: Text | None = Field(
-        default=None, alias="encryptedData", max_length=LONGEST_OPEN_DATA
-    )
-    iv: Text | None = Field(default=None, max_length=64)
-
-    def open_data(self) -> OpenData:
-        """Return it as the services take it."""
-        return OpenData(self.raw_data, self.signature, self.encrypted_data, self.iv)
-
-
 class LoginBody(Body):
     """A code of wx.login, or a username and its password, or both: then the two are bound."""
 
-    code: Text | None = Field(
-        default=None, min_length=1, max_length=128, description="the code of wx.login"
-    )
+    code: Code | None = None
     appid: Text | None = Field(default=None, min_length=1, max_length=64)
     username: Username | None = None
     password: Password | None = None
@@ -160,13 +127,11 @@ class ProfileBody(Body):
     )
 
 
-class PhoneNumberBody(Body):
+class PhoneNumberBody(LooseBody):
     """What the button getPhoneNumber gave: a code, or encryptedData and iv; the code goes first.
 
     Today's button gives all three, with errMsg and cloudID: a mini-program may send all of it.
     """
-
-    model_config = ConfigDict(extra="ignore")
 
     code: Text | None = Field(default=None, min_length=1, max_length=256)
     encrypted_data: Text | None = Field(
@@ -304,10 +269,8 @@ class SessionsReply(Reply):
     sessions: list[SessionReply]
 
 
-class IntrospectBody(Body):
+class IntrospectBody(LooseBody):
     """A session token that a back end was sent; fields unknown here are ignored (RFC 7662, 2.1)."""
-
-    model_config = ConfigDict(extra="ignore")
 
     token: Text = Field(min_length=1, description="the session token")
     token_type_hint: Text | None = Field(default=None, description="ignored")

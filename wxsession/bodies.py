@@ -1,0 +1,127 @@
+"""Reading what a request holds into a model: one limit, one way to tell what is wrong.
+
+Here are also the models that more than one dialect takes.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+from urllib.parse import parse_qs
+
+from flask import Request
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from wxsession.errors import InvalidRequest
+from wxsession.open_data import OpenData
+
+M = TypeVar("M", bound=BaseModel)
+
+LONGEST_BODY = 64 * 1024
+LONGEST_OPEN_DATA = 32 * 1024
+MOST_FIELDS = 100
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:  # every validator lets it pass, PostgreSQL does not
+        raise ValueError("must not contain a NUL character")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_no_nul)]
+Code = Annotated[Text, Field(min_length=1, max_length=128, description="the code of wx.login")]
+Username = Annotated[
+    Text, Field(min_length=1, max_length=256, description="compared after NFKC and case folding")
+]
+Password = Annotated[Text, Field(min_length=1, max_length=128)]
+
+
+class Body(BaseModel):
+    """A request body: a misspelt field is an error, not a wish that goes unheard."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class LooseBody(Body):
+    """A body of clients that send more than is looked at."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class UserInfoBody(LooseBody):
+    """What wx.getUserInfo or wx.getUserProfile gave, whole or in part; the rest is not looked at.
+
+    Those results have errMsg, userInfo and more besides; a mini-program may send all of it.
+    """
+
+    raw_data: Text | None = Field(default=None, alias="rawData", max_length=LONGEST_OPEN_DATA)
+    signature: Text | None = Field(default=None, max_length=64)
+    encrypted_data: Text | None = Field(
+        default=None, alias="encryptedData", max_length=LONGEST_OPEN_DATA
+    )
+    iv: Text | None = Field(default=None, max_length=64)
+
+    def open_data(self) -> OpenData:
+        """Return it as the services take it."""
+        return OpenData(self.raw_data, self.signature, self.encrypted_data, self.iv)
+
+
+def raw(request: Request) -> bytes:
+    """Return the bytes of the body.
+
+    Raises:
+        RequestEntityTooLarge: it is longer than `LONGEST_BODY` bytes.
+    """
+    request.max_content_length = LONGEST_BODY
+    return request.get_data(cache=False)
+
+
+def read(model: type[M], values: Mapping[str, object]) -> M:
+    """Return the model of these values, from headers or a query.
+
+    Raises:
+        InvalidRequest: with every field that is wrong, and none of what was sent.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def read_json(model: type[M], text: bytes) -> M:
+    """Return the model of this JSON text.
+
+    Raises:
+        InvalidRequest: as for `read`.
+    """
+    try:
+        return model.model_validate_json(text or b"null")
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def read_form(model: type[M], text: bytes) -> M:
+    """Return the model of this form; an empty field is as none at all (RFC 6749, 3.2).
+
+    Raises:
+        InvalidRequest: as for `read`; or it is no form, or has a known field twice.
+    """
+    try:
+        sent = parse_qs(
+            text.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS
+        )
+    except ValueError:
+        raise InvalidRequest([{"field": "body", "message": "not a form in UTF-8"}]) from None
+    fields = {name: sent[name] for name in model.model_fields if name in sent}
+    if twice := [name for name, values in fields.items() if len(values) > 1]:
+        # Two readers of one form may each take another one of them.
+        raise InvalidRequest([{"field": name, "message": "sent more than once"} for name in twice])
+    return read(model, {name: value for name, [value] in fields.items() if value})
+
+
+def _invalid(error: ValidationError) -> InvalidRequest:
+    found = error.errors(include_input=False, include_context=False, include_url=False)
+    return InvalidRequest([_fault(fault) for fault in found])
+
+
+def _fault(fault: Mapping[str, Any]) -> dict[str, str]:
+    field = ".".join(str(part) for part in fault["loc"])
+    return {"field": field or "body", "message": str(fault["msg"])}
