@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from wxsession import Settings
+from wxsession import DIALECTS, Settings
 
 DATABASE_URL = f"sqlite:///{Path(__file__).resolve().parent / 'instance' / 'wxsession.db'}"
 
@@ -15,4 +15,4 @@ def settings() -> Settings:
         SettingsError: with every fault there is.
     """
     given = {name: value for name, value in os.environ.items() if value.strip()}
-    return Settings.read({"WXSESSION_DATABASE_URL": DATABASE_URL, **given})
+    return Settings.read({"WXSESSION_DATABASE_URL": DATABASE_URL, **given}, dialects=DIALECTS)

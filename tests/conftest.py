@@ -19,9 +19,8 @@ from tests.support.phone import Phone
 from tests.support.postgres import PostgresServer
 from tests.support.settings import APPID, APPS, SECRET_KEY, settings_for
 from wxsession import create_app
-from wxsession.app import Services
+from wxsession.app import EXTENSION, Services
 from wxsession.db import connect
-from wxsession.guard import EXTENSION
 from wxsession.schema import upgrade
 from wxsession.settings import Settings
 from wxsession.simulator import SettableClock, WeChat, wechat_transport

@@ -24,8 +24,8 @@ API_KEY = "an-api-key-that-is-made-up"
 
 @pytest.fixture
 def app(make_app: Callable[..., Flask]) -> Flask:
-    """Return a server that a back end may ask."""
-    return make_app(api_keys=f"shop:{API_KEY}")
+    """Return a server that a back end may ask, and that speaks our own dialect alone."""
+    return make_app(api_keys=f"shop:{API_KEY}", dialects="none")
 
 
 @pytest.fixture

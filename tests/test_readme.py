@@ -187,8 +187,8 @@ def test_the_settings_and_their_defaults_are_those_of_the_code(name: str) -> Non
     assert told.keys() == {PREFIX + field.upper() for field in fields}
     database = told.pop(f"{PREFIX}DATABASE_URL")
     assert str(database).replace("///", f"///{ROOT}/") == config.DATABASE_URL
-    without = {name for name, default in told.items() if default is None}
-    assert without == {PREFIX + name for name in ("API_KEYS", "APPS", "SECRET_KEYS", "URL_PREFIX")}
+    without = {name.removeprefix(PREFIX) for name, default in told.items() if default is None}
+    assert without == {"API_KEYS", "APPS", "DIALECTS", "SECRET_KEYS", "URL_PREFIX"}
     defaults = {k.removeprefix(PREFIX).lower(): v for k, v in told.items() if v is not None}
     url = "sqlite:////tmp/wxsession.db"
     assert settings_for(url, **defaults) == settings_for(url)
@@ -202,7 +202,7 @@ def test_the_chinese_readme_is_built_like_the_english_one() -> None:
 
 
 def test_the_chinese_readme_has_the_same_commands_and_code() -> None:
-    for language in ("console", "python", "ini", "nginx", "cron"):
+    for language in ("console", "python", "js", "ini", "nginx", "cron"):
         english, chinese = blocks(ENGLISH, language), blocks(CHINESE, language)
         assert [bare(block) for block in chinese] == [bare(block) for block in english]
 

@@ -1,11 +1,12 @@
 """The login and session server for WeChat mini-programs."""
 
-from wxsession.app import WxSession, create_app
+from wxsession.app import DIALECTS, WxSession, create_app
 from wxsession.errors import SettingsError, WxSessionError
 from wxsession.guard import current_session, session_required
 from wxsession.settings import Settings
 
 __all__ = [
+    "DIALECTS",
     "Settings",
     "SettingsError",
     "WxSession",

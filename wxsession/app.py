@@ -2,22 +2,29 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import requests
 from flask import Flask, Response
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from wxsession import api, cli, problems
+from wxsession import api, cli, dialects, problems
 from wxsession.access_tokens import AccessTokens
 from wxsession.accounts import AccountService
 from wxsession.administration import Administration
 from wxsession.audit import Audit
 from wxsession.codes import LoginCodes
 from wxsession.db import Database, connect
-from wxsession.errors import WxSessionError
-from wxsession.guard import EXTENSION
+from wxsession.dialects import Dialect, Served
+from wxsession.dialects.book import BOOK
+from wxsession.dialects.code_header import CODE_HEADER
+from wxsession.dialects.fetch_code import FETCH_CODE
+from wxsession.dialects.onlogin import ON_LOGIN, ON_LOGIN_GET
+from wxsession.dialects.wafer import WAFER
+from wxsession.dialects.wafer_session_server import WAFER_SESSION_SERVER
+from wxsession.errors import SettingsError, WxSessionError
+from wxsession.guard import GUARD, Guard
 from wxsession.health import Health
 from wxsession.introspection import Introspection
 from wxsession.key_ring import KeyRing
@@ -31,7 +38,7 @@ from wxsession.purge import Purge
 from wxsession.resealing import Resealing
 from wxsession.sealing import Sealer
 from wxsession.sessions import SessionService
-from wxsession.settings import Settings
+from wxsession.settings import ALL, Settings, unknown_dialects
 from wxsession.slots import Slots
 from wxsession.throttle import Throttle
 from wxsession.tokens import TokenSigner
@@ -39,11 +46,28 @@ from wxsession.wechat.client import WeChatClient, longest_call, transport
 
 Clock = Callable[[], datetime]
 
+EXTENSION = "wxsession"
+
 _log = logging.getLogger(__name__)
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+# The guard looks for who asks in this order. FETCH_CODE and BOOK have one header, and what the
+# first answers with it tells as much to clients of the other.
+_DIALECTS = (
+    WAFER,
+    WAFER_SESSION_SERVER,
+    ON_LOGIN,
+    ON_LOGIN_GET,
+    FETCH_CODE,
+    BOOK,
+    CODE_HEADER,
+)
+DIALECTS = tuple(dialect.name for dialect in _DIALECTS)
+"""The names that WXSESSION_DIALECTS may have."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +185,7 @@ class WxSession:
         Raises:
             SettingsError: with every fault of the configuration.
         """
-        settings = self._settings or Settings.read(app.config)
+        settings = self._settings or Settings.read(app.config, dialects=DIALECTS)
         for name in settings.unknown:
             _log.warning("%s is no setting of wxsession", name)
         services = Services.build(settings, clock=self._clock, http=self._http)
@@ -181,6 +205,7 @@ class WxSession:
                 settings.url_prefix,
             )
         )
+        self._speak(app, services)
         for command in cli.commands(
             services.database,
             services.purge,
@@ -190,6 +215,48 @@ class WxSession:
             settings,
         ):
             app.cli.add_command(command)
+
+    def _speak(self, app: Flask, services: Services) -> None:
+        """Mount the routes of the other dialects, and the guard that knows all of them."""
+        settings = services.settings
+        spoken = _spoken(settings)
+        served = Served(services.logins, services.sessions, services.profiles)
+        for dialect in spoken:
+            app.register_blueprint(dialects.blueprint(dialect, served, settings.url_prefix))
+        if exposed := [dialect.name for dialect in spoken if dialect.credentials_in_url]:
+            _log.warning(
+                "credentials are in URLs, and so in logs, with WXSESSION_DIALECTS=%s",
+                ",".join(exposed),
+            )
+        named = settings.dialects not in {None, (), (ALL,)}
+        app.extensions[GUARD] = Guard(
+            services.sessions,
+            services.logins,
+            services.phones,
+            spoken,
+            unmarked=spoken[0] if named else None,
+        )
+
+
+def _spoken(settings: Settings) -> tuple[Dialect, ...]:
+    """Return the dialects that the settings want, in the order that they are named in.
+
+    Raises:
+        SettingsError: there is no such dialect.
+    """
+    if settings.dialects is None:
+        wanted = [dialect.name for dialect in _DIALECTS if not dialect.credentials_in_url]
+    elif settings.dialects == (ALL,):
+        wanted = list(DIALECTS)
+    elif faults := unknown_dialects(settings.dialects, DIALECTS):
+        raise SettingsError(faults)
+    else:
+        wanted = list(settings.dialects)
+    own_names = replace(
+        CODE_HEADER, token_header=settings.token_header, code_header=settings.code_header
+    )
+    known = {dialect.name: dialect for dialect in (*_DIALECTS, own_names)}
+    return tuple(known[name] for name in wanted)
 
 
 def create_app(

@@ -28,6 +28,8 @@ def _no_nul(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_no_nul)]
 Code = Annotated[Text, Field(min_length=1, max_length=128, description="the code of wx.login")]
+OpenDataText = Annotated[Text, Field(max_length=LONGEST_OPEN_DATA)]
+Iv = Annotated[Text, Field(max_length=64, description="base64 of 16 bytes")]
 Username = Annotated[
     Text, Field(min_length=1, max_length=256, description="compared after NFKC and case folding")
 ]
@@ -52,12 +54,10 @@ class UserInfoBody(LooseBody):
     Those results have errMsg, userInfo and more besides; a mini-program may send all of it.
     """
 
-    raw_data: Text | None = Field(default=None, alias="rawData", max_length=LONGEST_OPEN_DATA)
+    raw_data: OpenDataText | None = Field(default=None, alias="rawData")
     signature: Text | None = Field(default=None, max_length=64)
-    encrypted_data: Text | None = Field(
-        default=None, alias="encryptedData", max_length=LONGEST_OPEN_DATA
-    )
-    iv: Text | None = Field(default=None, max_length=64)
+    encrypted_data: OpenDataText | None = Field(default=None, alias="encryptedData")
+    iv: Iv | None = None
 
     def open_data(self) -> OpenData:
         """Return it as the services take it."""

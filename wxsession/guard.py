@@ -1,20 +1,24 @@
 """Sessions in a developer's own Flask application: a decorator, and the session it found."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar, cast
 from uuid import UUID
 
-from flask import current_app, g, request
+from flask import Request, Response, after_this_request, current_app, g, request
 from flask.typing import ResponseReturnValue
 from werkzeug.local import LocalProxy
 
+from wxsession import bodies
+from wxsession.dialects import Dialect
+from wxsession.errors import MissingToken, TokenError, WxSessionError
+from wxsession.logins import CodeLogin, LoginService
 from wxsession.phone_numbers import PhoneNumbers
 from wxsession.sessions import SessionService, SessionView
 from wxsession.wechat.phone_number import PhoneNumber
-from wxsession.wire import bearer_token
+from wxsession.wire import client_of, presented_token, referring_appid
 
-EXTENSION = "wxsession"
+GUARD = "wxsession.guard"
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=ResponseReturnValue)
@@ -58,19 +62,93 @@ class CurrentSession:
         return self._phones.open(self._view.user.phone_number_sealed, self._view.user.id)
 
 
+_OWN = Dialect(name="own")
+
+
+class _CodeBody(bodies.LooseBody):
+    code: bodies.Code
+
+
+class Guard:
+    """Finds the session of a request: in our own dialect, then in the others as they are ordered.
+
+    A request that has no token anywhere has no mark of its client either, and is refused in the
+    words of `unmarked`.
+    """
+
+    def __init__(
+        self,
+        sessions: SessionService,
+        logins: LoginService,
+        phones: PhoneNumbers,
+        dialects: Sequence[Dialect],
+        *,
+        unmarked: Dialect | None = None,
+    ) -> None:
+        self._sessions = sessions
+        self._logins = logins
+        self._phones = phones
+        self._dialects = dialects
+        self._unmarked = unmarked or _OWN
+
+    def admit(self, request: Request) -> CurrentSession | Response:
+        """Return the live session of a request, or the refusal in the wire of its client."""
+        dialect, token, code = self._asked_by(request)
+        try:
+            view = self._session(token) if code is None else self._or_login(dialect, token, code)
+        except WxSessionError as error:
+            return dialect.refusal(error)
+        return CurrentSession(view, self._phones)
+
+    def _asked_by(self, request: Request) -> tuple[Dialect, str | None, str | None]:
+        if (token := presented_token(request)) is not None:
+            return _OWN, token, None
+        for dialect in self._dialects:
+            token, code = dialect.token(request), dialect.code(request)
+            if token is not None or code is not None:
+                return dialect, token, code
+        return self._unmarked, None, None
+
+    def _session(self, token: str | None) -> SessionView:
+        if token is None:
+            raise MissingToken
+        return self._sessions.check(token)
+
+    def _or_login(self, dialect: Dialect, token: str | None, code: str) -> SessionView:
+        """Return the session of the token; without a live one, log in by the code."""
+        try:
+            return self._session(token)
+        except TokenError:
+            code = bodies.read(_CodeBody, {"code": code}).code
+        wanted = CodeLogin(code, referring_appid=referring_appid(request), presented=token)
+        grant = self._logins.by_code(wanted, client_of(request))
+        header = dialect.token_header
+        assert header is not None  # noqa: S101 - with a code there is one, see `Dialect`
+
+        @after_this_request
+        def hand_over(response: Response) -> Response:
+            response.headers[header] = grant.session_token
+            response.headers["Cache-Control"] = "no-store"
+            return response
+
+        return self._sessions.check(grant.session_token)
+
+
 def session_required(view: Callable[P, R]) -> Callable[P, R]:
     """Let a view of the host application run only with a live session.
 
-    Anything else is answered with the 401 of our own dialect, and the view does not run.
+    Anything else is answered with a 401 in the wire of the client that asked, and the view does
+    not run.
     """
 
     @functools.wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        services = current_app.extensions[EXTENSION]
-        sessions: SessionService = services.sessions
-        view_of_it = sessions.check(bearer_token(request))
-        g.wxsession = CurrentSession(view_of_it, services.phones)
-        return view(*args, **kwargs)
+        guard: Guard = current_app.extensions[GUARD]
+        admitted = guard.admit(request)
+        if isinstance(admitted, Response):
+            return cast("R", admitted)
+        g.wxsession = admitted
+        return current_app.ensure_sync(view)(*args, **kwargs)  # type: ignore[no-any-return]
 
     return guarded
 

@@ -1,7 +1,7 @@
 """Logins: a WeChat code, a username with its password, or both become a session of ours."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -99,7 +99,7 @@ class LoginService:
         cannot be, nobody is logged in, and the code is used up.
 
         Raises:
-            InvalidRequest: the appid is not one of ours.
+            InvalidRequest: the appid is not one of ours, or open data have not their form.
             CodeError: WeChat refuses the code or the user, or the user is disabled here.
             AccountError: the credentials are wrong, or the two cannot be bound; wrong ones have
                 not cost the code.
@@ -108,6 +108,8 @@ class LoginService:
             Overloaded: the database, or a place among the WeChat calls, was not free in time.
         """
         appid = self._app_of(login)
+        if login.open_data is not None:
+            login.open_data.ensure_form()  # before it costs the code
         with self._audited(client, appid):
             account = None
             if login.credentials is not None:
@@ -194,11 +196,12 @@ class LoginService:
                 user = self._bind(connection, identity, user, account, client)
                 new_user = False
             self._ring.remember(connection, identity.id, known.session_key, now)
-            user = self._profiled(connection, identity, user, login)
+            user, data = self._profiled(connection, identity, user, login)
             self._codes.settle(connection, claim, identity.id)
-            return self._sessions.issue(
+            grant = self._sessions.issue(
                 connection, user, identity, client, replacing=login.presented, new_user=new_user
             )
+            return replace(grant, open_data=data)
 
     def _log_in_again(
         self, identity_id: UUID, login: CodeLogin, account: Account | None, client: Client
@@ -217,21 +220,23 @@ class LoginService:
                 raise UserBlocked
             if account is not None:
                 user = self._bind(connection, identity, user, account, client)
-            user = self._profiled(connection, identity, user, login)
-            return self._sessions.issue(
+            user, data = self._profiled(connection, identity, user, login)
+            grant = self._sessions.issue(
                 connection, user, identity, client, replacing=login.presented
             )
+            return replace(grant, open_data=data)
 
     def _profiled(
         self, connection: Connection, identity: Identity, user: User, login: CodeLogin
-    ) -> User:
-        """Return the user with the profile that came along; nothing came: as it was."""
-        data = login.open_data and self._reader.read(connection, identity, login.open_data)
-        changes: dict[str, Any] = {**profile_of(data)} if data else {}
-        if not changes:
-            return user
-        connection.execute(update(users).where(users.c.id == user.id).values(changes))
-        return replace(user, **changes)
+    ) -> tuple[User, Mapping[str, Any] | None]:
+        """Return the user with the profile that came along, and all that came along."""
+        if login.open_data is None:
+            return user, None
+        data = self._reader.read(connection, identity, login.open_data)
+        changes: dict[str, Any] = profile_of(data) if data else {}
+        if changes:
+            connection.execute(update(users).where(users.c.id == user.id).values(changes))
+        return replace(user, **changes), data
 
     def _bind(
         self,

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from wxsession.errors import InvalidRequest, SessionKeyStale, WatermarkMismatch
 from wxsession.key_ring import KeyRing
-from wxsession.models import LONGEST_AVATAR_URL, LONGEST_NICKNAME, Identity
+from wxsession.models import LONGEST_AVATAR_URL, LONGEST_NICKNAME, Identity, User
 from wxsession.wechat import open_data as wechat_data
 from wxsession.wechat.open_data import BLOCK, Undecipherable
 
@@ -31,6 +31,7 @@ _ANONYMOUS_AVATAR = (
     "POgEwh4mIHO4nibH0KlMECNjjGxQUq24ZEaGT4poC6icRiccVGKSyXwibcPq4BWmiaIGuG1icwxaQX6grC9VemZoJ8rg"
 )
 _IDS = frozenset({"openId", "unionId"})
+_USER_INFO = ("nickName", "gender", "language", "city", "province", "country", "avatarUrl")
 _SIGNATURE = re.compile(r"[0-9a-fA-F]{40}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -43,11 +44,21 @@ class OpenData:
     signature: str | None = field(default=None, repr=False)
     encrypted_data: str | None = field(default=None, repr=False)
     iv: str | None = field(default=None, repr=False)
+    iv_is_session_key: bool = False
+    """As in what base libraries of 2016 gave, under the name `encryptData` and without an iv."""
 
     @property
     def was_refused(self) -> bool:
         """Whether nothing was given: the user did not allow it."""
         return self == OpenData()
+
+    def ensure_form(self) -> None:
+        """Return if every field has the form of such a field.
+
+        Raises:
+            InvalidRequest: with every field that is wrong.
+        """
+        _Given.of(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +66,7 @@ class _Given:
     """Open data whose form is right; a half that did not come along is None."""
 
     signed: tuple[str, str] | None
-    encrypted: tuple[bytes, bytes] | None
+    encrypted: tuple[bytes, bytes | None] | None
 
     @classmethod
     def of(cls, data: OpenData) -> "_Given":
@@ -68,7 +79,7 @@ class _Given:
         for name, value, other in (
             ("signature", data.signature, data.raw_data),
             ("rawData", data.raw_data, data.signature),
-            ("iv", data.iv, data.encrypted_data),
+            ("iv", data.iv, None if data.iv_is_session_key else data.encrypted_data),
             ("encryptedData", data.encrypted_data, data.iv),
         ):
             if value is None and other is not None:
@@ -89,7 +100,7 @@ class _Given:
             None
             if data.raw_data is None or data.signature is None
             else (data.raw_data, data.signature),
-            None if encrypted is None or iv is None else (encrypted, iv),
+            None if encrypted is None else (encrypted, iv),
         )
 
     def fits(self, session_key: str) -> bool:
@@ -180,6 +191,13 @@ def profile_of(data: Mapping[str, Any]) -> dict[str, str]:
     if isinstance(avatar_url, str) and is_avatar_url(avatar_url):
         columns |= {"avatar_url": avatar_url} if _ANONYMOUS_AVATAR not in avatar_url else {}
     return columns
+
+
+def user_info(user: User, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return a user as wx.getUserInfo shows one, without ids: what is known, or else the data."""
+    known = {"nickName": user.nickname, "avatarUrl": user.avatar_url}
+    shown = {name: data[name] for name in _USER_INFO if data and name in data}
+    return shown | {name: value for name, value in known.items() if value is not None}
 
 
 def is_nickname(text: str) -> bool:

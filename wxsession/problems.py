@@ -193,6 +193,19 @@ def from_error(error: WxSessionError) -> Response:
     return response
 
 
+def title(error: WxSessionError) -> str:
+    """Return what happened in a sentence for people."""
+    return KINDS[error.code].title
+
+
+def reworded(error: WxSessionError, body: Mapping[str, object]) -> Response:
+    """Return the answer to an error with a body of another wire; status and headers stay."""
+    response = from_error(error)
+    response.data = json.dumps(body)
+    response.mimetype = "application/json"
+    return response
+
+
 def from_http(error: HTTPException) -> Response:
     """Return the problem that a refusal of Werkzeug's is, a redirect being one as well."""
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)

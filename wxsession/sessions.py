@@ -7,9 +7,10 @@ changes nothing, and the judgement starts anew. Nothing here ever inserts a sess
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -70,6 +71,8 @@ class Grant:
     absolute_expires_at: datetime
     user: User
     new_user: bool = False
+    open_data: Mapping[str, Any] | None = field(default=None, repr=False)
+    """What WeChat says about the user, if that came along with a login by code."""
 
 
 @dataclass(frozen=True, slots=True)

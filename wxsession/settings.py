@@ -5,10 +5,10 @@ no message repeats a value, since a value may be a secret.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeVar
+from typing import TypeVar, cast
 from urllib.parse import urlencode, urlsplit
 
 from sqlalchemy.engine import make_url
@@ -19,9 +19,10 @@ from wxsession.errors import SettingsError
 T = TypeVar("T")
 
 PREFIX = "WXSESSION_"
+ALL = "all"
+NONE = "none"
 DEFAULT_WECHAT_CONCURRENCY = 16
 DEFAULT_PASSWORD_QUEUE = 64
-LATER = frozenset({"DIALECTS"})
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
@@ -56,14 +57,23 @@ class Settings:
     """How many may wait in one process for their password to be hashed."""
     check_session_keys: bool = False
     """Whether WeChat is asked about a session_key that open data does not fit."""
+    dialects: tuple[str, ...] | None = None
+    """The names of the dialects to serve besides our own; None: all that are safe in any log."""
+    code_header: str = "mycode"
+    token_header: str = "token"  # noqa: S105 - the name of a header
+    """Where the dialect ``code-header`` has its code and its token."""
     url_prefix: str | None = None
     trusted_proxies: int = 0
     unknown: tuple[str, ...] = ()
     """Names that begin like a setting and are none: most likely misspelt."""
 
     @classmethod
-    def read(cls, values: Mapping[str, object]) -> "Settings":
+    def read(
+        cls, values: Mapping[str, object], *, dialects: Collection[str] | None = None
+    ) -> "Settings":
         """Return the settings that `values` holds under their ``WXSESSION_…`` names.
+
+        `dialects` are the names that a dialect may have, where they are known.
 
         Raises:
             SettingsError: with every fault there is.
@@ -84,9 +94,12 @@ class Settings:
             elif name in _REQUIRED:
                 faults.append(f"{PREFIX}{name}: missing; {_REQUIRED[name]}")
         faults += _contradictions(read)
+        if dialects is not None:
+            named = cast("tuple[str, ...]", read.get("dialects", ()))
+            faults += unknown_dialects(named, dialects)
         if faults:
             raise SettingsError(faults) from None
-        unknown = tuple(PREFIX + name for name in given if name not in _PARSERS.keys() | LATER)
+        unknown = tuple(PREFIX + name for name in given if name not in _PARSERS)
         return cls(unknown=unknown, **read)  # type: ignore[arg-type]
 
 
@@ -187,6 +200,22 @@ def _switch(text: str) -> bool:
     return text.lower() == "on"
 
 
+def _dialects(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names) or len(set(names)) < len(names):
+        raise ValueError("not names of dialects, each once, separated by commas")
+    if len(names) > 1 and {ALL, NONE} & set(names):
+        raise ValueError(f"{ALL} and {NONE} stand alone")
+    return () if names == (NONE,) else names
+
+
+def _header_name(text: str) -> str:
+    # No underscore: behind WSGI nobody can tell it from a hyphen, and gunicorn drops such headers.
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", text, re.ASCII):
+        raise ValueError("not the name of a header, of letters, digits and hyphens")
+    return text
+
+
 def _http_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
@@ -228,6 +257,9 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "API_KEYS": _api_keys,
     "PASSWORD_QUEUE": _whole(0),
     "CHECK_SESSION_KEYS": _switch,
+    "DIALECTS": _dialects,
+    "CODE_HEADER": _header_name,
+    "TOKEN_HEADER": _header_name,
     "URL_PREFIX": _url_prefix,
     "TRUSTED_PROXIES": _whole(0),
 }
@@ -253,3 +285,10 @@ def _contradictions(read: Mapping[str, object]) -> list[str]:
     if value("touch_interval") >= value("idle_timeout"):
         faults.append("WXSESSION_TOUCH_INTERVAL is not shorter than WXSESSION_IDLE_TIMEOUT")
     return faults
+
+
+def unknown_dialects(named: Collection[str], known: Collection[str]) -> list[str]:
+    """Return a fault if one of these names is no dialect's; `ALL` is one here."""
+    if set(named) <= {ALL, *known}:
+        return []
+    return [f"WXSESSION_DIALECTS: names one that is not there; there are {', '.join(known)}"]

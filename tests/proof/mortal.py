@@ -18,9 +18,8 @@ from sqlalchemy import Engine, event
 import config
 from tests.proof.boundaries import DIE_AT, PURGE
 from wxsession import create_app
-from wxsession.app import Services
+from wxsession.app import EXTENSION, Services
 from wxsession.errors import PurgeRunning
-from wxsession.guard import EXTENSION
 
 _BOUNDARIES = ("before_cursor_execute", "after_cursor_execute", "commit", "checkin")
 

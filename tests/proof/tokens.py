@@ -25,9 +25,8 @@ from tests.proof.processes import CORES, in_processes
 from tests.proof.world import add_user, issue_token, services
 from tests.support.settings import SECRET_KEY, settings_for
 from wxsession import create_app
-from wxsession.app import Services
+from wxsession.app import EXTENSION, Services
 from wxsession.errors import InvalidToken, TokenError
-from wxsession.guard import EXTENSION
 from wxsession.keys import SecretKeys
 from wxsession.tokens import PREFIX, SessionToken, TokenSigner
 

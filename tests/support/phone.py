@@ -29,6 +29,7 @@ class Phone:
     address: str = "203.0.113.7"
     user_agent: str = USER_AGENT
     token: str | None = None
+    referer: str | None = None
 
     def code(self) -> str:
         """Return a code of wx.login."""
@@ -66,6 +67,8 @@ class Phone:
     def send(self, method: str, path: str, *, token: str | None = None, **request: Any) -> Answer:
         """Send a request as this phone does."""
         headers = {"User-Agent": self.user_agent, **request.pop("headers", {})}
+        if self.referer is not None:
+            headers["Referer"] = self.referer
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         client = self.app.test_client()

@@ -16,10 +16,11 @@ from pydantic import (
 )
 
 from wxsession.bodies import (
-    LONGEST_OPEN_DATA,
     Body,
     Code,
+    Iv,
     LooseBody,
+    OpenDataText,
     Password,
     Text,
     UserInfoBody,
@@ -134,10 +135,8 @@ class PhoneNumberBody(LooseBody):
     """
 
     code: Text | None = Field(default=None, min_length=1, max_length=256)
-    encrypted_data: Text | None = Field(
-        default=None, alias="encryptedData", max_length=LONGEST_OPEN_DATA
-    )
-    iv: Text | None = Field(default=None, max_length=64)
+    encrypted_data: OpenDataText | None = Field(default=None, alias="encryptedData")
+    iv: Iv | None = None
 
     @model_validator(mode="after")
     def _some_way(self) -> Self:

@@ -31,7 +31,8 @@ def remote(wechat: WeChat) -> Blueprint:  # noqa: C901 - a list of small views
     @blueprint.post("/user_info")
     def user_info() -> Response:
         wish = _wish()
-        return jsonify(wechat.user_info(_user(wish), _appid(wish)))
+        legacy = wish.get("legacy") is True
+        return jsonify(wechat.user_info(_user(wish), _appid(wish), legacy=legacy))
 
     @blueprint.post("/phone_code")
     def phone_code() -> Response:

@@ -104,11 +104,14 @@ class WeChat:
             self._keys.at_login(user, appid, now)
             return self._codes.issue(user, appid, now)
 
-    def user_info(self, user: str, appid: str | None = None) -> dict[str, object]:
+    def user_info(
+        self, user: str, appid: str | None = None, *, legacy: bool = False
+    ) -> dict[str, object]:
         """Play wx.getUserInfo: return its whole result, encrypted with the current session_key.
 
         Keys: errMsg, rawData, userInfo, signature, encryptedData, iv. The profile is the anonymous
-        one that WeChat gives away today, unless `set_profile` said otherwise.
+        one that WeChat gives away today, unless `set_profile` said otherwise. A `legacy` base
+        library, of 2016, has encryptData instead, and no iv: it was the session_key itself.
         """
         appid, now = self._known(appid), self.clock()
         with self._lock:
@@ -116,13 +119,18 @@ class WeChat:
             info = dict(self._profiles.get(user, ANONYMOUS))
             union = {"unionId": shapes.unionid(user)} if appid in self._bound else {}
         secret = {"openId": shapes.openid(appid, user), **info, **union}
+        marked = open_data.watermarked(secret, appid, now)
         raw_data = open_data.compact(info)
         return {
             "errMsg": "getUserInfo:ok",
             "rawData": raw_data,
             "userInfo": info,
             "signature": open_data.sign(raw_data, key),
-            **self._encrypted(open_data.watermarked(secret, appid, now), key),
+            **(
+                {"encryptData": open_data.encrypt(open_data.compact(marked), key, key)}
+                if legacy
+                else self._encrypted(marked, key)
+            ),
         }
 
     def phone_code(self, user: str, appid: str | None = None) -> str:

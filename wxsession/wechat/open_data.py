@@ -63,9 +63,10 @@ def is_signed(raw_data: str, signature: str, session_key: str) -> bool:
     return hmac.compare_digest(expected.encode(), given)
 
 
-def decrypt(encrypted: bytes, iv: bytes, session_key: str) -> dict[str, Any]:
+def decrypt(encrypted: bytes, iv: bytes | None, session_key: str) -> dict[str, Any]:
     """Return what WeChat encrypted: a JSON object that has a watermark.
 
+    Without an iv, the key is the iv as well; so it was in 2016.
     Source: "加密数据解密算法" in the mini-program documentation.
 
     Raises:
@@ -73,7 +74,7 @@ def decrypt(encrypted: bytes, iv: bytes, session_key: str) -> dict[str, Any]:
     """
     try:
         key = decoded(session_key)
-        text = _decrypted(encrypted, iv, key).decode()
+        text = _decrypted(encrypted, key if iv is None else iv, key).decode()
     except ValueError:
         raise Undecipherable from None
     data = parsed(text)

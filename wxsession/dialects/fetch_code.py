@@ -1,0 +1,52 @@
+"""The tutorials' two steps: a code for a ``session_id``, then all that wx.getUserInfo gave."""
+
+from flask import Blueprint, Response, request
+from flask.typing import ResponseReturnValue
+
+from wxsession import bodies, problems
+from wxsession.dialects import Dialect, Served
+from wxsession.errors import MissingToken, WxSessionError
+from wxsession.logins import CodeLogin
+from wxsession.open_data import OpenData
+from wxsession.wire import client_of, referring_appid
+
+
+class _FetchCode(bodies.LooseBody):
+    code: bodies.Code
+
+
+class _Login(bodies.LooseBody):
+    session_id: bodies.Text | None = None
+    data: bodies.UserInfoBody | None = None
+
+
+def _refusal(error: WxSessionError) -> Response:
+    return problems.reworded(error, {"status": "FAILED", "error": error.code})
+
+
+def _add_routes(routes: Blueprint, served: Served) -> None:
+    @routes.post("/api/fetch_code")
+    def fetch_code() -> ResponseReturnValue:
+        body = bodies.read_json(_FetchCode, bodies.raw(request))
+        wanted = CodeLogin(body.code, referring_appid=referring_appid(request))
+        grant = served.logins.by_code(wanted, client_of(request))
+        return {"session_id": grant.session_token}
+
+    @routes.post("/api/login")
+    def log_in() -> ResponseReturnValue:
+        body = bodies.read_json(_Login, bodies.raw(request))
+        token = FETCH_CODE.token(request) or body.session_id
+        if token is None:
+            raise MissingToken
+        # A user who refused leaves nothing in `data`, and keeps the session of the first step.
+        served.profiles.take(token, body.data.open_data() if body.data else OpenData())
+        return {"status": "OK"}
+
+
+FETCH_CODE = Dialect(
+    name="fetch-code",
+    token_header="session-id",
+    token_field="session_id",
+    refusal=_refusal,
+    add_routes=_add_routes,
+)

@@ -1,0 +1,43 @@
+"""The tutorials' ``onLogin``: a code for a ``3rd_session``, by POST or, in older ones, by GET.
+
+These clients look for ``3rd_session`` in the answer and for nothing else; an error is as in our
+own dialect.
+"""
+
+from dataclasses import replace
+
+from flask import Blueprint, request
+from flask.typing import ResponseReturnValue
+
+from wxsession import bodies
+from wxsession.dialects import Dialect, Served
+from wxsession.logins import CodeLogin
+from wxsession.wire import client_of, referring_appid
+
+
+class _Login(bodies.LooseBody):
+    code: bodies.Code
+
+
+def _log_in(served: Served, body: _Login) -> ResponseReturnValue:
+    wanted = CodeLogin(body.code, referring_appid=referring_appid(request))
+    grant = served.logins.by_code(wanted, client_of(request))
+    return {"3rd_session": grant.session_token, "expires_in": grant.expires_in}
+
+
+def _add_post(routes: Blueprint, served: Served) -> None:
+    @routes.post("/onLogin")
+    def log_in() -> ResponseReturnValue:
+        return _log_in(served, bodies.read_json(_Login, bodies.raw(request)))
+
+
+def _add_get(routes: Blueprint, served: Served) -> None:
+    @routes.get("/onLogin")
+    def log_in() -> ResponseReturnValue:
+        return _log_in(served, bodies.read(_Login, request.args))
+
+
+ON_LOGIN = Dialect(
+    name="onlogin", token_header="3rd-session", token_field="3rd_session", add_routes=_add_post
+)
+ON_LOGIN_GET = replace(ON_LOGIN, name="onlogin-get", add_routes=_add_get, credentials_in_url=True)

@@ -1,0 +1,141 @@
+"""wafer's session server, which back ends of the first generation ask for everything.
+
+It is for back ends alone, as introspection is: they know their users by openId, so that is told
+here. An answer always has the status 200, because these back ends read `returnCode` of no other.
+``qcloud.cam.initdata``, by which anybody could put another app secret there, is not known here.
+Source: the wiki page "会话服务" of the project.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, Response, request
+from pydantic import Field
+
+from wxsession import bodies, problems
+from wxsession.dialects import Dialect, Served
+from wxsession.errors import (
+    CodeError,
+    InvalidRequest,
+    InvalidToken,
+    OpenDataError,
+    SessionExpired,
+    TokenError,
+    WeChatError,
+    WxSessionError,
+)
+from wxsession.logins import CodeLogin
+from wxsession.open_data import OpenData, user_info
+from wxsession.sessions import SessionView
+from wxsession.wire import client_of
+
+_DATABASE, _SHAPE = 1001, 1007
+
+
+class _Interface(bodies.LooseBody):
+    name: bodies.Text = Field(alias="interfaceName")
+    para: dict[str, object]
+
+
+class _Call(bodies.LooseBody):
+    interface: _Interface
+
+
+class _LogIn(bodies.LooseBody):
+    code: bodies.Code
+    encrypt_data: bodies.OpenDataText | None = None
+    iv: bodies.Iv | None = None
+
+    def open_data(self) -> OpenData | None:
+        if not self.encrypt_data:
+            return None
+        return OpenData(
+            encrypted_data=self.encrypt_data, iv=self.iv or None, iv_is_session_key=not self.iv
+        )
+
+
+class _Auth(bodies.LooseBody):
+    id: bodies.Text
+    skey: bodies.Text
+
+
+class _UnknownInterface(InvalidRequest):
+    """There is no such call."""
+
+    def __init__(self) -> None:
+        super().__init__([{"field": "interface.interfaceName", "message": "unknown interface"}])
+
+
+def _add_routes(routes: Blueprint, served: Served) -> None:
+    def log_in(para: Mapping[str, object]) -> Response:
+        given = bodies.read(_LogIn, para)
+        wanted = CodeLogin(given.code, open_data=given.open_data())
+        grant = served.logins.by_code(wanted, client_of(request))
+        view = served.sessions.check(grant.session_token)
+        data = {
+            "id": str(grant.session_id),
+            "skey": grant.session_token,
+            "user_info": _user_info(view, grant.open_data),
+            "duration": grant.expires_in,
+        }
+        return _answer(0, f"{'NEW' if grant.new_user else 'UPDATE'}_SESSION_SUCCESS", data)
+
+    def auth(para: Mapping[str, object]) -> Response:
+        given = bodies.read(_Auth, para)
+        view = served.sessions.check(given.skey)
+        if given.id != str(view.session_id):
+            raise InvalidToken
+        return _answer(0, "AUTH_SUCCESS", {"user_info": _user_info(view)})
+
+    interfaces = {"qcloud.cam.id_skey": log_in, "qcloud.cam.auth": auth}
+
+    @routes.post("/mina_auth")
+    @routes.post("/mina_auth/")
+    def mina_auth() -> Response:
+        call = bodies.read_json(_Call, bodies.raw(request)).interface
+        if call.name not in interfaces:
+            raise _UnknownInterface
+        return interfaces[call.name](call.para)
+
+
+def _user_info(view: SessionView, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    shown = user_info(view.user, data)
+    if view.identity is not None:
+        shown["openId"] = view.identity.openid
+        if view.identity.unionid is not None:
+            shown["unionId"] = view.identity.unionid
+    return shown
+
+
+def _refusal(error: WxSessionError) -> Response:
+    code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), _DATABASE)
+    unknown = isinstance(error, _UnknownInterface)
+    return _answer(code, "unknown interface" if unknown else problems.title(error), {})
+
+
+# What is more special comes first.
+_CODES: Mapping[type[WxSessionError], int] = {
+    InvalidRequest: _SHAPE,
+    CodeError: 40029,
+    OpenDataError: 60021,
+    SessionExpired: 60011,
+    TokenError: 60012,
+    WeChatError: 1005,
+}
+
+
+def _answer(code: int, message: str, data: Mapping[str, object]) -> Response:
+    body = {
+        "returnCode": code,
+        "returnMessage": message,
+        "returnData": data,
+        "version": 1,
+        "componentName": "MA",
+    }
+    return Response(json.dumps(body), mimetype="application/json")
+
+
+WAFER_SESSION_SERVER = Dialect(
+    name="wafer-session-server", refusal=_refusal, add_routes=_add_routes
+)
