@@ -18,6 +18,7 @@ from tests.conftest import services_of
 from tests.support.phone import Phone
 from tests.support.postgres import EVERY_STATEMENT, PostgresServer
 from tests.support.settings import APPID, settings_for
+from tests.support.wires import WIRES
 from wxsession import create_app
 from wxsession.db import connect, metadata
 from wxsession.errors import WxSessionError
@@ -72,6 +73,7 @@ def server_for(url: str, clock: SettableClock, wechat: WeChat) -> Flask:
         secret_keys=SECRET_KEY,
         api_keys=f"shop:{API_KEY}",
         check_session_keys="on",
+        dialects="all",
     )
     return create_app(settings, clock=clock, http=wechat_transport(wechat))
 
@@ -112,6 +114,17 @@ def live(app: Flask, wechat: WeChat, clock: SettableClock) -> tuple[list[str], s
         if answer.status_code != 200:
             note(answer)
         clock.advance(minutes=2)
+        for wire in WIRES.values():
+            failing = phone.code()
+            secrets.update({failing, wechat.session_key("alice")})
+            wechat.fail_next(fault, times=3 if fault == -1 else 1)
+            answer = wire.log_in(phone, failing)
+            if token := wire.token(answer.json):
+                phone.token = token
+                note_secrets()
+            else:
+                note(answer)
+            clock.advance(minutes=2)
     phone.log_in()
     note_secrets()
     return bodies, secrets

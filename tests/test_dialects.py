@@ -3,8 +3,6 @@
 import json
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 from flask import Flask, request
@@ -12,6 +10,7 @@ from flask import Flask, request
 from tests.conftest import services_of
 from tests.support.phone import Answer, Phone, problem
 from tests.support.settings import APPID, OTHER_APPID, environment
+from tests.support.wires import WIRES, mina_auth
 from wxsession import DIALECTS, Settings, SettingsError, WxSession, current_session, errors
 from wxsession import session_required as guarded
 from wxsession.app import _DIALECTS
@@ -28,59 +27,6 @@ DEEP = b'{"code":' + b"[" * 20_000
 MakeHost = Callable[..., Flask]
 
 
-@dataclass(frozen=True)
-class Wire:
-    """How clients of a dialect log in, and where they keep the token."""
-
-    log_in: Callable[[Phone, str], Answer]
-    token: Callable[[Any], str | None]
-    header: str | None = None
-    field: str | None = None
-
-
-def interface(name: str, **para: object) -> dict[str, object]:
-    call = {"interfaceName": name, "para": para}
-    return {"version": 1, "componentName": "MA", "interface": call}
-
-
-def mina_auth(phone: Phone, name: str, **para: object) -> Answer:
-    return phone.send("POST", "/mina_auth/", json=interface(name, **para))
-
-
-WIRES: dict[str, Wire] = {
-    "wafer": Wire(
-        lambda phone, code: phone.send("GET", "/weapp/login", headers={"X-WX-Code": code}),
-        lambda body: body["data"]["skey"] if body.get("code") == 0 else None,
-        header="X-WX-Skey",
-    ),
-    "wafer-session-server": Wire(
-        lambda phone, code: mina_auth(phone, "qcloud.cam.id_skey", code=code),
-        lambda body: body["returnData"]["skey"] if body["returnCode"] == 0 else None,
-    ),
-    "onlogin": Wire(
-        lambda phone, code: phone.send("POST", "/onLogin", json={"code": code}),
-        lambda body: body.get("3rd_session"),
-        header="3rd-session",
-        field="3rd_session",
-    ),
-    "onlogin-get": Wire(
-        lambda phone, code: phone.send("GET", "/onLogin", query_string={"code": code}),
-        lambda body: body.get("3rd_session"),
-        header="3rd-session",
-        field="3rd_session",
-    ),
-    "fetch-code": Wire(
-        lambda phone, code: phone.send("POST", "/api/fetch_code", json={"code": code}),
-        lambda body: body.get("session_id"),
-        header="session-id",
-        field="session_id",
-    ),
-    "book": Wire(
-        lambda phone, code: phone.send("GET", "/login", query_string={"code": code}),
-        lambda body: body.get("sessionId"),
-        header="session-id",
-    ),
-}
 OF_CLIENTS = [name for name in WIRES if name != "wafer-session-server"]
 WITH_GUARD = [name for name, wire in WIRES.items() if wire.header]
 
