@@ -1,11 +1,13 @@
-# Needs Python 3.11 or newer with pip, and nothing else. Everything goes into .venv; pip is called
-# plainly, so that its own configuration (a mirror, a proxy) holds here as well.
+# Needs Python 3.11 or newer with pip; `make test` also needs Node 20 or newer with npm, because
+# clients of mini-programs run in it. Everything of Python goes into .venv; pip and npm are called
+# plainly, so that their own configuration (a mirror, a proxy) holds here as well.
 
 PYTHON ?= python3
 ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
+CLIENTS := tests/clients
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: help run test prove lint clean
@@ -24,7 +26,7 @@ help:
 run: $(VENV)/.server
 	@exec $(BIN)/python scripts/run.py
 
-test: $(VENV)/.test
+test: $(VENV)/.test $(CLIENTS)/node_modules/.installed
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
 prove: $(VENV)/.test
@@ -37,7 +39,7 @@ lint: $(VENV)/.lint
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis
+	rm -rf $(VENV) $(CLIENTS)/node_modules build dist htmlcov .coverage .coverage.* .hypothesis
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -45,6 +47,15 @@ clean:
 $(VENV)/.server $(VENV)/.test $(VENV)/.lint: $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'Installing wxsession[$*] into $(VENV) ...'
 	@$(INSTALL) --editable '.[$*]'
+	@touch $@
+
+# No lock file: it would name a registry. The packages are named with their exact versions.
+$(CLIENTS)/node_modules/.installed: $(CLIENTS)/package.json
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && npm --version >/dev/null 2>&1 || { \
+	    echo 'make test needs Node 20 or newer with npm: it runs the clients of mini-programs' >&2; \
+	    exit 1; }
+	@echo 'Installing the clients into $(CLIENTS)/node_modules ...'
+	@npm install --prefix $(CLIENTS) --no-package-lock --no-audit --no-fund --silent
 	@touch $@
 
 $(BIN)/python:

@@ -2,9 +2,9 @@
 
 There are no routes. A request to a guarded view that has no live token is logged in by its code
 on the spot, and the view's own answer takes the new token back. The names of the two headers are
-settings; these are the usual ones.
+settings, which the composition root puts in.
 """
 
 from wxsession.dialects import Dialect
 
-CODE_HEADER = Dialect(name="code-header", token_header="token", code_header="mycode")
+CODE_HEADER = Dialect(name="code-header")
