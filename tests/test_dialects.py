@@ -511,6 +511,13 @@ def test_the_second_step_saves_the_profile(fetched: Phone, wechat: WeChat) -> No
     assert fetched.send("GET", "/user", token=fetched.token).json["nickname"] == "Alice"
 
 
+def test_the_second_step_may_have_its_token_in_the_header(fetched: Phone, wechat: WeChat) -> None:
+    headers = {"session-id": str(fetched.token)}
+    body = {"data": wechat.user_info("alice")}
+    answer = fetched.send("POST", "/api/login", json=body, headers=headers)
+    assert answer.json == {"status": "OK"}
+
+
 def test_an_anonymous_profile_is_no_nickname(fetched: Phone, wechat: WeChat) -> None:
     assert second_step(fetched, wechat.user_info("alice")).json == {"status": "OK"}
     assert fetched.send("GET", "/user", token=fetched.token).json["nickname"] is None

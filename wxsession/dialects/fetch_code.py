@@ -8,7 +8,7 @@ from wxsession.dialects import Dialect, Served
 from wxsession.errors import MissingToken, WxSessionError
 from wxsession.logins import CodeLogin
 from wxsession.open_data import OpenData
-from wxsession.wire import client_of, referring_appid
+from wxsession.wire import client_of, header_of, referring_appid
 
 
 class _FetchCode(bodies.LooseBody):
@@ -35,7 +35,7 @@ def _add_routes(routes: Blueprint, served: Served) -> None:
     @routes.post("/api/login")
     def log_in() -> ResponseReturnValue:
         body = bodies.read_json(_Login, bodies.raw(request))
-        token = FETCH_CODE.token(request) or body.session_id
+        token = header_of(request, FETCH_CODE.token_header) or body.session_id
         if token is None:
             raise MissingToken
         # A user who refused leaves nothing in `data`, and keeps the session of the first step.
