@@ -351,11 +351,17 @@ def test_the_new_token_is_not_lost_when_the_view_breaks(phone: Phone) -> None:
     assert phone.send("GET", "/orders", headers=headers).status_code == 200
 
 
-@pytest.mark.parametrize("code", ["x" * 129, "nobody-got-this-code"])
-def test_a_code_that_is_refused_lets_nobody_in(phone: Phone, code: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "refusal", "asked"),
+    [("x" * 129, "invalid_request", 0), ("nobody-got-this-code", "invalid_code", 1)],
+)
+def test_a_code_that_is_refused_lets_nobody_in(
+    phone: Phone, wechat: WeChat, code: str, refusal: str, asked: int
+) -> None:
     answer = phone.send("GET", "/orders", headers={"mycode": code})
-    assert problem(answer)[:2] in {(400, "invalid_request"), (400, "invalid_code")}
+    assert problem(answer)[:2] == (400, refusal)
     assert "token" not in answer.headers
+    assert len(wechat.exchanges) == asked
 
 
 def test_the_headers_may_have_other_names(make_host: MakeHost, wechat: WeChat) -> None:

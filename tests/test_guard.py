@@ -36,6 +36,11 @@ def make_host(database_url: str, clock: SettableClock, wechat: WeChat) -> Iterat
                 "unionid": current_session.unionid,
             }
 
+        @host.get("/later")
+        @session_required
+        async def later() -> str:
+            return str(current_session.user_id)
+
         @host.get("/open")
         def open_to_all() -> str:
             return str(current_session.user_id)
@@ -72,6 +77,13 @@ def test_a_guarded_view_does_not_run_without_a_live_session(
     answer = phone.send("GET", "/orders", token=phone.token)
     assert problem(answer) == (401, "session_ended", "logout")
     assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
+
+
+def test_a_guarded_view_may_be_async(make_host: Made, wechat: WeChat) -> None:
+    phone = Phone(make_host(), wechat, "alice")
+    assert problem(phone.send("GET", "/later")) == (401, "missing_token", None)
+    user = phone.log_in().json["user"]["id"]
+    assert phone.send("GET", "/later", token=phone.token).text == user
 
 
 def test_the_session_is_there_inside_a_guarded_view_alone(make_host: Made) -> None:

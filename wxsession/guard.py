@@ -1,7 +1,7 @@
 """Sessions in a developer's own Flask application: a decorator, and the session it found."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import ParamSpec, TypeVar, cast
 from uuid import UUID
 
@@ -21,7 +21,7 @@ from wxsession.wire import client_of, presented_token, referring_appid
 GUARD = "wxsession.guard"
 
 P = ParamSpec("P")
-R = TypeVar("R", bound=ResponseReturnValue)
+R = TypeVar("R", bound=ResponseReturnValue | Awaitable[ResponseReturnValue])
 
 
 class CurrentSession:
@@ -120,7 +120,7 @@ class Guard:
             return self._session(token)
         except TokenError:
             code = bodies.read(_CodeBody, {"code": code}).code
-        wanted = CodeLogin(code, referring_appid=referring_appid(request), presented=token)
+        wanted = CodeLogin(code, referring_appid=referring_appid(request))
         grant = self._logins.by_code(wanted, client_of(request))
         header = dialect.token_header
         assert header is not None  # noqa: S101 - with a code there is one, see `Dialect`
