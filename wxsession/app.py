@@ -229,13 +229,8 @@ class WxSession:
                 ",".join(exposed),
             )
         named = settings.dialects not in {None, (), (ALL,)}
-        app.extensions[GUARD] = Guard(
-            services.sessions,
-            services.logins,
-            services.phones,
-            spoken,
-            unmarked=spoken[0] if named else None,
-        )
+        unmarked = spoken[0] if named else None
+        app.extensions[GUARD] = Guard(served, services.phones, spoken, unmarked=unmarked)
 
 
 def _spoken(settings: Settings) -> tuple[Dialect, ...]:

@@ -48,6 +48,12 @@ class LooseBody(Body):
     model_config = ConfigDict(extra="ignore")
 
 
+class CodeBody(LooseBody):
+    """A code of wx.login, and whatever a client sends along."""
+
+    code: Code
+
+
 class UserInfoBody(LooseBody):
     """What wx.getUserInfo or wx.getUserProfile gave, whole or in part; the rest is not looked at.
 

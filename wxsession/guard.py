@@ -10,13 +10,12 @@ from flask.typing import ResponseReturnValue
 from werkzeug.local import LocalProxy
 
 from wxsession import bodies
-from wxsession.dialects import Dialect
+from wxsession.dialects import Dialect, Served
 from wxsession.errors import MissingToken, TokenError, WxSessionError
-from wxsession.logins import CodeLogin, LoginService
 from wxsession.phone_numbers import PhoneNumbers
-from wxsession.sessions import SessionService, SessionView
+from wxsession.sessions import SessionView
 from wxsession.wechat.phone_number import PhoneNumber
-from wxsession.wire import client_of, presented_token, referring_appid
+from wxsession.wire import presented_token
 
 GUARD = "wxsession.guard"
 
@@ -65,10 +64,6 @@ class CurrentSession:
 _OWN = Dialect(name="own")
 
 
-class _CodeBody(bodies.LooseBody):
-    code: bodies.Code
-
-
 class Guard:
     """Finds the session of a request: in our own dialect, then in the others as they are ordered.
 
@@ -78,15 +73,13 @@ class Guard:
 
     def __init__(
         self,
-        sessions: SessionService,
-        logins: LoginService,
+        served: Served,
         phones: PhoneNumbers,
         dialects: Sequence[Dialect],
         *,
         unmarked: Dialect | None = None,
     ) -> None:
-        self._sessions = sessions
-        self._logins = logins
+        self._served = served
         self._phones = phones
         self._dialects = dialects
         self._unmarked = unmarked or _OWN
@@ -112,16 +105,15 @@ class Guard:
     def _session(self, token: str | None) -> SessionView:
         if token is None:
             raise MissingToken
-        return self._sessions.check(token)
+        return self._served.sessions.check(token)
 
     def _or_login(self, dialect: Dialect, token: str | None, code: str) -> SessionView:
         """Return the session of the token; without a live one, log in by the code."""
         try:
             return self._session(token)
         except TokenError:
-            code = bodies.read(_CodeBody, {"code": code}).code
-        wanted = CodeLogin(code, referring_appid=referring_appid(request))
-        grant = self._logins.by_code(wanted, client_of(request))
+            code = bodies.read(bodies.CodeBody, {"code": code}).code
+        grant = self._served.log_in(request, code)
         header = dialect.token_header
         assert header is not None  # noqa: S101 - with a code there is one, see `Dialect`
 
@@ -131,7 +123,7 @@ class Guard:
             response.headers["Cache-Control"] = "no-store"
             return response
 
-        return self._sessions.check(grant.session_token)
+        return self._served.sessions.check(grant.session_token)
 
 
 def session_required(view: Callable[P, R]) -> Callable[P, R]:

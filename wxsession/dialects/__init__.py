@@ -14,11 +14,13 @@ from flask import Blueprint, Request, Response
 from werkzeug.exceptions import HTTPException
 
 from wxsession import problems
+from wxsession.accounts import Credentials
 from wxsession.errors import InvalidRequest, WxSessionError
-from wxsession.logins import LoginService
+from wxsession.logins import CodeLogin, LoginService
+from wxsession.open_data import OpenData
 from wxsession.profiles import ProfileService
-from wxsession.sessions import SessionService
-from wxsession.wire import header_of, json_field
+from wxsession.sessions import Grant, SessionService
+from wxsession.wire import client_of, header_of, json_field, referring_appid
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +32,27 @@ class Served:
     logins: LoginService
     sessions: SessionService
     profiles: ProfileService
+
+    def log_in(
+        self,
+        request: Request,
+        code: str,
+        *,
+        credentials: Credentials | None = None,
+        open_data: OpenData | None = None,
+    ) -> Grant:
+        """Return a session for a code, of the app that WeChat names as the referer if it is ours.
+
+        Raises:
+            WxSessionError: as `LoginService.by_code` does.
+        """
+        wanted = CodeLogin(
+            code,
+            referring_appid=referring_appid(request),
+            credentials=credentials,
+            open_data=open_data,
+        )
+        return self.logins.by_code(wanted, client_of(request))
 
 
 def _no_routes(_blueprint: Blueprint, _served: Served) -> None:

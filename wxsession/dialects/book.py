@@ -12,8 +12,6 @@ from pydantic import model_validator
 from wxsession import bodies
 from wxsession.accounts import Credentials
 from wxsession.dialects import Dialect, Served
-from wxsession.logins import CodeLogin
-from wxsession.wire import client_of, referring_appid
 
 
 class _Login(bodies.LooseBody):
@@ -39,12 +37,7 @@ def _add_routes(routes: Blueprint, served: Served) -> None:
         # What is not there yet is sent empty, or as the text that JavaScript makes of it.
         given = {name: text for name, text in request.args.items() if text not in _NOTHING}
         body = bodies.read(_Login, given)
-        wanted = CodeLogin(
-            body.code,
-            referring_appid=referring_appid(request),
-            credentials=body.credentials(),
-        )
-        grant = served.logins.by_code(wanted, client_of(request))
+        grant = served.log_in(request, body.code, credentials=body.credentials())
         return {"sessionId": grant.session_token}
 
 

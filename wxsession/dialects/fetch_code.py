@@ -6,13 +6,8 @@ from flask.typing import ResponseReturnValue
 from wxsession import bodies, problems
 from wxsession.dialects import Dialect, Served
 from wxsession.errors import MissingToken, WxSessionError
-from wxsession.logins import CodeLogin
 from wxsession.open_data import OpenData
-from wxsession.wire import client_of, header_of, referring_appid
-
-
-class _FetchCode(bodies.LooseBody):
-    code: bodies.Code
+from wxsession.wire import header_of
 
 
 class _Login(bodies.LooseBody):
@@ -27,10 +22,8 @@ def _refusal(error: WxSessionError) -> Response:
 def _add_routes(routes: Blueprint, served: Served) -> None:
     @routes.post("/api/fetch_code")
     def fetch_code() -> ResponseReturnValue:
-        body = bodies.read_json(_FetchCode, bodies.raw(request))
-        wanted = CodeLogin(body.code, referring_appid=referring_appid(request))
-        grant = served.logins.by_code(wanted, client_of(request))
-        return {"session_id": grant.session_token}
+        body = bodies.read_json(bodies.CodeBody, bodies.raw(request))
+        return {"session_id": served.log_in(request, body.code).session_token}
 
     @routes.post("/api/login")
     def log_in() -> ResponseReturnValue:

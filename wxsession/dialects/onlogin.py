@@ -11,30 +11,23 @@ from flask.typing import ResponseReturnValue
 
 from wxsession import bodies
 from wxsession.dialects import Dialect, Served
-from wxsession.logins import CodeLogin
-from wxsession.wire import client_of, referring_appid
 
 
-class _Login(bodies.LooseBody):
-    code: bodies.Code
-
-
-def _log_in(served: Served, body: _Login) -> ResponseReturnValue:
-    wanted = CodeLogin(body.code, referring_appid=referring_appid(request))
-    grant = served.logins.by_code(wanted, client_of(request))
+def _log_in(served: Served, body: bodies.CodeBody) -> ResponseReturnValue:
+    grant = served.log_in(request, body.code)
     return {"3rd_session": grant.session_token, "expires_in": grant.expires_in}
 
 
 def _add_post(routes: Blueprint, served: Served) -> None:
     @routes.post("/onLogin")
     def log_in() -> ResponseReturnValue:
-        return _log_in(served, bodies.read_json(_Login, bodies.raw(request)))
+        return _log_in(served, bodies.read_json(bodies.CodeBody, bodies.raw(request)))
 
 
 def _add_get(routes: Blueprint, served: Served) -> None:
     @routes.get("/onLogin")
     def log_in() -> ResponseReturnValue:
-        return _log_in(served, bodies.read(_Login, request.args))
+        return _log_in(served, bodies.read(bodies.CodeBody, request.args))
 
 
 ON_LOGIN = Dialect(

@@ -29,9 +29,8 @@ from wxsession.errors import (
     WeChatError,
     WxSessionError,
 )
-from wxsession.logins import CodeLogin
 from wxsession.open_data import OpenData, user_info
-from wxsession.wire import client_of, header_of, referring_appid
+from wxsession.wire import header_of
 
 _MAGIC = "F2C224D4-2BCE-4C64-AF9F-A6D872000D1A"
 
@@ -62,10 +61,7 @@ def _add_routes(routes: Blueprint, served: Served) -> None:
     @routes.route("/weapp/login", methods=["GET", "POST"])
     def log_in() -> ResponseReturnValue:
         given = _given(request)
-        wanted = CodeLogin(
-            given.code, referring_appid=referring_appid(request), open_data=given.open_data()
-        )
-        grant = served.logins.by_code(wanted, client_of(request))
+        grant = served.log_in(request, given.code, open_data=given.open_data())
         return {
             "code": 0,
             "data": {

@@ -25,10 +25,8 @@ from wxsession.errors import (
     WeChatError,
     WxSessionError,
 )
-from wxsession.logins import CodeLogin
 from wxsession.open_data import OpenData, user_info
 from wxsession.sessions import SessionView
-from wxsession.wire import client_of
 
 _DATABASE, _SHAPE = 1001, 1007
 
@@ -70,8 +68,7 @@ class _UnknownInterface(InvalidRequest):
 def _add_routes(routes: Blueprint, served: Served) -> None:
     def log_in(para: Mapping[str, object]) -> Response:
         given = bodies.read(_LogIn, para)
-        wanted = CodeLogin(given.code, open_data=given.open_data())
-        grant = served.logins.by_code(wanted, client_of(request))
+        grant = served.log_in(request, given.code, open_data=given.open_data())
         view = served.sessions.check(grant.session_token)
         data = {
             "id": str(grant.session_id),
