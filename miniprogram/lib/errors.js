@@ -1,0 +1,25 @@
+/** What every promise of this package is rejected with; `code` is what to branch on. */
+class WxSessionError extends Error {
+  constructor(code, facts) {
+    // Messages are logged and reported: no token, code or password may get into one.
+    super(code + (facts && facts.status ? ` (HTTP ${facts.status})` : ''))
+    this.name = 'WxSessionError'
+    Object.assign(this, facts, { code })
+  }
+}
+
+/** The error in a server's answer; whatever is not in the server's form is a `bad_answer`. */
+function errorIn(answer) {
+  const { statusCode: status, data } = answer
+  if (!data || typeof data.code !== 'string') return new WxSessionError('bad_answer', { status })
+  const { code, reason, errors } = data
+  return new WxSessionError(code, { status, reason, errors, retryAfter: retryAfter(answer) })
+}
+
+// The spelling of a header's name depends on the phone.
+function retryAfter({ header }) {
+  const name = Object.keys(header || {}).find(key => key.toLowerCase() === 'retry-after')
+  return name ? Number(header[name]) || undefined : undefined
+}
+
+module.exports = { WxSessionError, errorIn }

@@ -1,0 +1,391 @@
+const { createAddresses } = require('./addresses')
+const { WxSessionError, errorIn } = require('./errors')
+const { createStore } = require('./store')
+const wechat = require('./wechat')
+
+// After one of the last three a request is repeated with another token, once.
+const INVALID = 'invalid_token'
+const NO_WAY_IN = [INVALID, 'session_expired', 'session_ended', 'session_superseded']
+
+const RENEWAL_PAUSE = 10000 // ms
+const LONGEST_BACKOFF = 3600 // s
+
+const sessions = {}
+
+/** The session of this mini-program with a wxsession server; the same object for all its pages. */
+function createSession(options) {
+  const { baseUrl, storageKey = 'wxsession', origins = [], appid, timeout = 15000 } = options || {}
+  const addressOf = createAddresses(baseUrl, origins)
+  if (typeof storageKey !== 'string' || !(timeout > 0)) throw new WxSessionError('invalid_options')
+  const key = `${storageKey}:${addressOf('')}`
+  if (!sessions[key]) sessions[key] = newSession({ key, addressOf, appid, timeout })
+  return sessions[key]
+}
+
+function newSession({ key, addressOf, appid, timeout }) {
+  const { read, write } = createStore(key)
+  const listeners = new Set()
+  const underWay = {} // a login, a renewal: {epoch, promise}, shared by all who want one
+  let pausedUntil = 0 // a renewal in the background has failed just now
+  let backoff = null // {until, error, username?}: the server is too busy for logins
+
+  return {
+    get user() {
+      try {
+        return read().user
+      } catch (error) {
+        return null
+      }
+    },
+
+    login: wanted => attempt(() => logIn(wanted)).then(userOf),
+
+    refresh: () => attempt(renew).then(userOf),
+
+    check: () => attempt(() => check(false)),
+
+    logout: wanted => attempt(() => {
+      const { token, epoch } = read()
+      save({ epoch: epoch + 1, loggedOut: true, token: null, user: null })
+      const everywhere = Boolean(wanted && wanted.everywhere)
+      if (token) return send('POST', '/logout', token, { everywhere }).then(expectNothing)
+    }),
+
+    request: (options = {}) => calledBack(options, attempt(() => {
+      return carry({}, Object.assign({}, options, { url: addressOf(options.url) }))
+    })),
+
+    bind: ({ username, password } = {}) => {
+      const trip = {}
+      const ask = () => call(trip, '/bind', { username, password })
+      return cured('reauthentication_required', trip, ask).then(({ user }) => remember(trip, user))
+    },
+
+    userInfo: source => {
+      const trip = {}
+      const isFunction = typeof source === 'function'
+      // Called at once: some of WeChat's functions may only be called while a tap is handled.
+      const ask = () => Promise.resolve(isFunction ? source() : source)
+        .then(result => call(trip, '/user_info', result))
+      return (isFunction ? cured('session_key_stale', trip, ask) : ask())
+        .then(answer => remember(trip, answer.user, answer))
+    },
+
+    phoneNumber: source => {
+      const trip = {}
+      const body = typeof source === 'string' ? { code: source } : source
+      return call(trip, '/phone_number', body).then(answer => {
+        const { token, user } = read()
+        const { phone_number } = answer
+        if (!phone_number) throw new WxSessionError('bad_answer')
+        if (token === trip.token) save({ user: Object.assign({}, user, { phone_number }) })
+        return answer
+      })
+    },
+
+    updateUser: changes => {
+      const trip = {}
+      return call(trip, '/user', changes).then(user => remember(trip, user))
+    },
+
+    on(event, listener) {
+      if (event !== 'change') throw new WxSessionError('invalid_options')
+      const entry = { listener } // the same listener may be added twice
+      listeners.add(entry)
+      return () => {
+        listeners.delete(entry)
+      }
+    },
+  }
+
+  // --- Logging in ------------------------------------------------------------------------------
+
+  /** The state after a login. Whoever wants one while one is under way gets that one. */
+  function logIn(wanted) {
+    const { username, password, userInfo } = wanted || {}
+    const { epoch } = read()
+    const other = shared('login', epoch)
+    if (other && !username && !password && !userInfo) return other
+    if (other) return other.catch(nothing).then(() => logIn(wanted))
+    ensureWelcome(username)
+    return share('login', epoch, wechat.loginCode(timeout).then(code => {
+      const state = ensureEpoch(epoch)
+      const token = isLive(state) ? state.token : null // the server ends the session it replaces
+      const sentAt = Date.now()
+      const body = { code, appid, username, password, user_info: userInfo }
+      return send('POST', '/login', token, body).then(answer => {
+        const grant = grantIn(answer, username)
+        return keep(grant, sentAt, epoch, grant.expires_in)
+      })
+    }))
+  }
+
+  /** A login that a request needs: at most one for each, and none after a logout. */
+  function logInFor(trip) {
+    const { epoch, loggedOut } = ensureEpoch(trip.epoch)
+    if (loggedOut && !shared('login', epoch)) throw new WxSessionError('logged_out')
+    trip.loggedIn = true
+    return logIn()
+  }
+
+  /** The state after a refresh, or after a login where a refresh gains nothing any more. */
+  function renew() {
+    const before = read()
+    const { epoch, token, lifetime } = before
+    const other = shared('login', epoch) || shared('renewal', epoch)
+    if (other) return other
+    if (!token) return logInFor({ epoch })
+    ensureWelcome()
+    const sentAt = Date.now()
+    // Until its answer is stored the old token stays: asked again with it, the server gives the
+    // same new one, so neither a lost answer nor a killed app loses the session.
+    return share('renewal', epoch, send('POST', '/refresh', token).then(answer => {
+      const problem = tokenProblem(answer)
+      if (problem) drop(token)
+      const grant = problem ? null : grantIn(answer)
+      const now = read()
+      if (now.epoch === epoch && now.token && now.token !== token) return now // by somebody else
+      if (problem && problem.code === INVALID) throw problem
+      if (problem) return logInFor({ epoch })
+      const after = keep(grant, sentAt, epoch, lifetime)
+      return hasGained(grant, before, sentAt) ? after : logInFor({ epoch })
+    }))
+  }
+
+  /** Store a grant, unless there was a logout since it was asked for: then end it. */
+  function keep({ session_token: token, expires_in: seconds, user }, sentAt, epoch, lifetime) {
+    if (read().epoch !== epoch) {
+      send('POST', '/logout', token).catch(nothing)
+      throw new WxSessionError('logged_out')
+    }
+    return save({
+      token,
+      user,
+      lifetime,
+      loggedOut: false,
+      expiresAt: sentAt + seconds * 1000,
+      // Phones that logged in together must not come back together.
+      refreshAt: sentAt + seconds * 1000 * (0.5 + 0.3 * Math.random()),
+    })
+  }
+
+  function grantIn(answer, username) {
+    const { statusCode: status, data } = answer
+    if (status === 429 || status === 503) {
+      const error = errorIn(answer)
+      const seconds = Math.min(error.retryAfter || 1, LONGEST_BACKOFF)
+      backoff = { error, until: Date.now() + seconds * 1000 }
+      // Too many wrong passwords of one account never close the way by WeChat's code.
+      if (error.code === 'too_many_attempts') backoff.username = username
+    }
+    const { session_token: token, expires_in: seconds, user } = expectData(answer)
+    if (typeof token !== 'string' || !(seconds >= 0)) {
+      throw new WxSessionError('bad_answer', { status })
+    }
+    expectUser(user)
+    return data
+  }
+
+  function ensureWelcome(username) {
+    const left = backoff ? (backoff.until - Date.now()) / 1000 : 0
+    if (left <= 0 || (backoff.username && backoff.username !== username)) return
+    const { error } = backoff
+    throw new WxSessionError(error.code, Object.assign({}, error, { retryAfter: Math.ceil(left) }))
+  }
+
+  // --- Requests --------------------------------------------------------------------------------
+
+  /** Send a request with a token; once more with another one if its session was over. */
+  function carry(trip, options, limit) {
+    return attempt(() => tokenFor(trip)).then(token => {
+      trip.token = token
+      return wechat.request(withToken(options, token), limit).then(answer => {
+        const problem = tokenProblem(answer)
+        if (!problem) return answer
+        drop(token)
+        if (problem.code === INVALID || trip.problem) throw problem
+        trip.problem = problem
+        return carry(trip, options, limit)
+      })
+    })
+  }
+
+  function tokenFor(trip) {
+    const state = ensureEpoch(trip.epoch)
+    trip.epoch = state.epoch
+    if (isLive(state)) {
+      renewInBackground(state)
+      return state.token
+    }
+    if (trip.loggedIn) throw trip.problem || new WxSessionError('session_expired')
+    return logInFor(trip).then(({ token }) => token)
+  }
+
+  function renewInBackground({ epoch, refreshAt }) {
+    const now = Date.now()
+    if (now < refreshAt || now < pausedUntil || shared('login', epoch)) return
+    attempt(renew).catch(() => {
+      pausedUntil = Date.now() + RENEWAL_PAUSE
+    })
+  }
+
+  /** What the server answers to a call of ours. */
+  function call(trip, path, data) {
+    const options = { method: 'POST', url: addressOf(path), data }
+    return carry(trip, options, timeout).then(expectData)
+  }
+
+  /** A call that may fail for want of a fresh login: log in, unless that was just done, and again. */
+  function cured(code, trip, ask) {
+    return attempt(ask).catch(error => {
+      if (error.code !== code) throw error
+      return Promise.resolve(trip.loggedIn || logInFor(trip)).then(ask)
+    })
+  }
+
+  function check(isRepeated) {
+    const { token, loggedOut } = read()
+    if (!token) {
+      return { active: false, code: loggedOut ? 'logged_out' : 'missing_token', reason: null }
+    }
+    const sentAt = Date.now()
+    return send('GET', '/check_session', token).then(answer => {
+      const { code, reason = null } = errorIn(answer)
+      if (answer.statusCode === 401 && code !== 'bad_answer') {
+        if (tokenProblem(answer)) drop(token)
+        const stored = read().token
+        if (stored && stored !== token && !isRepeated) return check(true)
+        return { active: false, code, reason }
+      }
+      const body = expectData(answer)
+      expectUser(body.user)
+      if (read().token === token) {
+        save({ user: body.user, expiresAt: sentAt + body.expires_in * 1000 })
+      }
+      return body
+    })
+  }
+
+  function send(method, path, token, data) {
+    const options = { method, url: addressOf(path), data: data || {} }
+    return wechat.request(withToken(options, token), timeout)
+  }
+
+  // --- What is known and what is under way -----------------------------------------------------
+
+  function save(changes) {
+    const before = read().user
+    const state = write(changes)
+    if (JSON.stringify(before) !== JSON.stringify(state.user)) {
+      listeners.forEach(({ listener }) => tell(listener, state.user))
+    }
+    return state
+  }
+
+  /** Forget a token that is no good, unless the stored one is another by now. */
+  function drop(token) {
+    if (read().token === token) save({ token: null })
+  }
+
+  /** Note what an answer says about the user, unless it comes too late to be about this one. */
+  function remember(trip, user, answer = user) {
+    expectUser(user)
+    const state = read()
+    const isSame = state.token === trip.token || (state.user && state.user.id === user.id)
+    if (state.epoch === trip.epoch && isSame) save({ user })
+    return answer
+  }
+
+  /** The state, if there was no logout since `epoch`. */
+  function ensureEpoch(epoch) {
+    const state = read()
+    if (epoch !== undefined && state.epoch !== epoch) throw new WxSessionError('logged_out')
+    return state
+  }
+
+  function shared(name, epoch) {
+    const flight = underWay[name]
+    return flight && flight.epoch === epoch ? flight.promise : null
+  }
+
+  function share(name, epoch, promise) {
+    const flight = { epoch, promise }
+    const over = () => {
+      if (underWay[name] === flight) delete underWay[name]
+    }
+    underWay[name] = flight
+    promise.then(over, over) // before those who wait for it: they may want the next one
+    return promise
+  }
+}
+
+// absolute_expires_at is of the server's clock, and says nothing here. But an expiry that did not
+// move, though a part of the session had been used up, has come to it.
+function hasGained(grant, before, sentAt) {
+  const remained = (before.expiresAt - sentAt) / 1000
+  return grant.expires_in > remained + 1 || grant.expires_in >= before.lifetime - 1
+}
+
+function isLive({ token, expiresAt }) {
+  return token && Date.now() < expiresAt
+}
+
+/** The error of a 401 that is about the token, if the answer is one. */
+function tokenProblem(answer) {
+  const error = errorIn(answer)
+  return answer.statusCode === 401 && NO_WAY_IN.indexOf(error.code) >= 0 ? error : null
+}
+
+function withToken(options, token) {
+  const header = {}
+  Object.keys(options.header || {}).forEach(name => {
+    if (name.toLowerCase() !== 'authorization') header[name] = options.header[name]
+  })
+  if (token) header.Authorization = `Bearer ${token}`
+  return Object.assign({}, options, { header })
+}
+
+function expectData(answer) {
+  const { statusCode, data } = answer
+  if (statusCode !== 200 || !data || typeof data !== 'object') throw errorIn(answer)
+  return data
+}
+
+function expectNothing(answer) {
+  if (answer.statusCode !== 204) throw errorIn(answer)
+}
+
+function expectUser(user) {
+  if (!user || typeof user.id !== 'string') throw new WxSessionError('bad_answer')
+}
+
+/** A promise of what `work`, which is called at once, returns or throws. */
+function attempt(work) {
+  return new Promise(resolve => resolve(work()))
+}
+
+function calledBack({ success, fail, complete }, result) {
+  const end = callback => outcome => {
+    tell(callback, outcome)
+    tell(complete, outcome)
+  }
+  if (success || fail || complete) result.then(end(success), end(fail))
+  return result
+}
+
+// What a listener or a callback throws is its own affair: it is shown, and nothing else stops.
+function tell(listener, news) {
+  try {
+    if (listener) listener(news)
+  } catch (error) {
+    console.error(error)
+  }
+}
+
+function userOf({ user }) {
+  return user
+}
+
+function nothing() {}
+
+module.exports = { createSession, WxSessionError }

@@ -1,0 +1,41 @@
+const { WxSessionError } = require('./errors')
+
+/** The code of wx.login. */
+function loginCode(timeout) {
+  return promised('login', {}, 'login_failed', timeout).then(({ code } = {}) => {
+    if (!code) throw new WxSessionError('login_failed')
+    return code
+  })
+}
+
+/** wx.request's result, whatever its status; without `timeout` it takes as long as it takes. */
+function request(options, timeout) {
+  return promised('request', options, 'network_error', timeout)
+}
+
+// `wx` is looked up at each call: the module may be loaded before it exists. It may throw, call
+// back twice, or never: the timer is ours, since everybody who wants a token waits for this.
+function promised(name, options, code, timeout) {
+  return new Promise((resolve, reject) => {
+    let task
+    const timer = timeout && setTimeout(() => {
+      reject(new WxSessionError('timeout'))
+      if (task && task.abort) task.abort() // else it keeps one of WeChat's ten connections
+    }, timeout)
+    const success = result => {
+      clearTimeout(timer)
+      resolve(result)
+    }
+    const fail = ({ errMsg, errno } = {}) => {
+      clearTimeout(timer)
+      reject(new WxSessionError(code, { errMsg, errno }))
+    }
+    try {
+      task = wx[name](Object.assign({}, options, { success, fail, complete: undefined }))
+    } catch (error) {
+      fail({ errMsg: String(error) })
+    }
+  })
+}
+
+module.exports = { loginCode, request }
