@@ -338,7 +338,7 @@ test('bind gives up if a login is not enough, and logs in for nothing else', asy
   assert.equal((await refused(wxs.bind({ username: 'x', password: 'y' }))).code, 'reauthentication_required')
   assert.deepEqual([wx.double.logins, sent('/bind').length], [2, 2])
   wx.double.onRequest = null
-  const error = await refused(wxs.bind({ username: 'ab', password: PASSWORD }))
+  const error = await refused(wxs.bind({ username: unique('nobody'), password: PASSWORD }))
   assert.deepEqual([error.code, wx.double.logins], ['bad_credentials', 2])
 })
 

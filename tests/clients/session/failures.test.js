@@ -5,7 +5,7 @@ const assert = require('node:assert/strict')
 const { newPhone, open, stored, sent, weChat, check } = require('./support')
 const { refused, pause, eventually, answerOnce, onRequest } = require('./support')
 
-const TIMEOUT = 150
+const TIMEOUT = 500
 
 // Each call, with the path that it asks.
 const CALLS = {

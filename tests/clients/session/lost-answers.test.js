@@ -12,7 +12,7 @@ const { test } = require('node:test')
 const assert = require('node:assert/strict')
 const { SHORT_LIVED, newPhone, open, restart, stored, weChat, pause } = require('./support')
 
-const OPTIONS = { baseUrl: SHORT_LIVED, timeout: 1000 }
+const OPTIONS = { baseUrl: SHORT_LIVED, timeout: 4000 }
 const STEPS = 1000
 const SEED = Number(process.env.SEED ?? Date.now() % 1e9)
 
