@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from flask import Flask, request
+from sqlalchemy import text
 
 from tests.conftest import services_of
 from tests.support.phone import Answer, Phone, problem
@@ -472,6 +473,24 @@ def test_an_overloaded_server_costs_no_wafer_client_its_session() -> None:
     body = json.loads(WAFER.refusal(errors.Overloaded()).get_data())
     assert body["code"] not in {0, -1}
     assert MAGIC not in body
+
+
+def test_a_wafer_client_without_a_session_is_asked_to_log_in(phone: Phone) -> None:
+    answer = phone.send("GET", "/weapp/user")
+    assert (answer.status_code, answer.json["error"]) == (401, "ERR_INVALID_SESSION")
+
+
+def test_what_nobody_foresaw_costs_no_wafer_client_its_session(
+    phone: Phone, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = with_token(phone, "wafer")
+    services = services_of(phone.app)
+    with services.database.statement() as connection:
+        connection.execute(text("ALTER TABLE sessions RENAME TO elsewhere"))
+    answer = phone.send("GET", "/weapp/user", headers=headers)
+    assert answer.json["code"] == 1
+    assert answer.json["error"] in {"internal_error", "overloaded"}  # PostgreSQL's word, SQLite's
+    assert MAGIC not in answer.json
 
 
 # -- the others -------------------------------------------------------------------------------
