@@ -480,9 +480,7 @@ def test_a_wafer_client_without_a_session_is_asked_to_log_in(phone: Phone) -> No
     assert (answer.status_code, answer.json["error"]) == (401, "ERR_INVALID_SESSION")
 
 
-def test_what_nobody_foresaw_costs_no_wafer_client_its_session(
-    phone: Phone, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_nobody_foresaw_costs_no_wafer_client_its_session(phone: Phone) -> None:
     headers = with_token(phone, "wafer")
     services = services_of(phone.app)
     with services.database.statement() as connection:
