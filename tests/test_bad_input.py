@@ -189,20 +189,20 @@ def test_any_user_agent_may_log_in_and_is_cut(make_phone: Callable[..., Phone], 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(st.characters(max_codepoint=0xFF, exclude_characters="\r\n"), max_size=150))
 def test_any_authorization_header_gets_an_answer_and_costs_no_sql(app: Flask, text: str) -> None:
-    asked: list[str] = []
-    engine = services_of(app).database.engine
+    used: list[object] = []
+    pool = services_of(app).database.engine.pool  # without a connection there is no statement
 
-    def note(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
-        asked.append(statement)
+    def note(connection: object, *_rest: object) -> None:
+        used.append(connection)
 
-    event.listen(engine, "before_cursor_execute", note)
+    event.listen(pool, "checkout", note)
     try:
         for value in (text, f"Bearer {text}", f"Bearer wxs_{text}"):
             answer = app.test_client().get("/check_session", headers={"Authorization": value})
             assert problem(answer)[0] == 401
     finally:
-        event.remove(engine, "before_cursor_execute", note)
-    assert asked == []
+        event.remove(pool, "checkout", note)
+    assert used == []
 
 
 @pytest.mark.parametrize("proxies", [0, 1, 2])

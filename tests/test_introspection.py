@@ -324,17 +324,16 @@ def test_a_check_with_a_wrong_api_key_is_refused_before_it_costs_a_query(
     phone: Phone, key: str
 ) -> None:
     phone.log_in()
-    statements: list[str] = []
+    used: list[object] = []
 
-    def remember(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
-        statements.append(statement)
+    def remember(connection: object, *_rest: object) -> None:
+        used.append(connection)
 
-    engine = services_of(phone.app).database.engine
-    event.listen(engine, "before_cursor_execute", remember)
+    event.listen(services_of(phone.app).database.engine.pool, "checkout", remember)
     headers = {"X-Wxsession-Api-Key": key}
     answer = phone.send("GET", "/check_session", token=phone.token, headers=headers)
     assert problem(answer) == (401, "invalid_api_key", None)
-    assert not statements
+    assert not used
 
 
 @given(appid=st.text(), openid=st.text())

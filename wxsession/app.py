@@ -268,6 +268,9 @@ def create_app(
     app.after_request(_no_store)
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies)  # type: ignore[method-assign]
+    services: Services = app.extensions[EXTENSION]
+    path = (settings.url_prefix or "") + api.CHECK
+    app.wsgi_app = api.CheckFirst(app.wsgi_app, path, services.sessions, services.phones)  # type: ignore[method-assign]
     return app
 
 

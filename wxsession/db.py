@@ -1,8 +1,9 @@
 """The database: one metadata, the column types, and connections that know both databases.
 
-PostgreSQL is reached through psycopg 3, SQLite as a file in WAL mode. Every transaction that
-means to write says so at once (BEGIN IMMEDIATE): a deferred one that turns into a writer half
-way is refused by SQLite however long it would wait.
+PostgreSQL is reached through psycopg 3, SQLite as a file in WAL mode. A connection is always in
+autocommit mode, so that a single statement costs a single round trip and stays prepared; where a
+transaction is wanted, BEGIN is said here. To SQLite it is BEGIN IMMEDIATE: a deferred transaction
+that turns into a writer half way is refused however long it would wait.
 """
 
 import logging
@@ -12,8 +13,8 @@ import secrets
 import sqlite3
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,8 @@ from sqlalchemy import (
     Dialect,
     Engine,
     MetaData,
+    PoolProxiedConnection,
+    Select,
     Table,
     TypeDecorator,
     create_engine,
@@ -48,6 +51,7 @@ POOL_OVERFLOW = 8
 POOL_TIMEOUT_SECONDS = 2
 SQLITE_BUSY_SECONDS = 10
 
+_TRANSACTIONAL = "wxsession_transactional"
 _READ_ONLY_TRANSACTION = "25006"
 _BUSY_PAUSE = 0.02
 
@@ -117,7 +121,9 @@ class Database:
     """Where rows are: a way to run one statement, and a way to run several as one."""
 
     engine: Engine
-    _autocommit: Engine
+    """Its connections are in autocommit mode."""
+    _transactional: Engine
+    """The same, with a BEGIN where SQLAlchemy begins."""
 
     @property
     def is_postgresql(self) -> bool:
@@ -131,7 +137,7 @@ class Database:
         Raises:
             Overloaded: no connection was to be had in time, or it broke.
         """
-        with _own_words(), self._autocommit.connect() as connection:
+        with _own_words(), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
@@ -141,12 +147,84 @@ class Database:
         Raises:
             Overloaded: no connection was to be had in time, or it broke.
         """
-        with _own_words(), self.engine.begin() as connection:
+        with _own_words(), self._transactional.begin() as connection:
             yield connection
+
+    def lookup(self, query: Select[Any]) -> "Lookup":
+        """Return the query, which has one parameter and finds at most one row, ready to ask."""
+        return Lookup(self.engine, query)
 
     def close(self) -> None:
         """Close every connection that is not in use."""
         self.engine.dispose()
+
+
+class Lookup:
+    """A SELECT of at most one row, asked past SQLAlchemy's execution of statements.
+
+    That would take four times as long as the question itself, for every check of every device.
+    The text, the types, the connections and the pool are SQLAlchemy's all the same.
+    """
+
+    def __init__(self, engine: Engine, query: Select[Any]) -> None:
+        dialect = engine.dialect
+        compiled = query.compile(dialect=dialect)
+        ((self._name, parameter),) = compiled.binds.items()
+        self._is_named = not compiled.positional
+        self._text = str(compiled)
+        self._write = parameter.type.dialect_impl(dialect).bind_processor(dialect)
+        types = [column.type.dialect_impl(dialect) for column in query.selected_columns]
+        self._read = [type_.result_processor(dialect, None) for type_ in types]
+        self._engine = engine
+
+    def __call__(self, value: object) -> tuple[Any, ...] | None:
+        """Return the row that this value of the parameter finds.
+
+        Raises:
+            Overloaded: no connection was to be had in time, or it broke.
+        """
+        if self._write is not None:
+            value = self._write(value)
+        row = self._insist({self._name: value} if self._is_named else (value,))
+        if row is None:
+            return None
+        return tuple(
+            read(value) if read is not None else value
+            for read, value in zip(self._read, row, strict=True)
+        )
+
+    def _insist(self, parameters: object) -> Sequence[Any] | None:
+        """Ask until a connection is not broken: after a restart, every pooled one is."""
+        for _ in range(POOL_SIZE + POOL_OVERFLOW):
+            with suppress(Disconnected):
+                return self._ask(parameters)
+        return self._ask(parameters)
+
+    def _ask(self, parameters: object) -> Sequence[Any] | None:
+        connection = None
+        try:
+            connection = self._engine.pool.connect()
+            # A cursor serves again and again: making one costs as much as using it.
+            cursor = connection.info.get(self) or connection.info.setdefault(
+                self, connection.cursor()
+            )
+            _patiently(lambda: cursor.execute(self._text, parameters))
+            found: list[Sequence[Any]] = cursor.fetchall()  # all, or SQLite keeps its snapshot
+            return found[0] if found else None
+        except sa.TimeoutError:
+            raise Overloaded from None
+        except self._engine.dialect.loaded_dbapi.OperationalError as error:
+            if connection is None or not self._is_broken(error, connection):
+                raise _worded(error, Overloaded()) from error
+            connection.invalidate(error)
+            raise _worded(error, Disconnected()) from error
+        finally:
+            if connection is not None:
+                connection.close()
+
+    def _is_broken(self, error: Any, connection: PoolProxiedConnection) -> bool:
+        is_gone = self._engine.dialect.is_disconnect(error, connection, None)
+        return is_gone or _is_read_only(error)
 
 
 def connect(url: str) -> Database:
@@ -168,14 +246,14 @@ def connect(url: str) -> Database:
         options |= {"pool_use_lifo": True, "pool_recycle": 1800}
     else:
         Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, **options)
+    engine = create_engine(parsed, isolation_level="AUTOCOMMIT", **options)
+    event.listen(engine, "begin", _begin)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_immediate)
         event.listen(engine, "do_execute", _execute_patiently)
     event.listen(engine, "handle_error", _count_read_only_as_broken)
     _forget_in_children(engine)
-    return Database(engine, engine.execution_options(isolation_level="AUTOCOMMIT"))
+    return Database(engine, engine.execution_options(**{_TRANSACTIONAL: True}))
 
 
 def _forget_in_children(engine: Engine) -> None:
@@ -199,20 +277,25 @@ def _own_words() -> Iterator[None]:
         # of the driver's error has hosts and reasons in it, but neither values nor passwords.
         if not (error.connection_invalidated or isinstance(error, sa.OperationalError)):
             raise
-        _log.warning("database: %s", str(error.orig).strip().replace("\n", "; "))
-        raise (Disconnected if error.connection_invalidated else Overloaded) from error
+        broken = error.connection_invalidated
+        raise _worded(error.orig, Disconnected() if broken else Overloaded()) from error
+
+
+def _worded(error: BaseException | None, words: Overloaded) -> Overloaded:
+    _log.warning("database: %s", str(error).strip().replace("\n", "; "))
+    return words
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
-    connection.isolation_level = None  # BEGIN is ours to say, see _begin_immediate
     connection.execute("PRAGMA busy_timeout = 0")  # so is waiting, see _patiently
     connection.execute("PRAGMA foreign_keys = ON")
     _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
 
 
-def _begin_immediate(connection: Connection) -> None:
-    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _begin(connection: Connection) -> None:
+    if connection.get_execution_options().get(_TRANSACTIONAL):
+        is_sqlite = connection.dialect.name == "sqlite"
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_sqlite else "BEGIN")
 
 
 def _execute_patiently(
@@ -245,5 +328,9 @@ def _patiently(action: Callable[[], object]) -> None:
 
 def _count_read_only_as_broken(context: ExceptionContext) -> None:
     # A primary that was demoted still answers, for as long as we keep talking to it.
-    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY_TRANSACTION:
+    if _is_read_only(context.original_exception):
         context.is_disconnect = True
+
+
+def _is_read_only(error: BaseException) -> bool:
+    return getattr(error, "sqlstate", None) == _READ_ONLY_TRANSACTION

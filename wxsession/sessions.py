@@ -7,7 +7,7 @@ changes nothing, and the judgement starts anew. Nothing here ever inserts a sess
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -107,6 +107,7 @@ class SessionService:
         self._audit = audit
         self._settings = settings
         self._clock = clock
+        self._lookup = database.lookup(_BY_ID)
 
     def check(self, presented: str) -> SessionView:
         """Return the live session of a token, and count that as use.
@@ -120,7 +121,7 @@ class SessionService:
         """
         token = self._signer.load(presented)
         now = self._clock()
-        session, standing = insist(lambda: self._read(token, now))
+        session, standing = self._judged(self._lookup(token.session_id), token, now)
         session.ensure_live(now)
         if standing is Standing.OLDER:
             raise SessionSuperseded
@@ -299,14 +300,15 @@ class SessionService:
                 self.end_others(connection, session, "logout", now)
             self.end_rows(connection, sessions.c.id == session.id, "logout", now)
 
-    def _read(self, token: SessionToken, now: datetime) -> tuple[Session, Standing]:
-        with self._database.statement() as connection:
-            return self._find(connection, token, now)
-
     def _find(
         self, connection: Connection, token: SessionToken, now: datetime
     ) -> tuple[Session, Standing]:
         row = connection.execute(_BY_ID, {"session_id": token.session_id}).first()
+        return self._judged(row, token, now)
+
+    def _judged(
+        self, row: Sequence[Any] | None, token: SessionToken, now: datetime
+    ) -> tuple[Session, Standing]:
         if row is None:
             token.is_hashed_as(_NO_HASH)  # an unknown id costs what a wrong secret costs
             raise InvalidToken

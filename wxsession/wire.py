@@ -19,12 +19,21 @@ _LONGEST_JSON = 1024 * 1024
 
 
 def bearer_token(request: Request) -> str:
-    """Return the session token that the request presents (RFC 6750, 2.1).
+    """Return the session token that the request presents.
 
     Raises:
         MissingToken: there is no ``Authorization: Bearer``.
     """
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return bearer_in(request.headers.get("Authorization", ""))
+
+
+def bearer_in(authorization: str) -> str:
+    """Return the session token in the value of ``Authorization`` (RFC 6750, 2.1).
+
+    Raises:
+        MissingToken: it has another scheme, or none.
+    """
+    scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer":
         raise MissingToken
     return token.strip(" \t")  # what RFC 9110 calls white space, and nothing else

@@ -124,7 +124,7 @@ class _Door:
         self._environments = {
             call: create_environ(call[1], method=call[0], content_length=0) for call in _CALLS
         }
-        event.listen(services.database.engine, "before_cursor_execute", self._count)
+        event.listen(services.database.engine.pool, "checkout", self._count)
 
     def close(self) -> None:
         self._database.close()

@@ -7,13 +7,14 @@ from flask import Blueprint, Response
 from wxsession import problems
 from wxsession.accounts import AccountService
 from wxsession.api.accounts import add_accounts
+from wxsession.api.check_first import CheckFirst
 from wxsession.api.endpoint import Endpoints
 from wxsession.api.introspection import add_introspection
 from wxsession.api.logins import add_logins
 from wxsession.api.openapi import document
 from wxsession.api.profiles import add_profiles
 from wxsession.api.schemas import HealthReply
-from wxsession.api.sessions import add_sessions
+from wxsession.api.sessions import CHECK, add_sessions
 from wxsession.errors import NotReady
 from wxsession.health import Health
 from wxsession.introspection import Introspection
@@ -21,6 +22,8 @@ from wxsession.logins import LoginService
 from wxsession.phone_numbers import PhoneNumbers
 from wxsession.profiles import ProfileService
 from wxsession.sessions import SessionService
+
+__all__ = ["CHECK", "CheckFirst", "Served", "blueprint"]
 
 
 @dataclass(frozen=True, kw_only=True)

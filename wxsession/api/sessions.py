@@ -20,6 +20,8 @@ from wxsession.phone_numbers import PhoneNumbers
 from wxsession.sessions import SessionService
 from wxsession.wire import bearer_token, client_of
 
+CHECK = "/check_session"
+
 
 def add_sessions(
     calls: Endpoints,
@@ -31,7 +33,7 @@ def add_sessions(
 
     @calls.add(
         *("GET", "POST"),
-        path="/check_session",
+        path=CHECK,
         reply=CheckReply,
         errors=(*TOKEN_ERRORS, "invalid_api_key"),
         needs_token=True,

@@ -1,0 +1,64 @@
+"""The check, answered before Flask is asked: its dispatch would cost more than all the rest.
+
+Every request of every mini-program is a check. What answers it here is what answers it in the
+blueprint: the same service, the same model, the same problems. Whatever is not the plain call is
+handed on.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from wxsession import problems
+from wxsession.api.introspection import API_KEY_HEADER
+from wxsession.api.schemas import CheckReply
+from wxsession.errors import WxSessionError
+from wxsession.phone_numbers import PhoneNumbers
+from wxsession.sessions import SessionService
+from wxsession.wire import bearer_in
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_METHODS = frozenset({"GET", "POST"})
+_FOR_PROXY = "HTTP_" + API_KEY_HEADER.upper().replace("-", "_")
+
+
+class CheckFirst:
+    """A WSGI application that answers checks at `path`, and hands on all else."""
+
+    def __init__(
+        self,
+        application: "WSGIApplication",
+        path: str,
+        sessions: SessionService,
+        phones: PhoneNumbers,
+    ) -> None:
+        self.application = application
+        self._path = path
+        self._sessions = sessions
+        self._phones = phones
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """Answer, or hand on."""
+        if (
+            environ["PATH_INFO"] != self._path
+            or environ["REQUEST_METHOD"] not in _METHODS
+            or _FOR_PROXY in environ
+        ):
+            return self.application(environ, start_response)
+        try:
+            view = self._sessions.check(bearer_in(environ.get("HTTP_AUTHORIZATION", "")))
+            body = CheckReply.of(view, self._phones).model_dump_json().encode()
+        except WxSessionError as error:
+            return problems.from_error(error)(environ, start_response)
+        except Exception as error:  # noqa: BLE001 - as the blueprint does
+            return problems.from_anything(error)(environ, start_response)
+        headers = [
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+        ]
+        start_response("200 OK", headers)
+        return [body]
