@@ -13,8 +13,8 @@ import secrets
 import sqlite3
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,8 +27,6 @@ from sqlalchemy import (
     Dialect,
     Engine,
     MetaData,
-    PoolProxiedConnection,
-    Select,
     Table,
     TypeDecorator,
     create_engine,
@@ -137,7 +135,7 @@ class Database:
         Raises:
             Overloaded: no connection was to be had in time, or it broke.
         """
-        with _own_words(), self.engine.connect() as connection:
+        with _told(), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
@@ -147,84 +145,12 @@ class Database:
         Raises:
             Overloaded: no connection was to be had in time, or it broke.
         """
-        with _own_words(), self._transactional.begin() as connection:
+        with _told(), self._transactional.begin() as connection:
             yield connection
-
-    def lookup(self, query: Select[Any]) -> "Lookup":
-        """Return the query, which has one parameter and finds at most one row, ready to ask."""
-        return Lookup(self.engine, query)
 
     def close(self) -> None:
         """Close every connection that is not in use."""
         self.engine.dispose()
-
-
-class Lookup:
-    """A SELECT of at most one row, asked past SQLAlchemy's execution of statements.
-
-    That would take four times as long as the question itself, for every check of every device.
-    The text, the types, the connections and the pool are SQLAlchemy's all the same.
-    """
-
-    def __init__(self, engine: Engine, query: Select[Any]) -> None:
-        dialect = engine.dialect
-        compiled = query.compile(dialect=dialect)
-        ((self._name, parameter),) = compiled.binds.items()
-        self._is_named = not compiled.positional
-        self._text = str(compiled)
-        self._write = parameter.type.dialect_impl(dialect).bind_processor(dialect)
-        types = [column.type.dialect_impl(dialect) for column in query.selected_columns]
-        self._read = [type_.result_processor(dialect, None) for type_ in types]
-        self._engine = engine
-
-    def __call__(self, value: object) -> tuple[Any, ...] | None:
-        """Return the row that this value of the parameter finds.
-
-        Raises:
-            Overloaded: no connection was to be had in time, or it broke.
-        """
-        if self._write is not None:
-            value = self._write(value)
-        row = self._insist({self._name: value} if self._is_named else (value,))
-        if row is None:
-            return None
-        return tuple(
-            read(value) if read is not None else value
-            for read, value in zip(self._read, row, strict=True)
-        )
-
-    def _insist(self, parameters: object) -> Sequence[Any] | None:
-        """Ask until a connection is not broken: after a restart, every pooled one is."""
-        for _ in range(POOL_SIZE + POOL_OVERFLOW):
-            with suppress(Disconnected):
-                return self._ask(parameters)
-        return self._ask(parameters)
-
-    def _ask(self, parameters: object) -> Sequence[Any] | None:
-        connection = None
-        try:
-            connection = self._engine.pool.connect()
-            # A cursor serves again and again: making one costs as much as using it.
-            cursor = connection.info.get(self) or connection.info.setdefault(
-                self, connection.cursor()
-            )
-            _patiently(lambda: cursor.execute(self._text, parameters))
-            found: list[Sequence[Any]] = cursor.fetchall()  # all, or SQLite keeps its snapshot
-            return found[0] if found else None
-        except sa.TimeoutError:
-            raise Overloaded from None
-        except self._engine.dialect.loaded_dbapi.OperationalError as error:
-            if connection is None or not self._is_broken(error, connection):
-                raise _worded(error, Overloaded()) from error
-            connection.invalidate(error)
-            raise _worded(error, Disconnected()) from error
-        finally:
-            if connection is not None:
-                connection.close()
-
-    def _is_broken(self, error: Any, connection: PoolProxiedConnection) -> bool:
-        is_gone = self._engine.dialect.is_disconnect(error, connection, None)
-        return is_gone or _is_read_only(error)
 
 
 def connect(url: str) -> Database:
@@ -238,10 +164,15 @@ def connect(url: str) -> Database:
         "pool_timeout": POOL_TIMEOUT_SECONDS,
         "pool_size": POOL_SIZE,
         "max_overflow": POOL_OVERFLOW,
+        "pool_reset_on_return": None,  # whoever begins a transaction ends it, see `transaction`
     }
     if parsed.get_backend_name() == "postgresql":
         given = parsed.query.keys()
-        defaults = {"connect_timeout": POOL_TIMEOUT_SECONDS, "application_name": "wxsession"}
+        defaults = {
+            "connect_timeout": POOL_TIMEOUT_SECONDS,
+            "application_name": "wxsession",
+            "client_encoding": "utf8",
+        }
         options["connect_args"] = {k: v for k, v in defaults.items() if k not in given}
         options |= {"pool_use_lifo": True, "pool_recycle": 1800}
     else:
@@ -250,7 +181,7 @@ def connect(url: str) -> Database:
     event.listen(engine, "begin", _begin)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "do_execute", _execute_patiently)
+        event.listen(engine, "do_execute", _executepatiently)
     event.listen(engine, "handle_error", _count_read_only_as_broken)
     _forget_in_children(engine)
     return Database(engine, engine.execution_options(**{_TRANSACTIONAL: True}))
@@ -267,7 +198,7 @@ def _forget_in_children(engine: Engine) -> None:
 
 
 @contextmanager
-def _own_words() -> Iterator[None]:
+def _told() -> Iterator[None]:
     try:
         yield
     except sa.TimeoutError:
@@ -277,19 +208,19 @@ def _own_words() -> Iterator[None]:
         # of the driver's error has hosts and reasons in it, but neither values nor passwords.
         if not (error.connection_invalidated or isinstance(error, sa.OperationalError)):
             raise
-        broken = error.connection_invalidated
-        raise _worded(error.orig, Disconnected() if broken else Overloaded()) from error
+        raise in_own_words(error.orig, broken=error.connection_invalidated) from error
 
 
-def _worded(error: BaseException | None, words: Overloaded) -> Overloaded:
+def in_own_words(error: BaseException | None, *, broken: bool) -> Overloaded:
+    """Return what an error of the driver is to others, having logged it."""
     _log.warning("database: %s", str(error).strip().replace("\n", "; "))
-    return words
+    return Disconnected() if broken else Overloaded()
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
-    connection.execute("PRAGMA busy_timeout = 0")  # so is waiting, see _patiently
+    connection.execute("PRAGMA busy_timeout = 0")  # so is waiting, see patiently
     connection.execute("PRAGMA foreign_keys = ON")
-    _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
+    patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
 
 
 def _begin(connection: Connection) -> None:
@@ -298,15 +229,15 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_sqlite else "BEGIN")
 
 
-def _execute_patiently(
+def _executepatiently(
     cursor: sqlite3.Cursor, statement: str, parameters: Any, _context: object
 ) -> bool:
     """Execute in place of SQLAlchemy; return that it was done."""
-    _patiently(lambda: cursor.execute(statement, parameters))
+    patiently(lambda: cursor.execute(statement, parameters))
     return True
 
 
-def _patiently(action: Callable[[], object]) -> None:
+def patiently(action: Callable[[], object]) -> None:
     """Do it, again and again while another writer is at work.
 
     SQLite's own waiting asks less and less often, so under many writers the newcomers win and
@@ -328,9 +259,10 @@ def _patiently(action: Callable[[], object]) -> None:
 
 def _count_read_only_as_broken(context: ExceptionContext) -> None:
     # A primary that was demoted still answers, for as long as we keep talking to it.
-    if _is_read_only(context.original_exception):
+    if is_read_only(context.original_exception):
         context.is_disconnect = True
 
 
-def _is_read_only(error: BaseException) -> bool:
+def is_read_only(error: BaseException) -> bool:
+    """Tell whether the server refuses to write: it is not the primary, or not any more."""
     return getattr(error, "sqlstate", None) == _READ_ONLY_TRANSACTION

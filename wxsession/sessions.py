@@ -35,6 +35,7 @@ from wxsession.errors import (
     SessionSuperseded,
     TokenError,
 )
+from wxsession.lookups import Lookup
 from wxsession.models import (
     Client,
     Identity,
@@ -107,7 +108,7 @@ class SessionService:
         self._audit = audit
         self._settings = settings
         self._clock = clock
-        self._lookup = database.lookup(_BY_ID)
+        self._lookup = Lookup(database, _BY_ID)
 
     def check(self, presented: str) -> SessionView:
         """Return the live session of a token, and count that as use.
