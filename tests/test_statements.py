@@ -130,13 +130,25 @@ def test_a_login_is_a_claim_and_one_transaction(warm: Phone, wire: Wire) -> None
     assert heard == [claim, "BEGIN", user, ring, settle, cap, session_with_audit, "COMMIT"]
 
 
-def test_a_login_with_a_new_session_key_adds_one_statement(
+def test_a_first_login_takes_as_many(warm: Phone, wire: Wire) -> None:
+    warm.user = f"user {next(_numbers)}"
+    with wire.listening() as heard:
+        assert warm.log_in().json["user"]["new"]
+    claim, nobody, identity, user = "INSERT", "SELECT", "INSERT", "INSERT"
+    ring_and_settle, session_with_audit = "WITH", "WITH"
+    transaction = ["BEGIN", nobody, identity, user, ring_and_settle, session_with_audit, "COMMIT"]
+    assert heard == [claim, *transaction]
+
+
+def test_a_login_with_a_new_session_key_takes_as_many(
     warm: Phone, wire: Wire, clock: SettableClock
 ) -> None:
     clock.advance(minutes=10)
     with wire.listening() as heard:
         warm.log_in()
-    assert len(heard) == 9
+    claim, user, ring, ring_and_settle = "INSERT", "SELECT", "SELECT", "WITH"
+    cap, session_with_audit = "UPDATE", "WITH"
+    assert heard == [claim, "BEGIN", user, ring, ring_and_settle, cap, session_with_audit, "COMMIT"]
 
 
 @pytest.mark.parametrize("call", ["check", "refresh", "log_out"])

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection, Delete, Update, delete, or_, select, update
+from sqlalchemy import Delete, Update, delete, or_, select, update
 
 from wxsession.db import Database, insist, new_id, upsert
 from wxsession.errors import (
@@ -86,9 +86,9 @@ class LoginCodes:
             waited, pause = waited + pause, min(pause * 2, _LONGEST_PAUSE)
         raise WeChatTimeout(retry_after=1)
 
-    def settle(self, connection: Connection, claim: Claim, identity_id: UUID) -> None:
-        """Note, inside the caller's transaction, whose code it was."""
-        connection.execute(self._settlement(claim, _GRANTED, identity_id))
+    def settling(self, claim: Claim, identity_id: UUID) -> Update:
+        """Return the statement that notes, inside the caller's transaction, whose code it was."""
+        return self._settlement(claim, _GRANTED, identity_id)
 
     def refuse(self, claim: Claim, refusal: CodeError) -> None:
         """Note, if the database is there, that the code does not lead to a session."""

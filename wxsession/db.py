@@ -26,9 +26,11 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Engine,
+    Insert,
     MetaData,
     Table,
     TypeDecorator,
+    Update,
     create_engine,
     event,
 )
@@ -100,6 +102,16 @@ def upsert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.I
     if connection.dialect.name == "postgresql":
         return postgresql.insert(table)
     return sqlite.insert(table)
+
+
+def together(connection: Connection, statement: Update | Insert, *others: Update | Insert) -> None:
+    """Execute statements that do not depend on each other; to PostgreSQL in one round trip."""
+    if connection.dialect.name == "postgresql":
+        ctes = [other.cte(f"other_{number}") for number, other in enumerate(others)]
+        connection.execute(statement.add_cte(*ctes))
+    else:
+        for each in (*others, statement):
+            connection.execute(each)
 
 
 def insist(action: Callable[[], T]) -> T:

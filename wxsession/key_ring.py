@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Insert, Row, select
 
 from wxsession.db import upsert
 from wxsession.models import RING_SIZE, session_keys
@@ -47,22 +47,37 @@ class KeyRing:
 
         The caller holds a lock on the identity.
         """
-        rows = connection.execute(
+        if (adding := self.addition(connection, identity_id, session_key, now)) is not None:
+            connection.execute(adding)
+
+    def addition(
+        self,
+        connection: Connection,
+        identity_id: UUID,
+        session_key: str,
+        now: datetime,
+        *,
+        is_first: bool = False,
+    ) -> Insert | None:
+        """Return the statement that does what `remember` does, or None if it is done already.
+
+        `is_first` says that there can be no key yet, and saves asking.
+        """
+        query = (
             select(session_keys)
             .where(session_keys.c.identity_id == identity_id)
             .order_by(session_keys.c.obtained_at.desc(), session_keys.c.slot)
-        ).all()
+        )
+        rows = [] if is_first else connection.execute(query).all()
         kept = (key.session_key for row in rows if (key := self._opened(row)))
         if session_key in kept:
-            return
+            return None
         slot = len(rows) if len(rows) < RING_SIZE else rows[-1].slot
         values = {"sealed": self._seal(session_key, identity_id, slot), "obtained_at": now}
         adding = upsert(connection, session_keys).values(
             identity_id=identity_id, slot=slot, **values
         )
-        connection.execute(
-            adding.on_conflict_do_update(index_elements=["identity_id", "slot"], set_=values)
-        )
+        return adding.on_conflict_do_update(index_elements=["identity_id", "slot"], set_=values)
 
     def _seal(self, session_key: str, identity_id: UUID, slot: int) -> bytes:
         return self._sealer.seal(session_key.encode(), row=identity_id, column=column_of_slot(slot))

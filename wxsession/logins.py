@@ -13,7 +13,7 @@ from sqlalchemy import Connection, exists, func, insert, select, update
 from wxsession.accounts import Account, AccountService, Credentials
 from wxsession.audit import Audit
 from wxsession.codes import Claim, LoginCodes
-from wxsession.db import Database, new_id, upsert
+from wxsession.db import Database, new_id, together, upsert
 from wxsession.errors import (
     CodeError,
     CodeUsed,
@@ -195,9 +195,12 @@ class LoginService:
             if account is not None:
                 user = self._bind(connection, identity, user, account, client)
                 new_user = False
-            self._ring.remember(connection, identity.id, known.session_key, now)
+            new_key = self._ring.addition(
+                connection, identity.id, known.session_key, now, is_first=new_user
+            )
+            settling = self._codes.settling(claim, identity.id)
+            together(connection, settling, *(() if new_key is None else (new_key,)))
             user, data = self._profiled(connection, identity, user, login)
-            self._codes.settle(connection, claim, identity.id)
             grant = self._sessions.issue(
                 connection, user, identity, client, replacing=login.presented, new_user=new_user
             )

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from wxsession.audit import Audit
-from wxsession.db import Database, insist, new_id
+from wxsession.db import Database, insist, new_id, together
 from wxsession.errors import (
     InvalidToken,
     Overloaded,
@@ -249,11 +249,7 @@ class SessionService:
             session_id=token.session_id,
             appid=identity.appid if identity else None,
         )
-        if self._database.is_postgresql:  # both in one round trip
-            connection.execute(noted.add_cte(made.cte("made")))
-        else:
-            connection.execute(made)
-            connection.execute(noted)
+        together(connection, noted, made)
         return self._grant(token, user, now, idle, absolute, new_user=new_user)
 
     def reread(self, connection: Connection, session_id: UUID) -> Session:
