@@ -1,6 +1,7 @@
 """A session is recognised until it expires."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -134,3 +135,16 @@ def test_a_token_in_the_url_is_none(phone: Phone) -> None:
     phone.log_in()
     answer = phone.send("GET", f"/check_session?session_token={phone.token}")
     assert problem(answer) == (401, "missing_token", None)
+
+
+def test_a_check_survives_a_transaction_that_was_rolled_back(phone: Phone) -> None:
+    # psycopg then deallocates what is prepared on the connection, ours along with its own.
+    phone.log_in()
+    database = services_of(phone.app).database
+    assert phone.check().status_code == 200
+    with suppress(LookupError), database.transaction() as connection:
+        for _ in range(10):  # beyond the five after which psycopg prepares a statement
+            connection.execute(select(sessions.c.id))
+        raise LookupError
+    for _ in range(2):
+        assert phone.check().status_code == 200

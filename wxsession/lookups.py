@@ -27,6 +27,8 @@ from wxsession.errors import Disconnected, Overloaded
 
 Row = Sequence[Any]
 
+_NO_SUCH_STATEMENT = b"26000"
+
 
 class Lookup:
     """A SELECT of at most one row, whose one parameter is a UUID; `None` if there is no such row.
@@ -111,9 +113,12 @@ class _InPostgresql:
     def ask(self, connection: PoolProxiedConnection, key: UUID) -> Row | None:
         libpq = connection.dbapi_connection.pgconn  # type: ignore[union-attr]
         if self not in connection.info:
-            self._ensure(libpq.prepare(self._NAME, self._text), "COMMAND_OK")
+            self._prepare(libpq)
             connection.info[self] = True
-        found = libpq.exec_prepared(self._NAME, [key.bytes], [1], 1)
+        found = self._execute(libpq, key)
+        if self._is_unprepared(found):  # after a ROLLBACK psycopg deallocates everything
+            self._prepare(libpq)
+            found = self._execute(libpq, key)
         self._ensure(found, "TUPLES_OK")
         if not found.ntuples:
             return None
@@ -122,6 +127,18 @@ class _InPostgresql:
             None if (value := value_of(0, column)) is None else read(value)
             for column, read in self._read
         ]
+
+    def _prepare(self, libpq: Any) -> None:
+        self._ensure(libpq.prepare(self._NAME, self._text), "COMMAND_OK")
+
+    def _execute(self, libpq: Any, key: UUID) -> Any:
+        return libpq.exec_prepared(self._NAME, [key.bytes], [1], 1)
+
+    def _is_unprepared(self, result: Any) -> bool:
+        pq = self._psycopg.pq
+        if result.status != pq.ExecStatus.FATAL_ERROR:
+            return False
+        return bool(result.error_field(pq.DiagnosticField.SQLSTATE) == _NO_SUCH_STATEMENT)
 
     def _ensure(self, result: Any, wanted: str) -> None:
         if result.status != self._psycopg.pq.ExecStatus[wanted]:

@@ -83,7 +83,7 @@ def _body(endpoint: Endpoint) -> BaseModel:
     """
     assert endpoint.body is not None  # noqa: S101 - the caller looked
     raw = bodies.raw(request)
-    if not raw.strip() and not endpoint.body_required:
+    if not raw and not endpoint.body_required:
         return endpoint.body()
     if request.mimetype and not (request.mimetype == FORM if endpoint.form else request.is_json):
         raise UnsupportedMediaType
