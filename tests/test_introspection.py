@@ -105,6 +105,10 @@ def garbage(_phone: Phone, _clock: SettableClock) -> str:
     return "nonsense"
 
 
+def with_a_nul(_phone: Phone, _clock: SettableClock) -> str:
+    return "non\0sense"
+
+
 def forged(phone: Phone, _clock: SettableClock) -> str:
     token = str(phone.token)
     return token[:-2] + ("AA" if token[-2:] != "AA" else "BA")
@@ -141,7 +145,17 @@ def of_a_disabled_user(phone: Phone, clock: SettableClock) -> str:
 
 
 @pytest.mark.parametrize(
-    "kind", [garbage, forged, of_another_server, expired, ended, superseded, of_a_disabled_user]
+    "kind",
+    [
+        garbage,
+        with_a_nul,
+        forged,
+        of_another_server,
+        expired,
+        ended,
+        superseded,
+        of_a_disabled_user,
+    ],
 )
 def test_every_dead_token_is_inactive_and_nothing_else(
     phone: Phone, clock: SettableClock, kind: Callable[[Phone, SettableClock], str]
@@ -222,8 +236,6 @@ def test_where_no_back_end_has_a_key_none_is_answered(
         ({"data": {"token_type_hint": "access_token"}}, (400, "invalid_request", None)),
         ({"data": {"token": ["a", "b"]}}, (400, "invalid_request", None)),
         ({"data": {"token": ["", "b"]}}, (400, "invalid_request", None)),
-        ({"data": {"token": "a\0b"}}, (400, "invalid_request", None)),
-        ({"data": {"token": "a", "token_type_hint": "\0"}}, (400, "invalid_request", None)),
         ({"data": {f"field{n}": "x" for n in range(101)}}, (400, "invalid_request", None)),
         ({"data": {"token": "x" * 65536}}, (413, "content_too_large", None)),
         ({"data": None, "json": {"token": "x"}}, (415, "unsupported_media_type", None)),

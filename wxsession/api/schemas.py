@@ -271,8 +271,8 @@ class SessionsReply(Reply):
 class IntrospectBody(LooseBody):
     """A session token that a back end was sent; fields unknown here are ignored (RFC 7662, 2.1)."""
 
-    token: Text = Field(min_length=1, description="the session token")
-    token_type_hint: Text | None = Field(default=None, description="ignored")
+    token: str = Field(min_length=1, description="the session token")
+    token_type_hint: str | None = Field(default=None, description="ignored")
 
 
 class LiveTokenReply(Reply):
