@@ -247,10 +247,10 @@ def _spoken(settings: Settings) -> tuple[Dialect, ...]:
         raise SettingsError(faults)
     else:
         wanted = list(settings.dialects)
-    own_names = replace(
+    known = {dialect.name: dialect for dialect in _DIALECTS}
+    known[CODE_HEADER.name] = replace(
         CODE_HEADER, token_header=settings.token_header, code_header=settings.code_header
     )
-    known = {dialect.name: dialect for dialect in (*_DIALECTS, own_names)}
     return tuple(known[name] for name in wanted)
 
 
@@ -259,7 +259,7 @@ def create_app(
 ) -> Flask:
     """Return the service: an application that is nothing but wxsession.
 
-    Every answer of it is of our own dialect, those to wrong paths and methods included.
+    What no call and no dialect answers, a wrong path or method, is answered in our own dialect.
     """
     app = Flask("wxsession", static_folder=None)
     app.url_map.merge_slashes = False  # nothing redirects, least of all a request with a token

@@ -4,12 +4,13 @@ Here are also the models that more than one dialect takes.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 from urllib.parse import parse_qs
 
 from flask import Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from wxsession.accounts import Credentials
 from wxsession.errors import InvalidRequest
 from wxsession.open_data import OpenData
 
@@ -46,6 +47,25 @@ class LooseBody(Body):
     """A body of clients that send more than is looked at."""
 
     model_config = ConfigDict(extra="ignore")
+
+
+class OptionalCredentials(Body):
+    """A username and its password, or neither."""
+
+    username: Username | None = None
+    password: Password | None = None
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("a username needs a password, and a password a username")
+        return self
+
+    def credentials(self) -> Credentials | None:
+        """Return them as the services take them."""
+        if self.username is None or self.password is None:
+            return None
+        return Credentials(self.username, self.password)
 
 
 class CodeBody(LooseBody):

@@ -180,12 +180,11 @@ def connect(url: str) -> Database:
     }
     if parsed.get_backend_name() == "postgresql":
         given = parsed.query.keys()
-        defaults = {
-            "connect_timeout": POOL_TIMEOUT_SECONDS,
-            "application_name": "wxsession",
-            "client_encoding": "utf8",
+        defaults = {"connect_timeout": POOL_TIMEOUT_SECONDS, "application_name": "wxsession"}
+        options["connect_args"] = {
+            **{k: v for k, v in defaults.items() if k not in given},
+            "client_encoding": "utf8",  # whatever the URL says: a lookup reads bytes
         }
-        options["connect_args"] = {k: v for k, v in defaults.items() if k not in given}
         options |= {"pool_use_lifo": True, "pool_recycle": 1800}
     else:
         Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
@@ -193,7 +192,7 @@ def connect(url: str) -> Database:
     event.listen(engine, "begin", _begin)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "do_execute", _executepatiently)
+        event.listen(engine, "do_execute", _execute_patiently)
     event.listen(engine, "handle_error", _count_read_only_as_broken)
     _forget_in_children(engine)
     return Database(engine, engine.execution_options(**{_TRANSACTIONAL: True}))
@@ -230,7 +229,7 @@ def in_own_words(error: BaseException | None, *, broken: bool) -> Overloaded:
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
-    connection.execute("PRAGMA busy_timeout = 0")  # so is waiting, see patiently
+    connection.execute("PRAGMA busy_timeout = 0")  # waiting is ours to do, see `patiently`
     connection.execute("PRAGMA foreign_keys = ON")
     patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
 
@@ -241,7 +240,7 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_sqlite else "BEGIN")
 
 
-def _executepatiently(
+def _execute_patiently(
     cursor: sqlite3.Cursor, statement: str, parameters: Any, _context: object
 ) -> bool:
     """Execute in place of SQLAlchemy; return that it was done."""
@@ -271,10 +270,5 @@ def patiently(action: Callable[[], object]) -> None:
 
 def _count_read_only_as_broken(context: ExceptionContext) -> None:
     # A primary that was demoted still answers, for as long as we keep talking to it.
-    if is_read_only(context.original_exception):
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY_TRANSACTION:
         context.is_disconnect = True
-
-
-def is_read_only(error: BaseException) -> bool:
-    """Tell whether the server refuses to write: it is not the primary, or not any more."""
-    return getattr(error, "sqlstate", None) == _READ_ONLY_TRANSACTION

@@ -8,6 +8,7 @@ connection and is asked through libpq, and the few types there are get read here
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +21,6 @@ from wxsession.db import (
     Database,
     UtcDateTime,
     in_own_words,
-    is_read_only,
     patiently,
 )
 from wxsession.errors import Disconnected, Overloaded
@@ -28,6 +28,8 @@ from wxsession.errors import Disconnected, Overloaded
 Row = Sequence[Any]
 
 _NO_SUCH_STATEMENT = b"26000"
+
+_numbers = count()
 
 
 class Lookup:
@@ -62,7 +64,7 @@ class Lookup:
         except sa.TimeoutError:
             raise Overloaded from None
         except self._driver.Error as error:
-            broken = connection is not None and self._is_broken(error, connection)
+            broken = self._engine.dialect.is_disconnect(error, connection, None)
             if connection is not None and broken:
                 connection.invalidate(error)
             elif not isinstance(error, self._driver.OperationalError):
@@ -71,10 +73,6 @@ class Lookup:
         finally:
             if connection is not None:
                 connection.close()
-
-    def _is_broken(self, error: Any, connection: PoolProxiedConnection) -> bool:
-        is_gone = self._engine.dialect.is_disconnect(error, connection, None)
-        return is_gone or is_read_only(error)
 
 
 class _InSqlite:
@@ -102,9 +100,8 @@ class _InSqlite:
 class _InPostgresql:
     """The question as libpq takes it: prepared, with a binary parameter and binary results."""
 
-    _NAME = b"wxsession_lookup"
-
     def __init__(self, dialect: Any, query: Select[Any]) -> None:
+        self._name = f"wxsession_{next(_numbers)}".encode()
         numbered = type(dialect)(paramstyle="numeric_dollar")  # $1, as PREPARE has it
         self._text = str(query.compile(dialect=numbered)).encode()
         self._read = list(enumerate(_BINARY[type(each.type)] for each in query.selected_columns))
@@ -129,10 +126,10 @@ class _InPostgresql:
         ]
 
     def _prepare(self, libpq: Any) -> None:
-        self._ensure(libpq.prepare(self._NAME, self._text), "COMMAND_OK")
+        self._ensure(libpq.prepare(self._name, self._text), "COMMAND_OK")
 
     def _execute(self, libpq: Any, key: UUID) -> Any:
-        return libpq.exec_prepared(self._NAME, [key.bytes], [1], 1)
+        return libpq.exec_prepared(self._name, [key.bytes], [1], 1)
 
     def _is_unprepared(self, result: Any) -> bool:
         pq = self._psycopg.pq

@@ -2,7 +2,6 @@
 
 from flask import request
 
-from wxsession.accounts import Credentials
 from wxsession.api.endpoint import Endpoints
 from wxsession.api.errors import CODE_ERRORS, OPEN_DATA_ERRORS, WECHAT_ERRORS
 from wxsession.api.schemas import GrantReply, LoginBody
@@ -33,9 +32,7 @@ def add_logins(calls: Endpoints, logins: LoginService, phones: PhoneNumbers) -> 
         with the login or not at all. The session of a token that comes along is replaced.
         """
         client, presented = client_of(request), presented_token(request)
-        credentials = None
-        if body.username is not None and body.password is not None:
-            credentials = Credentials(body.username, body.password)
+        credentials = body.credentials()
         if body.code is None:
             assert credentials is not None  # noqa: S101 - the model has seen to that
             return GrantReply.of(

@@ -21,6 +21,7 @@ from wxsession.bodies import (
     Iv,
     LooseBody,
     OpenDataText,
+    OptionalCredentials,
     Password,
     Text,
     UserInfoBody,
@@ -49,13 +50,11 @@ class Reply(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class LoginBody(Body):
+class LoginBody(OptionalCredentials):
     """A code of wx.login, or a username and its password, or both: then the two are bound."""
 
     code: Code | None = None
     appid: Text | None = Field(default=None, min_length=1, max_length=64)
-    username: Username | None = None
-    password: Password | None = None
     user_info: UserInfoBody | None = Field(
         default=None, description="what wx.getUserInfo gave; read along with the code"
     )
@@ -64,8 +63,6 @@ class LoginBody(Body):
     def _enough(self) -> Self:
         if self.code is None and self.user_info is not None:
             raise ValueError("user_info needs a code")
-        if (self.username is None) != (self.password is None):
-            raise ValueError("a username needs a password, and a password a username")
         if self.code is None and self.username is None:
             raise ValueError("a code is needed, or a username and a password")
         return self
