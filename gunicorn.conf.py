@@ -4,6 +4,8 @@ import os
 import sys
 from typing import Any
 
+from gunicorn.glogging import Logger
+
 from config import settings as read_settings  # `config` itself is a setting of gunicorn's
 from wxsession import SettingsError
 
@@ -22,6 +24,21 @@ logconfig_dict = {
     "root": {"level": "INFO", "handlers": ["stderr"]},
     "loggers": {"gunicorn.error": {"level": "INFO", "propagate": True}},
 }
+
+
+class OnlyWantedAccess(Logger):
+    """Words a line for each request only where an access log is wanted.
+
+    gunicorn takes any configuration of logging for a wish to have one.
+    """
+
+    def access(self, *request: Any) -> None:
+        """Log a request, with --access-logfile."""
+        if self.cfg.accesslog:
+            super().access(*request)
+
+
+logger_class = OnlyWantedAccess
 
 
 def on_starting(server: Any) -> None:
