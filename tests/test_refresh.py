@@ -218,7 +218,7 @@ def test_what_the_database_holds_is_refused_even_with_the_signing_key(
     signer = TokenSigner(SecretKeys(services.settings.secret_keys))
     with services.database.statement() as connection:
         row = connection.execute(select(sessions)).one()
-    forged = signer.dump(SessionToken(row.id, bytes(row.token_hash)))
+    forged = signer.dump(SessionToken(row.id.bytes, bytes(row.token_hash)))
     assert problem(phone.check(forged)) == (401, "invalid_token", None)
     assert problem(phone.refresh(forged)) == (401, "invalid_token", None)
     assert phone.log_out(forged).status_code == 204

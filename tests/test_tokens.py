@@ -7,6 +7,7 @@ import string
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from itsdangerous import Signer
 
 from wxsession.db import new_id
 from wxsession.errors import InvalidToken
@@ -40,6 +41,13 @@ def test_a_secret_has_256_bits_and_is_never_drawn_twice() -> None:
     assert {len(secret) for secret in drawn} == {32}
 
 
+def test_behind_the_prefix_it_is_what_itsdangerous_signs() -> None:
+    keys = list(SecretKeys([OLD, NEW]).derive("session token signature"))
+    signer = Signer(keys, digest_method=hashlib.sha256, key_derivation="none")
+    payload = base64.urlsafe_b64encode(TOKEN.key + TOKEN.secret)
+    assert f"wxs_{signer.sign(payload).decode()}" == TEXT
+
+
 def test_the_stored_hash_is_sha_256_of_the_secret() -> None:
     assert TOKEN.hash == hashlib.sha256(TOKEN.secret).digest()
     assert TOKEN.is_hashed_as(TOKEN.hash)
@@ -56,6 +64,11 @@ def test_neither_secret_nor_text_shows_when_a_token_is_printed() -> None:
 @given(st.text(max_size=200))
 def test_any_text_is_refused(text: str) -> None:
     assert refused(text)
+
+
+@pytest.mark.parametrize("character", ["\ud800", "ü", "\0", "A", "."], ids=ascii)
+def test_whatever_is_as_long_as_a_token_is_refused(character: str) -> None:
+    assert refused("wxs_" + character * 108)
 
 
 @given(st.text(alphabet=ALPHABET, min_size=108, max_size=108))
@@ -104,7 +117,7 @@ def test_the_next_token_is_derived_under_the_newest_key_and_found_under_any() ->
 
 
 def test_the_successor_depends_on_the_session_too() -> None:
-    elsewhere = SessionToken(new_id(), TOKEN.secret)
+    elsewhere = SessionToken(new_id().bytes, TOKEN.secret)
     assert SIGNER.successors(elsewhere)[0].secret != SIGNER.successors(TOKEN)[0].secret
 
 
