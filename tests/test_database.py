@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from flask import Flask
-from sqlalchemy import Column, Integer, MetaData, Table, insert, select, text
+from sqlalchemy import Column, Integer, MetaData, Table, event, insert, select, text
 from sqlalchemy.exc import ProgrammingError, StatementError
+from sqlalchemy.pool import QueuePool
 
 from tests.conftest import services_of
 from tests.support.phone import Phone, problem
@@ -18,7 +19,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.settings import settings_for
 from wxsession import create_app
 from wxsession.app import Services
-from wxsession.db import POOL_OVERFLOW, POOL_SIZE, UtcDateTime, connect
+from wxsession.db import HELD, POOL_OVERFLOW, POOL_SIZE, Held, UtcDateTime, connect
 from wxsession.errors import Overloaded
 from wxsession.models import sessions
 from wxsession.schema import upgrade
@@ -164,6 +165,62 @@ def test_fifty_writers_of_one_sqlite_file_wait_for_one_another(
     with ThreadPoolExecutor(50) as pool:
         list(pool.map(write, range(50)))
     assert failed == []
+
+
+def test_a_lookup_keeps_its_connection_for_the_next_one(services: Services, phone: Phone) -> None:
+    phone.log_in()
+    checked_out: list[object] = []
+    pool = services.database.engine.pool
+    event.listen(pool, "checkout", lambda connection, *_: checked_out.append(connection))
+    for _ in range(3):
+        assert phone.check().status_code == 200
+    assert len(checked_out) == 1
+    services.database.held.release()
+    assert phone.check().status_code == 200
+    assert len(checked_out) == 2
+
+
+def test_what_was_held_for_long_goes_through_the_pool_again(services: Services) -> None:
+    held = Held(services.database.engine, seconds=0)
+    first = held.take()
+    held.give_back(first)
+    assert held.take() is not first
+
+
+def test_most_connections_stay_with_the_pool_however_many_lookups_there_were(
+    services: Services,
+) -> None:
+    pool, held = services.database.engine.pool, services.database.held
+    assert isinstance(pool, QueuePool)
+    taken = [held.take() for _ in range(POOL_SIZE)]
+    assert pool.checkedout() == POOL_SIZE
+    for each in taken:
+        held.give_back(each)
+    assert pool.checkedout() == HELD
+    services.database.close()
+    assert services.database.engine.pool is not pool
+    assert pool.checkedout() == 0
+
+
+@ON_POSTGRESQL
+def test_a_forked_child_does_not_look_up_on_what_its_parent_held(
+    services: Services, phone: Phone
+) -> None:
+    phone.log_in()
+    assert phone.check().status_code == 200
+    held = services.database.held
+    mine = held.take()
+    held.give_back(mine)
+    read, write = os.pipe()
+    if not (child := os.fork()):
+        its = held.take().connection.dbapi_connection.info.backend_pid  # type: ignore[union-attr]
+        os.write(write, str(its).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, 100).decode() != str(mine.connection.dbapi_connection.info.backend_pid)  # type: ignore[union-attr]
+    os.close(read)
+    os.close(write)
+    assert phone.check().status_code == 200
 
 
 @ON_POSTGRESQL

@@ -341,7 +341,9 @@ def test_a_check_with_a_wrong_api_key_is_refused_before_it_costs_a_query(
     def remember(connection: object, *_rest: object) -> None:
         used.append(connection)
 
-    event.listen(services_of(phone.app).database.engine.pool, "checkout", remember)
+    database = services_of(phone.app).database
+    database.held.release()  # so that a query has to check a connection out
+    event.listen(database.engine.pool, "checkout", remember)
     headers = {"X-Wxsession-Api-Key": key}
     answer = phone.send("GET", "/check_session", token=phone.token, headers=headers)
     assert problem(answer) == (401, "invalid_api_key", None)

@@ -1,7 +1,7 @@
 """Accounts of the business: usernames and passwords, bound to WeChat users and unbound."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -329,7 +329,7 @@ class AccountService:
             raise UsernameTaken
         return self._sessions.issue(
             connection,
-            replace(session.user, username=name),
+            session.user._replace(username=name),
             session.identity,
             client,
             replacing=presented,

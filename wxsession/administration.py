@@ -26,13 +26,14 @@ from wxsession.audit import NOBODY, Audit, AuditEvent
 from wxsession.db import Database
 from wxsession.errors import NoSuchSession, NoSuchUser, SessionEnded, SessionExpired
 from wxsession.models import (
+    DescribedSession,
     Session,
+    described_session_from,
     has_enabled_user,
     identities,
     is_live,
-    select_sessions,
+    select_described_sessions,
     select_users,
-    session_from,
     sessions,
     user_from,
     users,
@@ -228,7 +229,7 @@ class Administration:
             NoSuchUser: there is none with this id.
             Overloaded: the database did not answer in time.
         """
-        query = select_sessions().order_by(sessions.c.id.desc())
+        query = select_described_sessions().order_by(sessions.c.id.desc())
         if user_id is not None:
             query = query.where(sessions.c.user_id == user_id)
         if not every:
@@ -241,7 +242,7 @@ class Administration:
                 known = connection.execute(select(users.c.id).where(users.c.id == user_id)).first()
                 if known is None:
                     raise NoSuchUser
-        lines = [self._session_line(session_from(row)) for row in rows]
+        lines = [self._session_line(described_session_from(row)) for row in rows]
         return _page(lines, limit, lambda line: line.session_id)
 
     def session(self, session_id: UUID) -> SessionLine:
@@ -338,7 +339,7 @@ class Administration:
         masked = phone.masked() if phone else None
         return UserLine(user.id, user.username, user.nickname, masked, user.disabled_at, created_at)
 
-    def _session_line(self, session: Session) -> SessionLine:
+    def _session_line(self, session: DescribedSession) -> SessionLine:
         state, reason = self._state(session)
         identity = session.identity
         return SessionLine(
@@ -353,8 +354,8 @@ class Administration:
             expires_at=session.expires_at(),
             absolute_expires_at=session.absolute_expires_at,
             ended_at=session.ended_at,
-            client_address=session.client_address,
-            user_agent=session.user_agent,
+            client_address=session.client.address,
+            user_agent=session.client.user_agent,
         )
 
     def _state(self, session: Session) -> tuple[str, str | None]:
@@ -375,11 +376,11 @@ def _bound_where(condition: ColumnElement[bool]) -> Select[Any]:
     return select(identities.c.user_id).where(condition)
 
 
-def _session(connection: Connection, session_id: UUID) -> Session:
-    row = connection.execute(select_sessions().where(sessions.c.id == session_id)).first()
+def _session(connection: Connection, session_id: UUID) -> DescribedSession:
+    row = connection.execute(select_described_sessions().where(sessions.c.id == session_id)).first()
     if row is None:
         raise NoSuchSession
-    return session_from(row)
+    return described_session_from(row)
 
 
 def _page(found: Sequence[T], limit: int, id_of: Callable[[T], UUID]) -> Page[T]:

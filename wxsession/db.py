@@ -13,6 +13,7 @@ import secrets
 import sqlite3
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from sqlalchemy import (
     Engine,
     Insert,
     MetaData,
+    PoolProxiedConnection,
     Table,
     TypeDecorator,
     Update,
@@ -49,6 +51,8 @@ SCHEMA_REVISION = "20261121_02"
 POOL_SIZE = 8
 POOL_OVERFLOW = 8
 POOL_TIMEOUT_SECONDS = 2
+HELD = 4
+HOLD_SECONDS = 60
 SQLITE_BUSY_SECONDS = 10
 
 _TRANSACTIONAL = "wxsession_transactional"
@@ -126,6 +130,61 @@ def insist(action: Callable[[], T]) -> T:
         return action()
 
 
+class HeldConnection:
+    """A connection that was checked out of the pool and stays so, until `until` (monotonic)."""
+
+    __slots__ = ("connection", "info", "until")
+
+    def __init__(self, connection: PoolProxiedConnection, until: float) -> None:
+        self.connection = connection
+        self.info = connection.info
+        self.until = until
+
+
+class Held:
+    """A few connections of the pool, at hand for whoever wants one for a single statement.
+
+    To check a connection out and in takes the pool as long as PostgreSQL takes for a row. So they
+    go back only after `seconds`, for the pool to renew them when they are old.
+    """
+
+    def __init__(self, engine: Engine, *, seconds: float = HOLD_SECONDS) -> None:
+        self._engine = engine
+        self._seconds = seconds
+        self._free: deque[HeldConnection] = deque()
+        self._of_parent: deque[HeldConnection] = deque()
+
+    def take(self) -> HeldConnection:
+        """Return a connection for the caller alone, who gives it back or closes it."""
+        now = time.monotonic()
+        try:
+            held = self._free.pop()
+        except IndexError:
+            pass
+        else:
+            if now < held.until:
+                return held
+            held.connection.close()
+        return HeldConnection(self._engine.pool.connect(), now + self._seconds)
+
+    def give_back(self, held: HeldConnection) -> None:
+        """Keep it for the next one, or leave it to the pool if there are enough."""
+        if len(self._free) < HELD:
+            self._free.append(held)
+        else:
+            held.connection.close()
+
+    def release(self) -> None:
+        """Leave all of them to the pool."""
+        while self._free:
+            self._free.pop().connection.close()
+
+    def forget(self) -> None:
+        """Use none of them in a forked child; left alone, since a lock may be held for ever."""
+        self._free, self._of_parent = deque(), self._free
+        self._engine.dispose(close=False)
+
+
 @dataclass(frozen=True)
 class Database:
     """Where rows are: a way to run one statement, and a way to run several as one."""
@@ -134,6 +193,8 @@ class Database:
     """Its connections are in autocommit mode."""
     _transactional: Engine
     """The same, with a BEGIN where SQLAlchemy begins."""
+    held: Held
+    """Some of the first kind, already checked out."""
 
     @property
     def is_postgresql(self) -> bool:
@@ -162,6 +223,7 @@ class Database:
 
     def close(self) -> None:
         """Close every connection that is not in use."""
+        self.held.release()
         self.engine.dispose()
 
 
@@ -194,16 +256,17 @@ def connect(url: str) -> Database:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "do_execute", _execute_patiently)
     event.listen(engine, "handle_error", _count_read_only_as_broken)
-    _forget_in_children(engine)
-    return Database(engine, engine.execution_options(**{_TRANSACTIONAL: True}))
+    held = Held(engine)
+    _forget_in_children(held)
+    return Database(engine, engine.execution_options(**{_TRANSACTIONAL: True}), held)
 
 
-def _forget_in_children(engine: Engine) -> None:
-    known = weakref.ref(engine)
+def _forget_in_children(held: Held) -> None:
+    known = weakref.ref(held)
 
     def forget() -> None:
         if (mine := known()) is not None:
-            mine.dispose(close=False)
+            mine.forget()
 
     os.register_at_fork(after_in_child=forget)
 

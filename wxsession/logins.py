@@ -239,7 +239,7 @@ class LoginService:
         changes: dict[str, Any] = profile_of(data) if data else {}
         if changes:
             connection.execute(update(users).where(users.c.id == user.id).values(changes))
-        return replace(user, **changes), data
+        return user._replace(**changes), data
 
     def _bind(
         self,

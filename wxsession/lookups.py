@@ -8,6 +8,7 @@ connection and is asked through libpq, and the few types there are get read here
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from typing import Any
 from uuid import UUID
@@ -19,6 +20,7 @@ from wxsession.db import (
     POOL_OVERFLOW,
     POOL_SIZE,
     Database,
+    HeldConnection,
     UtcDateTime,
     in_own_words,
     patiently,
@@ -26,53 +28,62 @@ from wxsession.db import (
 from wxsession.errors import Disconnected, Overloaded
 
 Row = Sequence[Any]
+Answer = Callable[[bytes], Row | None]
 
 _NO_SUCH_STATEMENT = b"26000"
+_BINARY_FORMAT = (1,)
 
 _numbers = count()
 
 
 class Lookup:
-    """A SELECT of at most one row, whose one parameter is a UUID; `None` if there is no such row.
+    """A SELECT of at most one row by a UUID, given as bytes; `None` if there is no such row.
 
     Raises:
         Overloaded: no connection was to be had in time, or it broke.
     """
 
     def __init__(self, database: Database, query: Select[Any]) -> None:
+        self._held = database.held
         self._engine = database.engine
         self._driver = self._engine.dialect.loaded_dbapi
         kind = _InPostgresql if database.is_postgresql else _InSqlite
         self._question: _InPostgresql | _InSqlite = kind(self._engine.dialect, query)
 
-    def __call__(self, key: UUID) -> Row | None:
+    def __call__(self, key: bytes) -> Row | None:
         """Return the row; after a restart every pooled connection is broken, and is tried once."""
-        others = POOL_SIZE + POOL_OVERFLOW
-        while True:
+        for _ in range(POOL_SIZE + POOL_OVERFLOW):
             try:
                 return self._ask(key)
             except Disconnected:
-                others -= 1
-                if others < 0:
-                    raise
+                continue
+        return self._ask(key)
 
-    def _ask(self, key: UUID) -> Row | None:
-        connection = None
+    def _ask(self, key: bytes) -> Row | None:
+        held = None
         try:
-            connection = self._engine.pool.connect()
-            return self._question.ask(connection, key)
+            held = self._held.take()
+            answer = held.info.get(self) or self._introduce(held)
+            row = answer(key)
         except sa.TimeoutError:
             raise Overloaded from None
         except self._driver.Error as error:
+            connection = held.connection if held else None
             broken = self._engine.dialect.is_disconnect(error, connection, None)
             if connection is not None and broken:
                 connection.invalidate(error)
-            elif not isinstance(error, self._driver.OperationalError):
-                raise
-            raise in_own_words(error, broken=broken) from error
-        finally:
             if connection is not None:
                 connection.close()
+            if not broken and not isinstance(error, self._driver.OperationalError):
+                raise
+            raise in_own_words(error, broken=broken) from error
+        self._held.give_back(held)
+        return row
+
+    def _introduce(self, held: HeldConnection) -> Answer:
+        """Return what answers on this connection, which remembers it for as long as it lives."""
+        answer = held.info[self] = self._question.on(held.connection)
+        return answer
 
 
 class _InSqlite:
@@ -81,14 +92,14 @@ class _InSqlite:
     def __init__(self, dialect: Any, query: Select[Any]) -> None:
         compiled = query.compile(dialect=dialect)
         self._text = str(compiled)
-        self._write: Any = Uuid().dialect_impl(dialect).bind_processor(dialect)
         types = [column.type.dialect_impl(dialect) for column in query.selected_columns]
         self._read = [type_.result_processor(dialect, None) for type_ in types]
 
-    def ask(self, connection: PoolProxiedConnection, key: UUID) -> Row | None:
-        if (cursor := connection.info.get(self)) is None:
-            cursor = connection.info[self] = connection.cursor()
-        parameters = (self._write(key),)
+    def on(self, connection: PoolProxiedConnection) -> Answer:
+        return partial(self._ask, connection.cursor())
+
+    def _ask(self, cursor: Any, key: bytes) -> Row | None:
+        parameters = (key.hex(),)
         patiently(lambda: cursor.execute(self._text, parameters))
         rows: Sequence[Row] = cursor.fetchall()  # to the end, or the cursor keeps its snapshot
         if not rows:
@@ -106,17 +117,17 @@ class _InPostgresql:
         self._text = str(query.compile(dialect=numbered)).encode()
         self._read = list(enumerate(_BINARY[type(each.type)] for each in query.selected_columns))
         self._psycopg = dialect.loaded_dbapi
+        self._found = self._psycopg.pq.ExecStatus.TUPLES_OK
 
-    def ask(self, connection: PoolProxiedConnection, key: UUID) -> Row | None:
+    def on(self, connection: PoolProxiedConnection) -> Answer:
         libpq = connection.dbapi_connection.pgconn  # type: ignore[union-attr]
-        if self not in connection.info:
-            self._prepare(libpq)
-            connection.info[self] = True
-        found = self._execute(libpq, key)
-        if self._is_unprepared(found):  # after a ROLLBACK psycopg deallocates everything
-            self._prepare(libpq)
-            found = self._execute(libpq, key)
-        self._ensure(found, "TUPLES_OK")
+        self._prepare(libpq)
+        return partial(self._ask, libpq)
+
+    def _ask(self, libpq: Any, key: bytes) -> Row | None:
+        found = libpq.exec_prepared(self._name, (key,), _BINARY_FORMAT, 1)
+        if found.status != self._found:
+            found = self._ask_again(libpq, key, found)
         if not found.ntuples:
             return None
         value_of = found.get_value
@@ -125,11 +136,15 @@ class _InPostgresql:
             for column, read in self._read
         ]
 
+    def _ask_again(self, libpq: Any, key: bytes, failed: Any) -> Any:
+        if self._is_unprepared(failed):  # after a ROLLBACK psycopg deallocates everything
+            self._prepare(libpq)
+            failed = libpq.exec_prepared(self._name, (key,), _BINARY_FORMAT, 1)
+        self._ensure(failed, "TUPLES_OK")
+        return failed
+
     def _prepare(self, libpq: Any) -> None:
         self._ensure(libpq.prepare(self._name, self._text), "COMMAND_OK")
-
-    def _execute(self, libpq: Any, key: UUID) -> Any:
-        return libpq.exec_prepared(self._name, [key.bytes], [1], 1)
 
     def _is_unprepared(self, result: Any) -> bool:
         pq = self._psycopg.pq
@@ -143,7 +158,7 @@ class _InPostgresql:
 
 
 def _moment(sent: bytes) -> datetime:
-    return _MILLENNIUM + timedelta(microseconds=int.from_bytes(sent, signed=True))
+    return _MILLENNIUM + int.from_bytes(sent, signed=True) * _MICROSECOND
 
 
 def _uuid(sent: bytes) -> UUID:
@@ -151,6 +166,7 @@ def _uuid(sent: bytes) -> UUID:
 
 
 _MILLENNIUM = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 # Source: uuid_send, byteasend, textsend and timestamptz_send in PostgreSQL; the connection's
 # encoding is UTF-8, see `db.connect`.

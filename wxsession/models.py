@@ -7,9 +7,9 @@ judgement and a write another process may have ended the session.
 
 import enum
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -155,28 +155,29 @@ audit_events = Table(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(NamedTuple):
     """Who asks: the address as our own proxies know it, and what it says of itself."""
 
     address: str | None
     user_agent: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(NamedTuple):
     """An account of the business; a new one has nothing but its id."""
 
     id: UUID
     username: str | None = None
     nickname: str | None = None
     avatar_url: str | None = None
-    phone_number_sealed: bytes | None = field(default=None, repr=False)
+    phone_number_sealed: bytes | None = None
     disabled_at: datetime | None = None
 
+    def __repr__(self) -> str:
+        """Name the user, and tell nothing about it."""
+        return f"User({self.id})"
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+
+class Identity(NamedTuple):
     """A WeChat user of one app."""
 
     id: UUID
@@ -194,24 +195,27 @@ class Standing(enum.Enum):
     FOREIGN = "none that this session ever had"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Session:
-    """One login of one user on one device, as it was read."""
+    """One login of one user on one device: what decides about it, as it was read.
 
-    id: UUID
+    Not frozen, because to make a frozen one takes five times as long; nobody changes it.
+    """
+
+    key: bytes
     user: User
-    identity: Identity | None
     token_hash: bytes
-    created_at: datetime
-    auth_time: datetime
     absolute_expires_at: datetime
     idle_expires_at: datetime
     rotated_at: datetime | None
     confirmed_at: datetime | None
     ended_at: datetime | None
     end_reason: str | None
-    client_address: str | None
-    user_agent: str | None
+
+    @property
+    def id(self) -> UUID:
+        """The id, whose bytes are `key`."""
+        return UUID(bytes=self.key)
 
     def ensure_live(self, now: datetime) -> None:
         """Return if the session may be used at `now`.
@@ -260,6 +264,16 @@ class Session:
         return min(self.idle_expires_at, self.absolute_expires_at)
 
 
+@dataclass(slots=True)
+class DescribedSession(Session):
+    """The same, with all that is known besides."""
+
+    created_at: datetime
+    auth_time: datetime
+    client: Client
+    identity: Identity | None
+
+
 def purge_date(idle_expires_at: datetime) -> date:
     """Return the day from which a purge looks at a session that expires then."""
     return idle_expires_at.date()
@@ -289,39 +303,57 @@ _USER = (
     users.c.disabled_at,
 )
 _IDENTITY = (identities.c.id, identities.c.appid, identities.c.openid, identities.c.unionid)
-_SESSION = (
-    sessions.c.id,
+_FACTS = (
     sessions.c.token_hash,
-    sessions.c.created_at,
-    sessions.c.auth_time,
     sessions.c.absolute_expires_at,
     sessions.c.idle_expires_at,
     sessions.c.rotated_at,
     sessions.c.confirmed_at,
     sessions.c.ended_at,
     sessions.c.end_reason,
+)
+_DESCRIPTION = (
+    sessions.c.id,
+    sessions.c.created_at,
+    sessions.c.auth_time,
     sessions.c.client_address,
     sessions.c.user_agent,
 )
+_FACTS_AT = len(_USER)
+_DESCRIPTION_AT = _FACTS_AT + len(_FACTS)
+_IDENTITY_AT = _DESCRIPTION_AT + len(_DESCRIPTION)
+
+_OF_USERS = sessions.join(users, users.c.id == sessions.c.user_id)
 
 
 def select_sessions() -> Select[Any]:
-    """Return the query whose rows `session_from` reads: sessions with user and identity."""
-    return select(*_SESSION, *_USER, *_IDENTITY).select_from(
-        sessions.join(users, users.c.id == sessions.c.user_id).outerjoin(
-            identities, identities.c.id == sessions.c.identity_id
-        )
-    )
+    """Return the query whose rows `session_from` reads."""
+    return select(*_USER, *_FACTS).select_from(_OF_USERS)
 
 
-def session_from(row: Sequence[Any]) -> Session:
-    """Return the session in a row of `select_sessions`."""
-    (id_, token_hash, *facts) = row[: len(_SESSION)]
-    user = User(*row[len(_SESSION) : len(_SESSION) + len(_USER)])
-    identity = row[len(_SESSION) + len(_USER) :]
-    return Session(
-        id_, user, Identity(*identity) if identity[0] else None, bytes(token_hash), *facts
+def session_from(row: Sequence[Any], key: bytes) -> Session:
+    """Return the session in a row of `select_sessions`, whose id is known."""
+    return Session(key, User._make(row[:_FACTS_AT]), *row[_FACTS_AT:_DESCRIPTION_AT])
+
+
+def select_described_sessions() -> Select[Any]:
+    """Return the query whose rows `described_session_from` reads."""
+    with_identity = _OF_USERS.outerjoin(identities, identities.c.id == sessions.c.identity_id)
+    return select(*_USER, *_FACTS, *_DESCRIPTION, *_IDENTITY).select_from(with_identity)
+
+
+def described_session_from(row: Sequence[Any]) -> DescribedSession:
+    """Return the session in a row of `select_described_sessions`."""
+    id_, created_at, auth_time, *client = row[_DESCRIPTION_AT:_IDENTITY_AT]
+    identity = row[_IDENTITY_AT:]
+    described = (
+        *row[_FACTS_AT:_DESCRIPTION_AT],
+        created_at,
+        auth_time,
+        Client._make(client),
+        Identity._make(identity) if identity[0] else None,
     )
+    return DescribedSession(id_.bytes, User._make(row[:_FACTS_AT]), *described)
 
 
 def select_users() -> Select[Any]:

