@@ -1,6 +1,7 @@
-# Needs Python 3.11 or newer with pip; `make test` also needs Node 20 or newer with npm, because
-# clients of mini-programs run in it. Everything of Python goes into .venv; pip and npm are called
-# plainly, so that their own configuration (a mirror, a proxy) holds here as well.
+# Needs Python 3.11 or newer with pip; `make test` and `make bench` also need Node 20 or newer with
+# npm, because clients of mini-programs and a peer of the benchmark run in it; `make bench` needs
+# wrk, too. Everything of Python goes into .venv; pip and npm are called plainly, so that their own
+# configuration (a mirror, a proxy) holds here as well.
 
 PYTHON ?= python3
 ARGS ?=
@@ -8,9 +9,10 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := tests/clients
+EXPRESS := benchmarks/peers/express
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help run test prove lint clean
+.PHONY: help run test prove bench bench-full lint clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -19,6 +21,8 @@ help:
 	@echo '            (other ports: make run PORT=9000 SIMULATOR_PORT=9001)'
 	@echo 'make test   run the tests, on SQLite and on PostgreSQL (some: make test ARGS="-k login")'
 	@echo 'make prove  run the proofs under load and under failures'
+	@echo 'make bench  measure the service beside others, in less than 15 minutes; needs wrk'
+	@echo '            (some: make bench ARGS="--only check"; ten million sessions: make bench-full)'
 	@echo 'make lint   run ruff, mypy and import-linter'
 	@echo 'make clean  remove .venv and every cache; instance/, with the data of make run, stays'
 	@echo 'Another Python than python3: make run PYTHON=python3.12'
@@ -26,11 +30,17 @@ help:
 run: $(VENV)/.server
 	@exec $(BIN)/python scripts/run.py
 
-test: $(VENV)/.test $(CLIENTS)/node_modules/.installed
+test: $(VENV)/.test $(CLIENTS)/node_modules/.installed $(EXPRESS)/node_modules/.installed
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
 prove: $(VENV)/.test
 	$(BIN)/python -m tests.proof $(ARGS)
+
+bench: $(VENV)/.bench $(EXPRESS)/node_modules/.installed
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-full: $(VENV)/.bench $(EXPRESS)/node_modules/.installed
+	$(BIN)/python -m benchmarks --full $(ARGS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check
@@ -39,23 +49,23 @@ lint: $(VENV)/.lint
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) $(CLIENTS)/node_modules build dist htmlcov .coverage .coverage.* .hypothesis
+	rm -rf $(VENV) $(CLIENTS)/node_modules $(EXPRESS)/node_modules build dist htmlcov .coverage .coverage.* .hypothesis
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One environment; a stamp for each extra, and pip is asked again only when a list has changed.
-$(VENV)/.server $(VENV)/.test $(VENV)/.lint: $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.server $(VENV)/.test $(VENV)/.bench $(VENV)/.lint: $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'Installing wxsession[$*] into $(VENV) ...'
 	@$(INSTALL) --editable '.[$*]'
 	@touch $@
 
 # No lock file: it would name a registry. The packages are named with their exact versions.
-$(CLIENTS)/node_modules/.installed: $(CLIENTS)/package.json
+$(CLIENTS)/node_modules/.installed $(EXPRESS)/node_modules/.installed: %/node_modules/.installed: %/package.json
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && npm --version >/dev/null 2>&1 || { \
-	    echo 'make test needs Node 20 or newer with npm: it runs the clients of mini-programs' >&2; \
+	    echo 'Node 20 or newer with npm is missing: apt install nodejs npm' >&2; \
 	    exit 1; }
-	@echo 'Installing the clients into $(CLIENTS)/node_modules ...'
-	@npm install --prefix $(CLIENTS) --no-package-lock --no-audit --no-fund --silent
+	@echo 'Installing into $*/node_modules ...'
+	@npm install --prefix $* --no-package-lock --no-audit --no-fund --silent
 	@touch $@
 
 $(BIN)/python:

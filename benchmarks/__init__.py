@@ -1,0 +1,1 @@
+"""How fast the service is beside others on the same machine; `make bench` runs it."""

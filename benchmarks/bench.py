@@ -1,0 +1,120 @@
+"""What every subject measures with: a PostgreSQL, a load generator, sessions to ask for."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+from benchmarks import filling
+from benchmarks.database import Postgres
+from benchmarks.load import Load, Request
+from benchmarks.noise import Moment
+from benchmarks.scale import Scale
+from benchmarks.servers import Peer
+from tests.support.service import ROOT
+
+_GLANCE = 0.5
+
+SECRET_KEY = "a-secret-key-that-is-made-up-for-the-peers"
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A database with sessions, and the requests that present some of them."""
+
+    url: str
+    name: str
+    sessions: int
+    requests: list[Request]
+
+
+@dataclass
+class Bench:
+    """The surroundings of a run."""
+
+    postgres: Postgres
+    bare: Peer
+    """The bare Flask route, to which everything is compared; it runs all the time."""
+    load: Load
+    scale: Scale
+    folder: Path
+    say: Callable[[str], None]
+    _waited: float = 0.0
+    _filled: dict[int, Filled] = field(default_factory=dict)
+    _numbers: "count[int]" = field(default_factory=count)
+
+    def may_repeat(self, legs: int = 1) -> bool:
+        """Wait until the machine is quiet; tell whether there is time to repeat so many legs."""
+        begun, needed = time.monotonic(), legs * self.scale.seconds
+        left = self.scale.patience - self._waited - needed
+        while (waited := time.monotonic() - begun) < left:
+            before = Moment.now()
+            time.sleep(_GLANCE)
+            if not before.until(Moment.now()).is_disturbing:
+                self._waited += time.monotonic() - begun + needed
+                return True
+        self._waited += waited
+        return False
+
+    def ours(self, sessions: int | None = None) -> Filled:
+        """Return a database of ours with so many sessions, filled once and shared."""
+        wanted = sessions or self.scale.sessions
+        if wanted not in self._filled:
+            self._filled[wanted] = self.fresh(wanted)
+        return self._filled[wanted]
+
+    def fresh(self, sessions: int) -> Filled:
+        """Return a database of ours for one subject alone."""
+        name = f"ours_{next(self._numbers)}"
+        self.postgres.create_database(name)
+        url = self.postgres.url(name)
+        return self._fill(url, name, sessions, after=lambda: self.postgres.rest(name))
+
+    def drop(self, filled: Filled) -> None:
+        """Remove a database that was for one subject alone."""
+        self.postgres.drop_database(filled.name)
+
+    def in_file(self, sessions: int) -> Filled:
+        """Return an SQLite file of ours."""
+        name = f"ours_{next(self._numbers)}.db"
+        return self._fill(f"sqlite:///{self.folder / name}", name, sessions)
+
+    def peer(self, name: str, url: str) -> list[Request]:
+        """Fill the tables of a peer by its own program; return the requests of its sessions.
+
+        Its database has its name.
+        """
+        self.postgres.create_database(name)
+        scale, begun = self.scale, time.monotonic()
+        program = [sys.executable, "-m", f"benchmarks.peers.{name}.fill"]
+        done = subprocess.run(
+            [*program, str(scale.sessions), str(scale.presented)],
+            cwd=ROOT,
+            env={**os.environ, **peer_environment(url)},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        self.postgres.rest(name)
+        self.say(f"  {name}: {scale.sessions:,} sessions in {time.monotonic() - begun:.0f} s")
+        return [Request({"Cookie": cookie}) for cookie in done.stdout.splitlines()]
+
+    def _fill(
+        self, url: str, name: str, sessions: int, *, after: Callable[[], object] = lambda: None
+    ) -> Filled:
+        begun = time.monotonic()
+        filling.migrate(url)
+        filling.fill(url, sessions)
+        tokens = filling.present(url, min(sessions, self.scale.presented))
+        after()
+        self.say(f"  wxsession: {sessions:,} sessions in {time.monotonic() - begun:.0f} s")
+        return Filled(url, name, sessions, filling.bearers(tokens))
+
+
+def peer_environment(url: str) -> dict[str, str]:
+    """Return what a peer is told."""
+    return {"DATABASE_URL": url, "SECRET_KEY": SECRET_KEY}

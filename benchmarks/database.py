@@ -1,0 +1,84 @@
+"""The PostgreSQL of the benchmark, and what it says about its own work."""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from benchmarks.machine import LOAD_CORE, on_core
+from tests.support.postgres import PostgresServer
+
+_SETTINGS: Final = {
+    # What is measured is the work for a request. A checkpoint, an autovacuum in the middle of a
+    # round would be measured with it; every database is vacuumed once, after it was filled.
+    "autovacuum": "off",
+    "checkpoint_timeout": "1d",
+    "max_wal_size": "8GB",
+    "shared_buffers": "1GB",
+    "log_line_prefix": "%d|",
+    "timezone": "UTC",
+}
+_LOGGED: Final = re.compile(r"^(\w+)\|LOG:  (?:statement|execute [^:]+): ", re.MULTILINE)
+
+
+class Postgres(PostgresServer):
+    """A server on the load's core, that can count what it is sent."""
+
+    def __init__(self) -> None:
+        """Start nothing yet."""
+        super().__init__(settings=_SETTINGS)
+
+    def start(self) -> None:
+        """Return when the server answers."""
+        with on_core(LOAD_CORE):
+            super().start()
+
+    def plain_url(self, database: str) -> str:
+        """Return the URL of a database as every driver reads it."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def look(self, database: str, query: str) -> Any:
+        """Return the first value that a query of ours gives, outside of any measurement."""
+        with psycopg.connect(self.plain_url(database), autocommit=True) as connection:
+            row = connection.execute(query.encode()).fetchone()
+        return row[0] if row else None
+
+    def run(self, database: str, *statements: str) -> None:
+        """Execute statements of ours, each by itself."""
+        with psycopg.connect(self.plain_url(database), autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
+    def rest(self, database: str) -> None:
+        """Vacuum a database that was filled, so that the first reader does not do it."""
+        self.run(database, "VACUUM (ANALYZE, FREEZE)", "CHECKPOINT")
+
+    def version(self) -> str:
+        """Return the version of the server."""
+        return str(self.look("postgres", "SHOW server_version")).split()[0]
+
+    @contextmanager
+    def logging_statements(self) -> Iterator[None]:
+        """Log every statement of the block, so that `statements` counts them."""
+        self._log_statements("all")
+        try:
+            yield
+        finally:
+            self._log_statements("none")
+
+    def _log_statements(self, which: str) -> None:
+        statement = sql.SQL("ALTER SYSTEM SET log_statement = {}").format(sql.Literal(which))
+        with psycopg.connect(self.plain_url("postgres"), autocommit=True) as connection:
+            connection.execute(statement)
+            connection.execute("SELECT pg_reload_conf()")
+            while connection.execute("SHOW log_statement").fetchone() != (which,):
+                time.sleep(0.01)
+        time.sleep(0.05)  # the other server processes got the same signal
+
+    def statements(self, database: str) -> int:
+        """Return how many statements the log has for a database."""
+        return _LOGGED.findall(self.log_path.read_text(errors="replace")).count(database)

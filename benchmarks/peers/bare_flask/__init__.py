@@ -1,0 +1,1 @@
+"""An application without sessions: what Flask itself costs."""

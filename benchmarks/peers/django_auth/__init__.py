@@ -1,0 +1,1 @@
+"""Django: its sessions in the database, its auth user."""

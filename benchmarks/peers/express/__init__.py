@@ -1,0 +1,1 @@
+"""Express: its own language, the same work."""

@@ -1,0 +1,1 @@
+"""Flask-Session with its SQLAlchemy interface."""

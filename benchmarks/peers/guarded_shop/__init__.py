@@ -1,0 +1,1 @@
+"""A developer's own application, with our guard before its view."""

@@ -1,0 +1,48 @@
+"""What is measured: a module for each subject, all with `measure(bench)`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks.bench import Bench
+from benchmarks.outcome import Outcome
+from benchmarks.subjects import (
+    check,
+    growth,
+    hanging,
+    login,
+    memory,
+    peers,
+    purge,
+    purge_sqlite,
+    refresh,
+    start_up,
+    storage,
+    touches,
+)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something to measure, in the words of the page."""
+
+    name: str
+    title: str
+    measure: Callable[[Bench], Outcome]
+
+
+# Those that leave the tables as they were come first; the purges go last.
+SUBJECTS: Final = (
+    Subject("check", "The check", check.measure),
+    Subject("peers", "Turn this token into this user, beside the peers", peers.measure),
+    Subject("growth", "The check, with more and more sessions", growth.measure),
+    Subject("storage", "Bytes a session", storage.measure),
+    Subject("memory", "Memory of a worker", memory.measure),
+    Subject("start-up", "Start-up", start_up.measure),
+    Subject("hanging", "WeChat hangs for 5 s, 64 impatient logins", hanging.measure),
+    Subject("touches", "Touches", touches.measure),
+    Subject("refresh", "Refresh", refresh.measure),
+    Subject("login", "Login, WeChat answers after 100 ms", login.measure),
+    Subject("purge", "Purge on PostgreSQL", purge.measure),
+    Subject("purge-sqlite", "Purge on SQLite", purge_sqlite.measure),
+)

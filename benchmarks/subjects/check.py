@@ -1,0 +1,46 @@
+"""The check beside the bare Flask route: the service and the guard, PostgreSQL and SQLite."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from benchmarks.bench import Bench
+from benchmarks.load import asking
+from benchmarks.outcome import Figure, Outcome, of_standings
+from benchmarks.rounds import OURS, Contestant, app_cpu, compare, rate
+from benchmarks.servers import Ours, running
+
+_GUARD = f"{OURS}, session_required"
+_SQLITE = f"{OURS} on SQLite"
+_SHOP = "benchmarks.peers.guarded_shop.app:app"
+
+
+def measure(bench: Bench) -> Outcome:
+    """Compare the ways in which a session is checked."""
+    # SQLite fills its file in this process, PostgreSQL its tables on the load's core.
+    with ThreadPoolExecutor() as pool:
+        filling = pool.submit(bench.in_file, bench.scale.sessions)
+        filled = bench.ours()
+        in_file = filling.result()
+    service, guard, sqlite = Ours(filled.url), Ours(filled.url, module=_SHOP), Ours(in_file.url)
+    check = asking("/check_session", filled.requests)
+    with running(service, guard, sqlite):
+        standings = compare(
+            bench,
+            [
+                Contestant(OURS, service, check, filled.name),
+                Contestant(_GUARD, guard, asking("/check", filled.requests), filled.name),
+                Contestant(_SQLITE, sqlite, asking("/check_session", in_file.requests)),
+            ],
+        )
+    ours = standings[OURS]
+    return of_standings(
+        standings,
+        [
+            Figure("check, requests/s against bare Flask", 1.0, ours.to_bare(rate)),
+            Figure("check, app CPU against bare Flask", 1.0, ours.to_bare(app_cpu), at_most=True),
+            Figure(
+                "check through the guard against bare Flask", 0.6, standings[_GUARD].to_bare(rate)
+            ),
+            Figure("check on SQLite against bare Flask", 0.9, standings[_SQLITE].to_bare(rate)),
+            Figure("check, round trips", 1, ours.round_trips, unit="", at_most=True),
+        ],
+    )

@@ -1,0 +1,168 @@
+"""The benchmark works: every subject runs for a moment, with few sessions and a plain load.
+
+What it measures here means nothing. The load is sent from Python, so that the tests do without wrk.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks import plot
+from benchmarks.bench import Bench
+from benchmarks.database import Postgres
+from benchmarks.load import Reading, Work, Wrk
+from benchmarks.needs import Missing, insist_on_all
+from benchmarks.noise import TOLERATED, Noise
+from benchmarks.outcome import Figure, Outcome, of_standings
+from benchmarks.report import Section, page
+from benchmarks.rounds import BARE, Leg, Standing, rate
+from benchmarks.scale import SAMPLE
+from benchmarks.servers import Peer
+from benchmarks.subjects import SUBJECTS, Subject
+from tests.support.load import PlainLoad
+from tests.support.postgres import PostgresNotFound
+from tests.support.service import ROOT
+
+QUIET = Noise(others=0.01, stolen=0.0)
+LOUD = Noise(others=0.0, stolen=TOLERATED + 0.01)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder = tmp_path_factory.mktemp("bench")
+    with pytest.MonkeyPatch.context() as patch:
+        # Nothing has a core for itself: a test waits for whatever else runs on that core.
+        patch.setattr(os, "sched_setaffinity", lambda _pid, _cores: None)
+        with Postgres() as postgres, Peer("bare_flask") as bare:
+            yield Bench(postgres, bare, PlainLoad(), SAMPLE, folder, say=lambda _line: None)
+
+
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
+def test_a_sample_of_a_subject_can_be_measured(subject: Subject, bench: Bench) -> None:
+    outcome = subject.measure(bench)
+    assert outcome.tables
+    assert all(len(row) == len(table.head) for table in outcome.tables for row in table.rows)
+    assert all(leg.reading.requests for one in outcome.standings.values() for leg in one.seen)
+    # What is counted does not depend on how busy the machine is.
+    assert all(figure.holds for figure in outcome.figures if figure.what in COUNTED), outcome
+
+
+COUNTED = {
+    "check, round trips",
+    "login, round trips",
+    "login with a new session_key, round trips",
+    "refresh, round trips",
+    "HOT among touches that leave the purge date alone",
+}
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is missing: apt install wrk")
+def test_wrk_counts_what_was_answered_and_what_failed(bench: Bench) -> None:
+    good = Wrk().run(bench.bare.port, Work("GET", "/check"), seconds=1)
+    bad = Wrk().run(bench.bare.port, Work("GET", "/nowhere"), seconds=1)
+    assert good.requests > good.failed == 0
+    assert bad.requests == bad.failed > 0
+    assert 0 < good.p50 <= good.p99 < 1000 * good.seconds
+
+
+@pytest.mark.parametrize(
+    ("program", "said"), [("wrk", "apt install wrk"), ("node", "apt install nodejs npm")]
+)
+def test_a_missing_program_is_named(program: str, said: str) -> None:
+    with pytest.raises(Missing, match=said):
+        insist_on_all(lambda name: None if name == program else "/bin/true")
+
+
+def test_a_missing_postgresql_is_named() -> None:
+    def find_nothing() -> Path:
+        raise PostgresNotFound
+
+    with pytest.raises(Missing, match="apt install postgresql"):
+        insist_on_all(find_server=find_nothing)
+
+
+def test_without_wrk_the_program_says_so_and_exits_with_2(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--output", str(tmp_path)],
+        cwd=ROOT,
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "wrk is missing: apt install wrk" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_package_knows_nothing_of_the_benchmark() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "wxsession").rglob("*.py")]
+    assert not [source for source in sources if "benchmarks" in source]
+
+
+def test_a_ratio_is_the_median_of_the_rounds() -> None:
+    standing = Standing("ours")
+    for mine, bare in ((300, 1000), (500, 1000), (1200, 2000)):
+        standing.pairs.append((leg(mine), leg(mine)))
+        standing.bare.append((leg(bare), leg(bare)))
+    assert standing.to_bare(rate) == 0.5
+
+
+def test_what_stays_disturbed_has_no_ratio_on_the_page() -> None:
+    bare = Standing(BARE, pairs=[(leg(1000), leg(1000))], bare=[(leg(1000), leg(1000))])
+    ours = Standing("ours", seen=[leg(900, LOUD), leg(900, LOUD)])
+    figure = Figure("check against bare Flask", 1.0, ours.to_bare(rate))
+    written = page(
+        [Section("Check", of_standings({BARE: bare, "ours": ours}, [figure]), 3.0)],
+        command="make bench",
+        about=["Machine: one"],
+    )
+    assert "| ours | 900 (disturbed) |" in written
+    assert "| check against bare Flask | ≥ 1 × | disturbed | – |" in written
+
+
+def test_the_picture_shows_what_was_undisturbed(tmp_path: Path) -> None:
+    quiet = Standing("ours", pairs=[(leg(900), leg(900))], bare=[(leg(1000), leg(1000))])
+    loud = Standing("theirs", seen=[leg(900, LOUD), leg(900, LOUD)])
+    assert plot.draw([quiet, loud], tmp_path / "some.png")
+    assert (tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
+    assert not plot.draw([loud], tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("reached", "at_most", "verdict"),
+    [(1.2, False, "yes"), (0.8, False, "**no**"), (0.8, True, "yes"), (1.2, True, "**no**")],
+)
+def test_the_page_says_what_was_reached(reached: float, at_most: bool, verdict: str) -> None:  # noqa: FBT001
+    figure = Figure("a figure", 1.0, reached, at_most=at_most)
+    limited = replace(figure, what="limited", limit="the CPU is the limit")
+    written = page(
+        [
+            Section("One", Outcome(figures=[figure, limited]), 1.0),
+            Section("Two", Outcome(), 1.0, failure="no answer"),
+        ],
+        command="make bench",
+        about=[],
+        picture="bench.png",
+        findings="## What stands in the way\n\nNothing.\n",
+    )
+    sign = "≤" if at_most else "≥"
+    assert f"| a figure | {sign} 1 × | {reached} × | {verdict} |" in written
+    because = ": the CPU is the limit" if "no" in verdict else ""
+    assert f"| limited | {sign} 1 × | {reached} × | {verdict}{because} |" in written
+    assert "It could not be measured: no answer" in written
+    assert "](bench.png)" in written
+    assert "\n\n## What stands in the way\n\nNothing.\n\n## How it was measured\n" in written
+
+
+def leg(per_second: float, noise: Noise = QUIET) -> Leg:
+    reading = Reading(requests=round(per_second), seconds=1.0, p50=1.0, p99=2.0)
+    return Leg(reading, app_cpu=400.0, postgres_cpu=100.0, busy=1.0, noise=noise)
