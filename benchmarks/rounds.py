@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from benchmarks.bench import Bench
-from benchmarks.load import CONNECTIONS, Reading, Work
+from benchmarks.load import CONNECTIONS, Reading, Request, Work, asking
 from benchmarks.noise import DRIFT, Moment, Noise, worst
 from benchmarks.processes import cpu_seconds
 from benchmarks.servers import OnOneCore
@@ -120,15 +120,18 @@ def p99(leg: Leg) -> float:
     return leg.reading.p99
 
 
-def compare(bench: Bench, contestants: Sequence[Contestant]) -> dict[str, Standing]:
+def compare(
+    bench: Bench, contestants: Sequence[Contestant], *, to_bare: Sequence[Request] = (Request(),)
+) -> dict[str, Standing]:
     """Return how all of them stand, by their names, the bare Flask route first.
 
-    Their servers are running already.
+    Their servers are running already. `to_bare` is what the bare route is sent: where it is what
+    a check costs that is asked, the same tokens, which it does not look at.
 
     Raises:
         RequestsFailed: one of them answers with errors.
     """
-    bare = Contestant(BARE, bench.bare, lambda: Work("GET", "/check"))
+    bare = Contestant(BARE, bench.bare, asking("/check", to_bare))
     standings = {one.name: Standing(one.name) for one in (bare, *contestants)}
     for one in (bare, *contestants):
         _warm_up(bench, one)

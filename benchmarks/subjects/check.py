@@ -30,6 +30,7 @@ def measure(bench: Bench) -> Outcome:
                 Contestant(_GUARD, guard, asking("/check", filled.requests), filled.name),
                 Contestant(_SQLITE, sqlite, asking("/check_session", in_file.requests)),
             ],
+            to_bare=filled.requests,
         )
     ours = standings[OURS]
     return of_standings(

@@ -27,7 +27,7 @@ def measure(bench: Bench) -> Outcome:
     """Compare our service with them."""
     contestants = [_ours(bench), *_peers(bench)]
     with running(*(one.server for one in contestants)):
-        standings = compare(bench, contestants)
+        standings = compare(bench, contestants, to_bare=bench.ours().requests)
     for database in {one.database for one in contestants[1:] if one.database}:
         bench.postgres.drop_database(database)
     ours = standings[OURS]
