@@ -57,7 +57,7 @@ SQLITE_BUSY_SECONDS = 10
 
 _TRANSACTIONAL = "wxsession_transactional"
 _READ_ONLY_TRANSACTION = "25006"
-_BUSY_PAUSE = 0.02
+_BUSY_PAUSE = 0.005
 
 _log = logging.getLogger(__name__)
 

@@ -2,7 +2,8 @@
 
 Along an index on the time that decides, oldest first, in batches that are a transaction each. A
 cursor says where the last batch stopped: to start every batch at the head of the index again
-would mean to read over all the entries that earlier batches left behind.
+would mean to read over all the entries that earlier batches left behind. The rows stay in the
+database: it counts them, and says where the batch stopped.
 """
 
 import fcntl
@@ -10,24 +11,35 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
-from uuid import UUID
+from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Select, any_, delete, func, select, tuple_
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    any_,
+    delete,
+    func,
+    literal,
+    select,
+    tuple_,
+)
 
 from wxsession.db import Database
 from wxsession.errors import PurgeRunning
 from wxsession.models import audit_events, failed_attempts, login_codes, sessions
+from wxsession.pace import FIRST_SIZE, Pace, rest_after
 
-BATCH_SIZE = 1000
 _LOCK = 0x77787365_7373696F  # "wxsessio", as a PostgreSQL advisory lock has it
-_START = (date.min, UUID(int=0))
+_AIM = 0.05
+_AIM_OF_SQLITE = 0.01  # every writer of the file stands still for as long
 
-P = TypeVar("P")
-Step = Callable[[P | None], tuple[int, P | None]]
-"""Deletes a batch from a place on, None for the head; returns how many, and the next place."""
+Place = tuple[Any, Any]
+"""A row's place in the order of going: its time, and its key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +69,19 @@ class Purge:
         *,
         audit_retention: timedelta,
         sleep: Callable[[float], None] = time.sleep,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._clock = clock
         self._audit_retention = audit_retention
         self._sleep = sleep
+        self._timer = timer
 
     def run(
         self,
         older_than: timedelta,
         *,
-        batch_size: int = BATCH_SIZE,
+        batch_size: int | None = None,
         max_seconds: float | None = None,
         progress: Callable[[int], None] = lambda _done: None,
     ) -> Purged:
@@ -77,22 +91,23 @@ class Purge:
         the rest is left to the next run. One that is extended while this runs is kept: the
         whole condition stands in the DELETE itself. May be killed at any time and run again.
 
+        Without a `batch_size` the batches become as large as the database can do quickly.
+
         Raises:
             PurgeRunning: another purge of this database is under way.
             Overloaded: the database did not answer in time.
         """
-        run = _Run(self._sleep, max_seconds)
+        run = _Run(self._deletion(), self._sleep, self._timer, max_seconds)
+        pace = self._pace(batch_size)
         with self._alone():
             now = self._clock()
-            gone = run.batches_of(
-                lambda after: self._delete_sessions(after, now - older_than, batch_size), progress
-            )
+            gone = run.delete(_sessions_over(now - older_than), pace, progress)
             codes, attempts, events = (
-                run.batches_of(self._deleting_until(when, until, batch_size))
-                for when, until in (
-                    (login_codes.c.expires_at, now),
-                    (failed_attempts.c.expires_at, now),
-                    (audit_events.c.at, now - self._audit_retention),
+                run.delete(over, pace)
+                for over in (
+                    _Over.until(login_codes.c.expires_at, now),
+                    _Over.until(failed_attempts.c.expires_at, now),
+                    _Over.until(audit_events.c.at, now - self._audit_retention),
                 )
             )
         return Purged(
@@ -101,55 +116,24 @@ class Purge:
 
     def count(self, older_than: timedelta) -> int:
         """Return how many sessions a purge would delete now."""
-        due = _due(self._clock() - older_than)
-        with self._database.statement() as connection:
-            return connection.execute(select(func.count()).where(due)).scalar_one()
+        return self._count(_sessions_over(self._clock() - older_than))
 
     def count_audit_events(self) -> int:
         """Return how many audit events a purge would delete now."""
-        due = audit_events.c.at <= self._clock() - self._audit_retention
+        return self._count(_Over.until(audit_events.c.at, self._clock() - self._audit_retention))
+
+    def _count(self, over: "_Over") -> int:
         with self._database.statement() as connection:
-            return connection.execute(select(func.count()).where(due)).scalar_one()
+            return connection.execute(select(func.count()).where(over.condition)).scalar_one()
 
-    def _delete_sessions(
-        self, after: tuple[date, UUID] | None, cutoff: datetime, size: int
-    ) -> tuple[int, tuple[date, UUID] | None]:
-        """Delete the next batch; return how many, and where to go on, None at the end."""
-        place = tuple_(sessions.c.purge_on, sessions.c.id)
-        found = (
-            select(sessions.c.id)
-            .where(place > tuple_(*(after or _START)), _due(cutoff))
-            .order_by(sessions.c.purge_on, sessions.c.id)
-            .limit(size)
-            .with_for_update(skip_locked=True)
-        )
-        doomed = delete(sessions).where(self._chosen(sessions.c.id, found), _due(cutoff))
-        with self._database.transaction() as connection:
-            gone = connection.execute(doomed.returning(sessions.c.purge_on, sessions.c.id)).all()
-        return len(gone), max((row.purge_on, row.id) for row in gone) if gone else None
+    def _deletion(self) -> "_Deletion":
+        kind = _delete_in_postgresql if self._database.is_postgresql else _delete_in_sqlite
+        return _Deletion(self._database, self._timer, kind)
 
-    def _deleting_until(self, when: Column[datetime], until: datetime, size: int) -> Step[datetime]:
-        """Return what deletes, batch by batch, the rows of `when`'s table up to a moment."""
-        (key,) = when.table.primary_key
-
-        def delete_next(after: datetime | None) -> tuple[int, datetime | None]:
-            # From the last moment on, not behind it: several rows may have the same one.
-            due = when <= until if after is None else (when >= after) & (when <= until)
-            found = select(key).where(due).order_by(when).limit(size)
-            found = found.with_for_update(skip_locked=True)
-            doomed = delete(when.table).where(self._chosen(key, found), due)
-            with self._database.statement() as connection:
-                gone = connection.execute(doomed.returning(when)).scalars().all()
-            return len(gone), max(gone, default=None)
-
-        return delete_next
-
-    def _chosen(self, key: ColumnElement[Any], found: Select[Any]) -> ColumnElement[bool]:
-        if not self._database.is_postgresql:
-            return key.in_(found)
-        # PostgreSQL may join IN (SELECT …) by reading the whole table; for an array it looks each
-        # key up, whatever its statistics say.
-        return key == any_(func.array(found.scalar_subquery()))
+    def _pace(self, batch_size: int | None) -> Pace:
+        if batch_size is not None:
+            return Pace(batch_size)
+        return Pace(FIRST_SIZE, _AIM if self._database.is_postgresql else _AIM_OF_SQLITE)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -158,44 +142,139 @@ class Purge:
             yield
 
 
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """Rows that are over, in the order in which they go."""
+
+    when: Column[Any]
+    """A time of theirs, along whose index they are found."""
+    condition: ColumnElement[bool]
+
+    @classmethod
+    def until(cls, when: Column[datetime], moment: datetime) -> "_Over":
+        """Return the rows whose time has come at a moment."""
+        return cls(when, when <= moment)
+
+    @property
+    def key(self) -> Column[Any]:
+        """What tells rows of one time apart."""
+        (key,) = self.when.table.primary_key
+        return key
+
+    def next(self, after: Place | None, size: int) -> Select[tuple[Any, Any]]:
+        """Return the query for the places of the next ones behind `after`, None for the head."""
+        found = select(self.when.label("when"), self.key.label("key")).where(self.condition)
+        if after is not None:
+            when, key = after
+            here = tuple_(literal(when, self.when.type), literal(key, self.key.type))
+            found = found.where(tuple_(self.when, self.key) > here)
+        found = found.order_by(self.when, self.key).limit(size)
+        return found.with_for_update(skip_locked=True)
+
+
+def _sessions_over(since: datetime) -> _Over:
+    """Return the sessions that have been over since before a moment."""
+    over_since = func.coalesce(sessions.c.ended_at, sessions.c.idle_expires_at)
+    purge_on = sessions.c.purge_on
+    return _Over(purge_on, (purge_on <= since.date()) & (over_since <= since))
+
+
+Delete = Callable[[Connection, _Over, Place | None, int], tuple[int, Place | None]]
+"""Deletes the next rows behind a place; returns how many, and the last place, None at the end."""
+
+
+def _delete_in_postgresql(
+    connection: Connection, over: _Over, after: Place | None, size: int
+) -> tuple[int, Place | None]:
+    found = over.next(after, size).cte("found")
+    # PostgreSQL may join IN (SELECT …) by reading the whole table; for an array it looks each
+    # key up, whatever its statistics say.
+    keys = any_(func.array(select(found.c.key).scalar_subquery()))
+    doomed = delete(over.key.table).where(over.key == keys, over.condition)
+    gone = doomed.returning(over.key).cte("gone")
+    count = select(func.count()).select_from(gone).scalar_subquery()
+    last = select(count, found.c.when, found.c.key).order_by(*_latest_first(found)).limit(1)
+    row = connection.execute(last).one_or_none()
+    return (0, None) if row is None else (row[0], (row.when, row.key))
+
+
+def _delete_in_sqlite(
+    connection: Connection, over: _Over, after: Place | None, size: int
+) -> tuple[int, Place | None]:
+    # Nobody else writes between the two: the transaction has the file for itself.
+    found = over.next(after, size).subquery("found")
+    last = select(found).order_by(*_latest_first(found)).limit(1)
+    row = connection.execute(last).one_or_none()
+    doomed = delete(over.key.table).where(over.key.in_(select(found.c.key)), over.condition)
+    gone = connection.execute(doomed).rowcount
+    return gone, None if row is None else (row.when, row.key)
+
+
+def _latest_first(found: FromClause) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    return found.c.when.desc(), found.c.key.desc()
+
+
+@dataclass(frozen=True, slots=True)
+class _Deletion:
+    """Deletes a batch, in a transaction of its own."""
+
+    _database: Database
+    _timer: Callable[[], float]
+    _delete: Delete
+
+    def __call__(
+        self, over: _Over, after: Place | None, size: int
+    ) -> tuple[int, Place | None, float]:
+        """Return how many went, the last place, and for how many seconds others were kept off.
+
+        To wait for a connection or for another writer is not among them.
+        """
+        with self._database.transaction() as connection:
+            begun = self._timer()
+            deleted, place = self._delete(connection, over, after, size)
+        return deleted, place, self._timer() - begun
+
+
 class _Run:
     """The time that a purge has, and what it did in it."""
 
-    def __init__(self, sleep: Callable[[float], None], max_seconds: float | None) -> None:
+    def __init__(
+        self,
+        deletion: _Deletion,
+        sleep: Callable[[float], None],
+        timer: Callable[[], float],
+        max_seconds: float | None,
+    ) -> None:
+        self._deletion = deletion
         self._sleep = sleep
+        self._timer = timer
         self._max_seconds = max_seconds
-        self._started = time.monotonic()
+        self._started = timer()
         self.batches = 0
         self.complete = True
 
-    def batches_of(
-        self, step: Step[P], progress: Callable[[int], None] = lambda _done: None
+    def delete(
+        self, over: _Over, pace: Pace, progress: Callable[[int], None] = lambda _done: None
     ) -> int:
-        """Take the step until nothing is left or the time is up; return how many are deleted."""
+        """Delete until nothing is left or the time is up; return how many rows went."""
         done, place = 0, None
         while not self._time_is_up():
-            begun = time.monotonic()
-            deleted, place = step(place)
+            deleted, place, seconds = self._deletion(over, place, pace.size)
             self.batches, done = self.batches + bool(deleted), done + deleted
             progress(done)
             if place is None:
                 return done
-            self._sleep(time.monotonic() - begun)  # half of the time is the others'
+            pace = pace.after(seconds)
+            self._sleep(rest_after(seconds))
         self.complete = False
         return done
 
     def seconds(self) -> float:
         """Return for how long it has been running."""
-        return time.monotonic() - self._started
+        return self._timer() - self._started
 
     def _time_is_up(self) -> bool:
         return self._max_seconds is not None and self.seconds() >= self._max_seconds
-
-
-def _due(cutoff: datetime) -> ColumnElement[bool]:
-    """Return the condition that a session has been over since before `cutoff`."""
-    over_since = func.coalesce(sessions.c.ended_at, sessions.c.idle_expires_at)
-    return (sessions.c.purge_on <= cutoff.date()) & (over_since <= cutoff)
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from wxsession.cli.output import (
     print_json,
 )
 from wxsession.db import Database
-from wxsession.purge import BATCH_SIZE, Purge, Purged
+from wxsession.pace import LARGEST_SIZE
+from wxsession.purge import Purge, Purged
 from wxsession.resealing import Resealing
 from wxsession.settings import duration
 
@@ -39,13 +40,18 @@ def purge_sessions(purge: Purge, retention: timedelta) -> click.Command:
 
     @click.command("purge-sessions")
     @click.option("--older-than", type=Duration(), default=None, help="Default: the retention.")
-    @click.option("--batch-size", type=click.IntRange(1, 50_000), default=BATCH_SIZE)
+    @click.option(
+        "--batch-size",
+        type=click.IntRange(1, LARGEST_SIZE),
+        default=None,
+        help="Rows in a transaction. Default: as many as the database deletes quickly.",
+    )
     @click.option("--max-seconds", type=click.FloatRange(min=0, min_open=True), default=None)
     @click.option("--dry-run", is_flag=True, help="Count, and delete nothing.")
     @json_option
     def purge_sessions(
         older_than: timedelta | None,
-        batch_size: int,
+        batch_size: int | None,
         max_seconds: float | None,
         *,
         dry_run: bool,
