@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -135,15 +136,75 @@ def test_a_purge_that_runs_out_of_time_says_so_and_the_next_one_goes_on(
     assert second.complete
 
 
-def test_after_each_batch_it_rests_as_long_as_the_batch_took(
+class WorkingHours:
+    """A timer for which a deleted session takes so long, and nothing else takes any time."""
+
+    def __init__(self, services: Services, session_seconds: float) -> None:
+        self._services = services
+        self._session_seconds = session_seconds
+        self._before = stored(services)
+        self._rested = 0.0
+        self.rests: list[float] = []
+
+    def __call__(self) -> float:
+        """Return what time it is."""
+        deleted = self._before - stored(self._services)
+        return deleted * self._session_seconds + self._rested
+
+    def rest(self, seconds: float) -> None:
+        """Let time pass."""
+        self.rests.append(seconds)
+        self._rested += seconds
+
+    def purge(self, clock: SettableClock) -> Purge:
+        """Return a purge that goes by this timer."""
+        return Purge(
+            self._services.database, clock, audit_retention=WEEK, sleep=self.rest, timer=self
+        )
+
+
+def test_after_each_batch_it_rests_half_as_long_as_the_batch_took(
     phone: Phone, services: Services, clock: SettableClock
 ) -> None:
     fill(services, clock, phone, expired=20)
-    rests: list[float] = []
-    purge = Purge(services.database, clock, audit_retention=WEEK, sleep=rests.append)
-    purge.run(WEEK, batch_size=5)
-    assert len(rests) == 4
-    assert all(rest > 0 for rest in rests)
+    hours = WorkingHours(services, session_seconds=0.01)
+    done = hours.purge(clock).run(WEEK, batch_size=5)
+    assert hours.rests == pytest.approx([0.025] * 4)
+    assert done.seconds == pytest.approx(0.3)
+
+
+def sizes(services: Services, clock: SettableClock, **options: int) -> list[int]:
+    """Return how many sessions went in each batch, where a batch of 1000 takes a second."""
+    seen: list[int] = []
+    hours = WorkingHours(services, session_seconds=0.001)
+    hours.purge(clock).run(WEEK, progress=seen.append, **options)
+    return [after - before for before, after in pairwise([0, *seen]) if after > before]
+
+
+def test_on_a_slow_database_the_batches_become_smaller(
+    phone: Phone, services: Services, clock: SettableClock
+) -> None:
+    fill(services, clock, phone, expired=2000)
+    assert sizes(services, clock)[:5] == [1000, 500, 250, 125, 100]
+
+
+def test_a_batch_size_that_is_given_stays(
+    phone: Phone, services: Services, clock: SettableClock
+) -> None:
+    fill(services, clock, phone, expired=700)
+    assert sizes(services, clock, batch_size=300) == [300, 300, 100]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_session_that_somebody_is_changing_is_left_to_the_next_purge(
+    phone: Phone, services: Services, clock: SettableClock
+) -> None:
+    fill(services, clock, phone, expired=20)
+    with services.database.transaction() as connection:
+        held = select(sessions.c.id).order_by(sessions.c.purge_on, sessions.c.id).limit(3)
+        connection.execute(held.with_for_update()).all()
+        assert services.purge.run(WEEK, batch_size=5).sessions == 17
+    assert services.purge.run(WEEK).sessions == 3
 
 
 def test_two_purges_at_once_are_refused(
