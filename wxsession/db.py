@@ -57,7 +57,7 @@ SQLITE_BUSY_SECONDS = 10
 
 _TRANSACTIONAL = "wxsession_transactional"
 _READ_ONLY_TRANSACTION = "25006"
-_BUSY_PAUSE = 0.005
+_BUSY_PAUSE = 0.01  # shorter ones let fifty writers spend their time asking
 
 _log = logging.getLogger(__name__)
 
