@@ -23,6 +23,7 @@ from benchmarks.rounds import Standing
 from benchmarks.scale import BENCH, FULL, Scale
 from benchmarks.servers import Peer
 from benchmarks.subjects import SUBJECTS, Subject
+from tests.support.postgres import fast_folder
 
 RESULTS = Path(__file__).with_name("results")
 FINDINGS = Path(__file__).with_name("findings.md")
@@ -84,7 +85,7 @@ def _run(scale: Scale, chosen: Sequence[Subject]) -> tuple[list[Section], list[s
     with (
         Postgres() as postgres,
         Peer("bare_flask") as bare,
-        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryDirectory(dir=fast_folder()) as folder,
     ):
         bench = Bench(postgres, bare, Wrk(), scale, Path(folder), click.echo)
         sections = [_measure(bench, subject) for subject in chosen]

@@ -4,7 +4,7 @@ Every session has a user with an identity; beyond a million, users have several.
 during the last week, one after the other, as their ids say. All will be live for seven days more.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from uuid import UUID
@@ -71,6 +71,38 @@ _SQLITE = (
     " 'Mozilla/5.0 MicroMessenger/8.0' FROM n",
 )
 
+_OF_ALL = """
+WITH {more}known AS (
+    SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM users
+)
+"""
+_EXPIRED_POSTGRESQL = (
+    "SET LOCAL session_replication_role = replica",
+    """
+    INSERT INTO sessions (id, user_id, token_hash, created_at, auth_time, absolute_expires_at,
+                          idle_expires_at, purge_on)
+    """
+    + _OF_ALL.format(more="")
+    + """
+    SELECT {session}, known.id, sha256(i::text::bytea), moment, moment, moment, moment,
+           (moment AT TIME ZONE 'UTC')::date
+    FROM generate_series(1, :count) AS i
+    JOIN known ON place = i % :users,
+    LATERAL (SELECT now() - interval '{days} days' - (:count - i) * interval '100 ms') AS o(moment)
+    ORDER BY i
+    """,
+)
+_EXPIRED_SQLITE = (
+    "INSERT INTO sessions (id, user_id, token_hash, created_at, auth_time, absolute_expires_at,"
+    " idle_expires_at, purge_on) "
+    + _OF_ALL.format(
+        more="RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :count), "
+    )
+    + "SELECT {session}, known.id, randomblob(32), {moment}, {moment}, {moment}, {moment},"
+    " date('now', '-{days} days') FROM n JOIN known ON place = i % :users ORDER BY i",
+)
+_DAY = 24 * 60 * 60 * 1000
+
 
 def migrate(url: str) -> None:
     """Give a database our tables."""
@@ -98,10 +130,7 @@ def fill(url: str, count: int) -> None:
         }
         given = {"users": users, "sessions": count, "appid": APPID}
         for statement in _POSTGRESQL if database.is_postgresql else _SQLITE:
-            # Colons of casts are none of a parameter.
-            made = text(statement.format(**names).replace("::", r"\:\:"))
-            wanted = {name: given[name] for name in made._bindparams}  # noqa: SLF001
-            connection.execute(made, wanted)
+            _execute(connection, statement.format(**names), given)
 
 
 def present(url: str, count: int) -> list[str]:
@@ -120,44 +149,31 @@ def present(url: str, count: int) -> list[str]:
 
 
 def add_expired(url: str, count: int, *, ago: timedelta) -> None:
-    """Add sessions that nobody can use any more; whose they are does not matter."""
+    """Add sessions that nobody can use any more, of all users in turn, made one after the other."""
     days = ago.days
     with _database(url) as database, database.transaction() as connection:
-        user = connection.execute(text("SELECT id FROM users LIMIT 1")).scalar_one()
-        if database.is_postgresql:
-            connection.execute(text("SET LOCAL session_replication_role = replica"))
-            connection.execute(
-                text(f"""
-                INSERT INTO sessions (id, user_id, token_hash, created_at, auth_time,
-                                      absolute_expires_at, idle_expires_at, purge_on)
-                SELECT gen_random_uuid(), :user, sha256(i\\:\\:text\\:\\:bytea), moment, moment,
-                       moment, moment, (moment AT TIME ZONE 'UTC')\\:\\:date
-                FROM generate_series(1, :count) AS i,
-                     LATERAL (SELECT now() - interval '{days} days' - i * interval '100 ms')
-                             AS over(moment)
-                """),
-                {"user": user, "count": count},
-            )
-            return
-        moment = f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '-{days} days')"
-        connection.execute(
-            text(
-                f"""
-            INSERT INTO sessions (id, user_id, token_hash, created_at, auth_time,
-                                  absolute_expires_at, idle_expires_at, purge_on)
-            WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :count)
-            SELECT lower(hex(randomblob(16))), :user, randomblob(32), {moment}, {moment},
-                   {moment}, {moment}, date('now', '-{days} days')
-            FROM n
-            """.replace("%H:%M:%f", r"%H\:%M\:%f")
-            ),
-            {"user": user, "count": count},
-        )
+        now = _now(connection, is_postgresql=database.is_postgresql) - 2 * days * _DAY
+        form = _PG_ID if database.is_postgresql else _SQLITE_ID
+        names = {
+            "session": form.format(now=now, i="i", n=count, letter="d"),
+            "days": days,
+            "moment": _sqlite_moment(-days),
+        }
+        users = connection.execute(text("SELECT count(*) FROM users")).scalar_one()
+        given = {"users": users, "count": count}
+        for statement in _EXPIRED_POSTGRESQL if database.is_postgresql else _EXPIRED_SQLITE:
+            _execute(connection, statement.format(**names), given)
 
 
 def bearers(tokens: list[str]) -> list[Request]:
     """Return the requests that present tokens."""
     return [Request({"Authorization": f"Bearer {token}"}) for token in tokens]
+
+
+def _execute(connection: Connection, statement: str, given: Mapping[str, object]) -> None:
+    made = text(statement.replace("::", r"\:\:"))  # colons of casts are none of a parameter
+    wanted = {name: given[name] for name in made._bindparams}  # noqa: SLF001
+    connection.execute(made, wanted)
 
 
 def _spread(connection: Connection, count: int) -> list[UUID]:
@@ -180,7 +196,7 @@ def _now(connection: Connection, *, is_postgresql: bool) -> int:
 
 
 def _sqlite_moment(days: int) -> str:
-    return f"strftime('%Y-%m-%d %H\\:%M\\:%f000', 'now', '+{days} days')"
+    return f"strftime('%Y-%m-%d %H\\:%M\\:%f000', 'now', '{days:+} days')"
 
 
 @contextmanager

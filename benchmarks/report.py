@@ -14,9 +14,9 @@ from those of some thousand live sessions, which lie all over the table. In a ro
 are measured in turn, there and back, and the bare Flask route before and after them. A figure is
 the median of what counts; in brackets is the ratio to the bare route, the median of the rounds.
 The bare route is sent the tokens of our service, and does not look at them.
-CPU is user and system time of all processes of the server, for a request. PostgreSQL keeps its data
-where there is memory for them, without fsync and autovacuum: what is measured is work, not a disk.
-SQLite has its file where temporary files are, with fsync as the service has it. Round trips are
+CPU is user and system time of all processes of the server, for a request. Both databases keep
+their data in memory where there is room, PostgreSQL without fsync and autovacuum: what is measured
+is work, not a disk. Round trips are
 the statements that PostgreSQL's log has for a request on a warm connection, BEGIN, COMMIT and
 ROLLBACK included.
 

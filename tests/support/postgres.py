@@ -159,7 +159,8 @@ def _accounts() -> Iterator[_Account]:
         yield _Account(switch, uid, gid)
 
 
-def _fast_folder() -> str:
+def fast_folder() -> str:
+    """Return where files of databases lie best: in memory, if there is room."""
     # On a disk, to clone a database takes ten times as long. Docker's default of 64 MB is no room.
     with suppress(OSError):
         if shutil.disk_usage("/dev/shm").free > 1 << 30:  # noqa: S108 - files get random names
@@ -192,7 +193,7 @@ class PostgresServer:
     ) -> None:
         """Start nothing yet; `settings` go before those that make a server fast for tests."""
         self.port = _free_port()
-        self.directory = Path(_fast_folder(), f"postgres-{secrets.token_hex(8)}").resolve()
+        self.directory = Path(fast_folder(), f"postgres-{secrets.token_hex(8)}").resolve()
         self.log_path = self.directory / "postgres.log"
         self._data = self.directory / "data"
         self._bin = (bin_directory or find_postgres()).resolve()
