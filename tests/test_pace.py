@@ -2,7 +2,7 @@
 
 import pytest
 
-from wxsession.pace import FIRST_SIZE, LARGEST_SIZE, SMALLEST_SIZE, Pace, rest_after
+from wxsession.pace import FIRST_SIZE, LARGEST_SIZE, SMALLEST_SIZE, Pace
 
 AIM = 0.05
 
@@ -40,4 +40,10 @@ def test_a_size_that_was_given_stays(seconds: float) -> None:
 
 
 def test_the_rest_is_half_of_what_the_batch_took() -> None:
-    assert rest_after(0.05) == 0.025
+    assert Pace(7).rest_after(0.05) == 0.025
+
+
+def test_the_rest_is_long_enough_for_others_to_get_in_however_short_the_batch_was() -> None:
+    pace = Pace(1000, AIM, shortest_rest=0.015)
+    assert [pace.rest_after(0.002), pace.rest_after(0.05)] == [0.015, 0.025]
+    assert pace.after(AIM / 2).shortest_rest == 0.015

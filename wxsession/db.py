@@ -58,6 +58,8 @@ SQLITE_BUSY_SECONDS = 10
 _TRANSACTIONAL = "wxsession_transactional"
 _READ_ONLY_TRANSACTION = "25006"
 _BUSY_PAUSE = 0.01  # shorter ones let fifty writers spend their time asking
+LONGEST_BUSY_PAUSE = 1.5 * _BUSY_PAUSE
+"""For how many seconds a writer of an SQLite file that was busy does not ask again, at most."""
 
 _log = logging.getLogger(__name__)
 

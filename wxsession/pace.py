@@ -19,6 +19,8 @@ class Pace:
     size: int
     aim: float | None = None
     """The seconds that a batch should take; None keeps the size as it is."""
+    shortest_rest: float = 0.0
+    """The seconds that others need to get in, however short a batch was."""
 
     def after(self, seconds: float) -> "Pace":
         """Return the pace after a batch that took so long.
@@ -32,7 +34,6 @@ class Pace:
         near = min(max(wanted, self.size / _MOST_CHANGE), self.size * _MOST_CHANGE)
         return replace(self, size=min(max(round(near), SMALLEST_SIZE), LARGEST_SIZE))
 
-
-def rest_after(seconds: float) -> float:
-    """Return for how long to rest after a batch that took so long."""
-    return seconds * _REST
+    def rest_after(self, seconds: float) -> float:
+        """Return for how long to rest after a batch that took so long."""
+        return max(seconds * _REST, self.shortest_rest)

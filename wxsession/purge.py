@@ -29,14 +29,14 @@ from sqlalchemy import (
     tuple_,
 )
 
-from wxsession.db import Database
+from wxsession.db import LONGEST_BUSY_PAUSE, Database
 from wxsession.errors import PurgeRunning
 from wxsession.models import audit_events, failed_attempts, login_codes, sessions
-from wxsession.pace import FIRST_SIZE, Pace, rest_after
+from wxsession.pace import FIRST_SIZE, Pace
 
 _LOCK = 0x77787365_7373696F  # "wxsessio", as a PostgreSQL advisory lock has it
 _AIM = 0.05
-_AIM_OF_SQLITE = 0.01  # meanwhile every writer of the file stands still
+_AIM_OF_SQLITE = 0.018  # meanwhile every writer of the file stands still
 _SQLITE_CACHE_KIB = 32_000  # a batch that does not fit into it is written twice
 
 Place = tuple[Any, Any]
@@ -132,9 +132,11 @@ class Purge:
         return _Deletion(self._database, self._timer, kind)
 
     def _pace(self, batch_size: int | None) -> Pace:
-        if batch_size is not None:
-            return Pace(batch_size)
-        return Pace(FIRST_SIZE, _AIM if self._database.is_postgresql else _AIM_OF_SQLITE)
+        # Whoever waits for an SQLite file asks for it once in every rest, and finds it free.
+        aim, rest = (
+            (_AIM, 0.0) if self._database.is_postgresql else (_AIM_OF_SQLITE, LONGEST_BUSY_PAUSE)
+        )
+        return Pace(FIRST_SIZE, aim, rest) if batch_size is None else Pace(batch_size, None, rest)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -267,7 +269,7 @@ class _Run:
             if place is None:
                 return done
             pace = pace.after(seconds)
-            self._sleep(rest_after(seconds))
+            self._sleep(pace.rest_after(seconds))
         self.complete = False
         return done
 
