@@ -58,7 +58,7 @@ SQLITE_BUSY_SECONDS = 10
 _TRANSACTIONAL = "wxsession_transactional"
 _READ_ONLY_TRANSACTION = "25006"
 _BUSY_PAUSE = 0.01  # shorter ones let fifty writers spend their time asking
-LONGEST_BUSY_PAUSE = 1.5 * _BUSY_PAUSE
+LONGEST_BUSY_PAUSE = 1.25 * _BUSY_PAUSE
 """For how many seconds a writer of an SQLite file that was busy does not ask again, at most."""
 
 _log = logging.getLogger(__name__)
@@ -328,7 +328,7 @@ def patiently(action: Callable[[], object]) -> None:
             busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # of whatever kind
             if not busy or waited > SQLITE_BUSY_SECONDS:
                 raise
-            time.sleep(_BUSY_PAUSE * (0.5 + random.random()) / (1 + 4 * waited))  # noqa: S311
+            time.sleep(_BUSY_PAUSE * (0.75 + random.random() / 2) / (1 + 4 * waited))  # noqa: S311
         else:
             return
 

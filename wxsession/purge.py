@@ -36,8 +36,7 @@ from wxsession.pace import FIRST_SIZE, Pace
 
 _LOCK = 0x77787365_7373696F  # "wxsessio", as a PostgreSQL advisory lock has it
 _AIM = 0.05
-_AIM_OF_SQLITE = 0.018  # meanwhile every writer of the file stands still
-_SQLITE_CACHE_KIB = 32_000  # a batch that does not fit into it is written twice
+_AIM_OF_SQLITE = 0.016  # meanwhile every writer of the file stands still
 
 Place = tuple[Any, Any]
 """A row's place in the order of going: its time, and its key."""
@@ -204,7 +203,6 @@ def _delete_in_postgresql(
 def _delete_in_sqlite(
     connection: Connection, over: _Over, after: Place | None, size: int
 ) -> tuple[int, Place | None]:
-    connection.exec_driver_sql(f"PRAGMA cache_size = -{_SQLITE_CACHE_KIB}")
     # Nobody else writes between the two: the transaction has the file for itself.
     found = over.next(after, size).subquery("found")
     last = select(found).order_by(*_latest_first(found)).limit(1)
