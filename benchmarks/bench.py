@@ -60,6 +60,10 @@ class Bench:
         self._waited += waited
         return False
 
+    def begin(self) -> None:
+        """Begin a subject, which has its own patience."""
+        self._waited = 0.0
+
     def ours(self, sessions: int | None = None) -> Filled:
         """Return a database of ours with so many sessions, filled once and shared."""
         wanted = sessions or self.scale.sessions

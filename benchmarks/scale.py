@@ -19,7 +19,7 @@ class Scale:
     warm_up: float
     rounds: int
     patience: float
-    """For how many seconds of the whole run it may wait for quiet, and repeat."""
+    """For how many seconds of each subject it may wait for quiet, and repeat."""
     memory: tuple[int, int]
     """The requests after which a worker's memory is looked at."""
     expired: int
@@ -53,7 +53,7 @@ BENCH: Final = Scale(
     seconds=2,
     warm_up=1,
     rounds=3,
-    patience=90,
+    patience=26,
     memory=(10_000, 100_000),
     expired=600_000,
     starts=5,
@@ -68,7 +68,7 @@ FULL: Final = Scale(
     seconds=6,
     warm_up=2,
     rounds=5,
-    patience=1_800,
+    patience=200,
     memory=(10_000, 100_000),
     expired=2_000_000,
     starts=10,

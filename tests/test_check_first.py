@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import text, update
 from werkzeug.test import create_environ, run_wsgi_app
 
 from tests.conftest import services_of
 from tests.support.phone import Phone
 from wxsession.api import CheckFirst
+from wxsession.models import users
 from wxsession.simulator import SettableClock, WeChat
+from wxsession.wechat.phone_number import PhoneNumber
 
 Happening = Callable[[Phone, SettableClock], None]
 Answer = tuple[bytes, str, list[tuple[str, str]]]
@@ -64,12 +66,26 @@ def break_the_database(phone: Phone, _clock: SettableClock) -> None:
         connection.execute(text("ALTER TABLE sessions RENAME TO elsewhere"))
 
 
+def have_a_profile(phone: Phone, _clock: SettableClock) -> None:
+    services = services_of(phone.app)
+    user_id = services.sessions.check(str(phone.token)).user.id
+    profile = {
+        "username": "alice",
+        "nickname": '"\\/\b\f\n\r\t\x01\x7f</b>&\u2028 é 小明 😀',
+        "avatar_url": "https://example.org/a.png?b=c&d",
+        **services.phones.columns(PhoneNumber("13800138000", "86"), user_id),
+    }
+    with services.database.statement() as connection:
+        connection.execute(update(users).where(users.c.id == user_id).values(profile))
+
+
 def nothing(_phone: Phone, _clock: SettableClock) -> None:
     pass
 
 
 HAPPENINGS = [
     nothing,
+    have_a_profile,
     log_out,
     wait_a_week,
     wait_a_month,
