@@ -1,6 +1,6 @@
 """How much of everything: as in the tests, in `make bench`, in `make bench-full`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 
@@ -60,18 +60,14 @@ BENCH: Final = Scale(
     logins=2_500,
     login_threads=64,
 )
-FULL: Final = Scale(
+FULL: Final = replace(
+    BENCH,
     name="bench-full",
-    sessions=1_000_000,
-    growth=(10_000, 1_000_000, 10_000_000),
-    presented=4_000,
+    growth=(*BENCH.growth, 10_000_000),
     seconds=6,
     warm_up=2,
     rounds=5,
     patience=200,
-    memory=(10_000, 100_000),
     expired=2_000_000,
     starts=10,
-    logins=2_500,
-    login_threads=64,
 )

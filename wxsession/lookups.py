@@ -70,9 +70,9 @@ class Lookup:
         except self._driver.Error as error:
             connection = held.connection if held else None
             broken = self._engine.dialect.is_disconnect(error, connection, None)
-            if connection is not None and broken:
-                connection.invalidate(error)
             if connection is not None:
+                if broken:
+                    connection.invalidate(error)
                 connection.close()
             if not broken and not isinstance(error, self._driver.OperationalError):
                 raise
@@ -99,7 +99,7 @@ class _InSqlite:
         return partial(self._ask, connection.cursor())
 
     def _ask(self, cursor: Any, key: bytes) -> Row | None:
-        parameters = (key.hex(),)
+        parameters = (key.hex(),)  # as SQLAlchemy's Uuid writes it where there is no such type
         patiently(lambda: cursor.execute(self._text, parameters))
         rows: Sequence[Row] = cursor.fetchall()  # to the end, or the cursor keeps its snapshot
         if not rows:

@@ -10,7 +10,7 @@ from benchmarks.servers import Ours, running
 
 _GUARD = f"{OURS}, session_required"
 _SQLITE = f"{OURS} on SQLite"
-_SHOP = "benchmarks.peers.guarded_shop.app:app"
+_SHOP = "tests.support.shop:app"
 
 
 def measure(bench: Bench) -> Outcome:
@@ -27,7 +27,7 @@ def measure(bench: Bench) -> Outcome:
             bench,
             [
                 Contestant(OURS, service, check, filled.name),
-                Contestant(_GUARD, guard, asking("/check", filled.requests), filled.name),
+                Contestant(_GUARD, guard, asking("/orders", filled.requests), filled.name),
                 Contestant(_SQLITE, sqlite, asking("/check_session", in_file.requests)),
             ],
             to_bare=filled.requests,

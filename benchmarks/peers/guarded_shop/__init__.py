@@ -1,1 +1,0 @@
-"""A developer's own application, with our guard before its view."""
