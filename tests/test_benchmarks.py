@@ -3,7 +3,6 @@
 What it measures here means nothing. The load is sent from Python, so that the tests do without wrk.
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -36,11 +35,8 @@ LOUD = Noise(others=0.0, stolen=TOLERATED + 0.01)
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("bench")
-    with pytest.MonkeyPatch.context() as patch:
-        # Nothing has a core for itself: a test waits for whatever else runs on that core.
-        patch.setattr(os, "sched_setaffinity", lambda _pid, _cores: None)
-        with Postgres() as postgres, Peer("bare_flask") as bare:
-            yield Bench(postgres, bare, PlainLoad(), SAMPLE, folder, say=lambda _line: None)
+    with Postgres() as postgres, Peer("bare_flask") as bare:
+        yield Bench(postgres, bare, PlainLoad(), SAMPLE, folder, say=lambda _line: None)
 
 
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
