@@ -19,8 +19,9 @@ from tests.support.postgres import PostgresServer
 from tests.support.settings import settings_for
 from wxsession import create_app
 from wxsession.app import Services
-from wxsession.db import HELD, POOL_OVERFLOW, POOL_SIZE, Held, UtcDateTime, connect
+from wxsession.db import POOL_OVERFLOW, POOL_SIZE, UtcDateTime, connect
 from wxsession.errors import Overloaded
+from wxsession.held import HELD, Held
 from wxsession.models import sessions
 from wxsession.schema import upgrade
 from wxsession.simulator import SettableClock, WeChat, wechat_transport

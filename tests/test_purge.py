@@ -16,9 +16,10 @@ from tests.conftest import services_of
 from tests.support.phone import Phone, problem
 from wxsession.app import Services
 from wxsession.cli import Progress
-from wxsession.db import LONGEST_BUSY_PAUSE, POOL_OVERFLOW, POOL_SIZE, new_id
+from wxsession.db import POOL_OVERFLOW, POOL_SIZE, new_id
 from wxsession.errors import PurgeRunning
 from wxsession.models import login_codes, purge_date, sessions
+from wxsession.patience import LONGEST_BUSY_PAUSE
 from wxsession.purge import Purge
 from wxsession.simulator import SettableClock, WeChat
 

@@ -8,12 +8,10 @@ that turns into a writer half way is refused however long it would wait.
 
 import logging
 import os
-import random
 import secrets
 import sqlite3
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +27,6 @@ from sqlalchemy import (
     Engine,
     Insert,
     MetaData,
-    PoolProxiedConnection,
     Table,
     TypeDecorator,
     Update,
@@ -42,6 +39,8 @@ from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from wxsession.errors import Disconnected, Overloaded
+from wxsession.held import Held
+from wxsession.patience import patiently
 
 T = TypeVar("T")
 
@@ -51,19 +50,11 @@ SCHEMA_REVISION = "20261121_02"
 POOL_SIZE = 8
 POOL_OVERFLOW = 8
 POOL_TIMEOUT_SECONDS = 2
-HELD = 4
-HOLD_SECONDS = 60
-SQLITE_BUSY_SECONDS = 10
 
 _TRANSACTIONAL = "wxsession_transactional"
 _READ_ONLY_TRANSACTION = "25006"
-_BUSY_PAUSE = 0.01
-_FEW_WRITERS = 8
-LONGEST_BUSY_PAUSE = 1.25 * _BUSY_PAUSE
-"""For how many seconds one of a few writers of a busy SQLite file does not ask again, at most."""
 
 _log = logging.getLogger(__name__)
-_waiting: set[object] = set()
 
 metadata = MetaData(
     naming_convention={
@@ -132,61 +123,6 @@ def insist(action: Callable[[], T]) -> T:
         return action()
     except Disconnected:
         return action()
-
-
-class HeldConnection:
-    """A connection that was checked out of the pool and stays so, until `until` (monotonic)."""
-
-    __slots__ = ("connection", "info", "until")
-
-    def __init__(self, connection: PoolProxiedConnection, until: float) -> None:
-        self.connection = connection
-        self.info = connection.info
-        self.until = until
-
-
-class Held:
-    """A few connections of the pool, at hand for whoever wants one for a single statement.
-
-    To check a connection out and in takes the pool as long as PostgreSQL takes for a row. So they
-    go back only after `seconds`, for the pool to renew them when they are old.
-    """
-
-    def __init__(self, engine: Engine, *, seconds: float = HOLD_SECONDS) -> None:
-        self._engine = engine
-        self._seconds = seconds
-        self._free: deque[HeldConnection] = deque()
-        self._of_parent: deque[HeldConnection] = deque()
-
-    def take(self) -> HeldConnection:
-        """Return a connection for the caller alone, who gives it back or closes it."""
-        now = time.monotonic()
-        try:
-            held = self._free.pop()
-        except IndexError:
-            pass
-        else:
-            if now < held.until:
-                return held
-            held.connection.close()
-        return HeldConnection(self._engine.pool.connect(), now + self._seconds)
-
-    def give_back(self, held: HeldConnection) -> None:
-        """Keep it for the next one, or leave it to the pool if there are enough."""
-        if len(self._free) < HELD:
-            self._free.append(held)
-        else:
-            held.connection.close()
-
-    def release(self) -> None:
-        """Leave all of them to the pool."""
-        while self._free:
-            self._free.pop().connection.close()
-
-    def forget(self) -> None:
-        """Use none of them in a forked child; left alone, since a lock may be held for ever."""
-        self._free, self._of_parent = deque(), self._free
-        self._engine.dispose(close=False)
 
 
 @dataclass(frozen=True)
@@ -313,32 +249,6 @@ def _execute_patiently(
     """Execute in place of SQLAlchemy; return that it was done."""
     patiently(lambda: cursor.execute(statement, parameters))
     return True
-
-
-def patiently(action: Callable[[], object]) -> None:
-    """Do it, again and again while another writer is at work.
-
-    SQLite's own waiting asks less and less often, so under many writers the newcomers win and
-    somebody starves. Here whoever has waited longest asks most often; and the more wait in this
-    process the less often each of them asks, or they would take the CPU from the one that writes.
-    """
-    started, me = time.monotonic(), object()
-    try:
-        while True:
-            try:
-                action()
-            except sqlite3.OperationalError as error:
-                waited = time.monotonic() - started
-                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # of whatever kind
-                if not busy or waited > SQLITE_BUSY_SECONDS:
-                    raise
-                _waiting.add(me)
-                pause = _BUSY_PAUSE * max(1, len(_waiting) / _FEW_WRITERS) / (1 + 4 * waited)
-                time.sleep(pause * (0.75 + random.random() / 2))  # noqa: S311
-            else:
-                return
-    finally:
-        _waiting.discard(me)
 
 
 def _count_read_only_as_broken(context: ExceptionContext) -> None:

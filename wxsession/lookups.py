@@ -20,12 +20,12 @@ from wxsession.db import (
     POOL_OVERFLOW,
     POOL_SIZE,
     Database,
-    HeldConnection,
     UtcDateTime,
     in_own_words,
-    patiently,
 )
 from wxsession.errors import Disconnected, Overloaded
+from wxsession.held import HeldConnection
+from wxsession.patience import patiently
 
 Row = Sequence[Any]
 Answer = Callable[[bytes], Row | None]

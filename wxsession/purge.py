@@ -29,10 +29,11 @@ from sqlalchemy import (
     tuple_,
 )
 
-from wxsession.db import LONGEST_BUSY_PAUSE, Database
+from wxsession.db import Database
 from wxsession.errors import PurgeRunning
 from wxsession.models import audit_events, failed_attempts, login_codes, sessions
 from wxsession.pace import FIRST_SIZE, Pace
+from wxsession.patience import LONGEST_BUSY_PAUSE
 
 _LOCK = 0x77787365_7373696F  # "wxsessio", as a PostgreSQL advisory lock has it
 _AIM = 0.05
@@ -131,10 +132,10 @@ class Purge:
         return _Deletion(self._database, self._timer, kind)
 
     def _pace(self, batch_size: int | None) -> Pace:
-        # Whoever waits for an SQLite file asks for it once in every rest, and finds it free.
-        aim, rest = (
-            (_AIM, 0.0) if self._database.is_postgresql else (_AIM_OF_SQLITE, LONGEST_BUSY_PAUSE)
-        )
+        if self._database.is_postgresql:
+            aim, rest = _AIM, 0.0
+        else:  # whoever waits for the file asks for it once in every rest, and finds it free
+            aim, rest = _AIM_OF_SQLITE, LONGEST_BUSY_PAUSE
         return Pace(FIRST_SIZE, aim, rest) if batch_size is None else Pace(batch_size, None, rest)
 
     @contextmanager
