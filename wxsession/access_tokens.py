@@ -130,7 +130,7 @@ class AccessTokens:
 
         def take() -> bool:
             with self._database.statement() as connection:
-                taking = upsert(connection, access_tokens).values(appid=appid, **values)
+                taking = upsert(self._database, access_tokens).values(appid=appid, **values)
                 taking = taking.on_conflict_do_update(
                     index_elements=["appid"], set_=values, where=and_(free, as_seen)
                 )

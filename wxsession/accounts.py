@@ -134,7 +134,7 @@ class AccountService:
         merged = merge(connection, user, account, self._phones)
         self._sessions.end_surplus(connection, account.id)
         connection.execute(
-            self._audit.entry(
+            *self._audit.entry(
                 "bound", client, user_id=account.id, session_id=session_id, appid=appid
             )
         )
@@ -238,7 +238,7 @@ class AccountService:
             self._sessions.end_rows(connection, others, "revoked", now)
             connection.execute(update(sessions).where(of_it).values(identity_id=null()))
             connection.execute(
-                self._audit.entry(
+                *self._audit.entry(
                     *("unbound", client),
                     user_id=session.user.id,
                     session_id=session.id,
@@ -271,7 +271,7 @@ class AccountService:
             connection.execute(mine.values(password_hash=password_hash))
             self._sessions.end_others(connection, session, "password_changed", now)
             connection.execute(
-                self._audit.entry(
+                *self._audit.entry(
                     "password_changed", client, user_id=account.user_id, session_id=session.id
                 )
             )
@@ -300,7 +300,7 @@ class AccountService:
         return self.verified(Credentials(name, password), client)
 
     def _make(self, connection: Connection, name: str, password_hash: str, client: Client) -> Grant:
-        made = upsert(connection, users).values(
+        made = upsert(self._database, users).values(
             id=new_id(), username=name, password_hash=password_hash, created_at=self._clock()
         )
         row = connection.execute(made.on_conflict_do_nothing().returning(users.c.id)).first()

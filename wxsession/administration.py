@@ -13,7 +13,6 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Insert,
     Row,
     Select,
     and_,
@@ -41,6 +40,7 @@ from wxsession.models import (
 from wxsession.passwords import normalised_username
 from wxsession.phone_numbers import PhoneNumbers
 from wxsession.sessions import SessionService
+from wxsession.statements import Filled
 from wxsession.wechat.phone_number import PhoneNumber
 
 T = TypeVar("T")
@@ -272,7 +272,7 @@ class Administration:
                     session_id=session_id,
                     reason="revoked",
                 )
-                connection.execute(note)
+                connection.execute(*note)
         return ended
 
     def _conditions(self, wanted: UserFilter) -> list[ColumnElement[bool]]:
@@ -301,14 +301,14 @@ class Administration:
                 return
             switch = update(users).where(users.c.id == user_id)
             connection.execute(switch.values(disabled_at=disabled_at))
-            connection.execute(self._audit.entry(event, NOBODY, user_id=user_id))
+            connection.execute(*self._audit.entry(event, NOBODY, user_id=user_id))
 
     def _end_all(
         self,
         user_id: UUID,
         reason: str,
         *,
-        note: Insert | None = None,
+        note: Filled | None = None,
         progress: Callable[[int], None] = lambda _done: None,
     ) -> int:
         """End a user's live sessions in bounded statements, noting that with the first of them."""
@@ -323,7 +323,7 @@ class Administration:
                     return done
                 ended = self._end(connection, sessions.c.id.in_(ids), reason)
                 if note is not None and ended and not done:
-                    connection.execute(note)
+                    connection.execute(*note)
             done, after = done + ended, ids[-1]
             progress(done)
 

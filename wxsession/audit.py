@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, Insert, insert, select
+from sqlalchemy import Connection, select
 
 from wxsession.db import Database, new_id
 from wxsession.errors import Overloaded
 from wxsession.models import Client, audit_events
+from wxsession.statements import Filled, row_of
 
 NOBODY = Client(None, None)
 """The client of what a command did."""
+
+_insert = row_of(audit_events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,9 @@ class Audit:
         session_id: UUID | None = None,
         appid: str | None = None,
         reason: str | None = None,
-    ) -> Insert:
+    ) -> Filled:
         """Return the statement that writes an event down."""
-        return insert(audit_events).values(
+        return _insert(
             id=new_id(),
             at=self._clock(),
             event=event,
@@ -74,7 +77,7 @@ class Audit:
         """
         entry = self.entry("login_failed", client, user_id=user_id, appid=appid, reason=reason)
         with suppress(Overloaded), self._database.statement() as connection:
-            connection.execute(entry)
+            connection.execute(*entry)
 
     def of_user(self, connection: Connection, user_id: UUID, *, limit: int) -> list[AuditEvent]:
         """Return what happened to a user, newest first."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Delete, Update, delete, or_, select, update
+from sqlalchemy import Executable, bindparam, delete, or_, select, update
 
 from wxsession.db import Database, insist, new_id, upsert
 from wxsession.errors import (
@@ -29,6 +29,7 @@ from wxsession.errors import (
     WeChatTimeout,
 )
 from wxsession.models import Client, login_codes
+from wxsession.statements import Filled, Given, made_once
 
 _GRANTED = "granted"  # the other outcomes of a code are the codes of `errors.CodeError`
 _FIRST_PAUSE = 0.01
@@ -64,6 +65,7 @@ class LoginCodes:
         self._lease = lease
         self._replay = replay
         self._sleep = sleep
+        self._taking = _taking(database)
 
     def claim(self, appid: str, code: str, client: Client) -> Claim:
         """Return the right to exchange the code, or wait for what came of it elsewhere.
@@ -86,7 +88,7 @@ class LoginCodes:
             waited, pause = waited + pause, min(pause * 2, _LONGEST_PAUSE)
         raise WeChatTimeout(retry_after=1)
 
-    def settling(self, claim: Claim, identity_id: UUID) -> Update:
+    def settling(self, claim: Claim, identity_id: UUID) -> Filled:
         """Return the statement that notes, inside the caller's transaction, whose code it was."""
         return self._settlement(claim, _GRANTED, identity_id)
 
@@ -96,39 +98,29 @@ class LoginCodes:
 
     def release(self, claim: Claim) -> None:
         """Give the claim up: nothing is known about the code, the next one may ask WeChat."""
-        self._note(
-            delete(login_codes).where(
-                login_codes.c.code_hash == claim.code_hash,
-                login_codes.c.claim_id == claim.claim_id,
-            )
-        )
+        self._note(_release(code_hash=claim.code_hash, claim_id=claim.claim_id))
 
-    def _note(self, statement: Update | Delete) -> None:
+    def _note(self, statement: Filled) -> None:
         # What is not noted costs whoever sends the code again the rest of the lease; that is no
         # reason to hide from this client what WeChat said.
         with suppress(Overloaded), self._database.statement() as connection:
-            connection.execute(statement)
+            connection.execute(*statement)
 
     def _take(self, claim: Claim, client: Client) -> bool:
         """Write the claim down, unless there is another one; done twice, it is there once."""
         now = self._clock()
         values = {
+            "code_hash": claim.code_hash,
             "claim_id": claim.claim_id,
             "outcome": None,
             "identity_id": None,
             "client_address": client.address,
             "user_agent": client.user_agent,
             "expires_at": now + self._lease,
+            "now": now,
         }
         with self._database.statement() as connection:
-            taking = upsert(connection, login_codes).values(code_hash=claim.code_hash, **values)
-            free = login_codes.c.expires_at <= now
-            mine = login_codes.c.claim_id == claim.claim_id
-            taking = taking.on_conflict_do_update(
-                index_elements=["code_hash"], set_=values, where=or_(free, mine)
-            )
-            taken = connection.execute(taking.returning(login_codes.c.claim_id)).first()
-        return taken is not None
+            return connection.execute(self._taking, values).first() is not None
 
     def _outcome(self, code_hash: bytes, client: Client) -> Claim | None:
         query = select(login_codes).where(login_codes.c.code_hash == code_hash)
@@ -142,16 +134,41 @@ class LoginCodes:
             raise _REFUSALS[row.outcome]
         return Claim(code_hash, row.claim_id, row.identity_id) if row.outcome else None
 
-    def _settlement(self, claim: Claim, outcome: str, identity_id: UUID | None) -> Update:
-        return (
-            update(login_codes)
-            .where(
-                login_codes.c.code_hash == claim.code_hash,
-                login_codes.c.claim_id == claim.claim_id,
-            )
-            .values(
-                outcome=outcome,
-                identity_id=identity_id,
-                expires_at=self._clock() + self._replay,
-            )
+    def _settlement(self, claim: Claim, outcome: str, identity_id: UUID | None) -> Filled:
+        return _settle(
+            code_hash=claim.code_hash,
+            claim_id=claim.claim_id,
+            outcome=outcome,
+            identity_id=identity_id,
+            expires_at=self._clock() + self._replay,
         )
+
+
+def _taking(database: Database) -> Executable:
+    """Return the statement that writes a claim down, and returns it unless there is another one."""
+    taking = upsert(database, login_codes)
+    claim = {c.name: taking.excluded[c.name] for c in login_codes.c if not c.primary_key}
+    is_free = login_codes.c.expires_at <= bindparam("now")
+    is_mine = login_codes.c.claim_id == taking.excluded.claim_id
+    taking = taking.on_conflict_do_update(
+        index_elements=["code_hash"], set_=claim, where=or_(is_free, is_mine)
+    )
+    return taking.returning(login_codes.c.claim_id)
+
+
+@made_once
+def _settle(
+    code_hash: Given, claim_id: Given, outcome: Given, identity_id: Given, expires_at: Given
+) -> Executable:
+    return (
+        update(login_codes)
+        .where(login_codes.c.code_hash == code_hash, login_codes.c.claim_id == claim_id)
+        .values(outcome=outcome, identity_id=identity_id, expires_at=expires_at)
+    )
+
+
+@made_once
+def _release(code_hash: Given, claim_id: Given) -> Executable:
+    return delete(login_codes).where(
+        login_codes.c.code_hash == code_hash, login_codes.c.claim_id == claim_id
+    )

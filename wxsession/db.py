@@ -25,11 +25,9 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Engine,
-    Insert,
     MetaData,
     Table,
     TypeDecorator,
-    Update,
     create_engine,
     event,
 )
@@ -96,23 +94,6 @@ def new_id() -> UUID:
     return UUID(int=number & ~(0x3 << 62) | 0x2 << 62)
 
 
-def upsert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
-    """Return an INSERT that has ON CONFLICT in the connection's own dialect."""
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table)
-    return sqlite.insert(table)
-
-
-def together(connection: Connection, statement: Update | Insert, *others: Update | Insert) -> None:
-    """Execute statements that do not depend on each other; to PostgreSQL in one round trip."""
-    if connection.dialect.name == "postgresql":
-        ctes = [other.cte(f"other_{number}") for number, other in enumerate(others)]
-        connection.execute(statement.add_cte(*ctes))
-    else:
-        for each in (*others, statement):
-            connection.execute(each)
-
-
 def insist(action: Callable[[], T]) -> T:
     """Do what may be done twice, and do it again if its connection turns out to be broken.
 
@@ -165,6 +146,11 @@ class Database:
         """Close every connection that is not in use."""
         self.held.release()
         self.engine.dispose()
+
+
+def upsert(database: Database, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """Return an INSERT that has ON CONFLICT in the database's own dialect."""
+    return postgresql.insert(table) if database.is_postgresql else sqlite.insert(table)
 
 
 def connect(url: str) -> Database:

@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Insert, Row, select
+from sqlalchemy import Connection, Executable, Row, select, update
 
-from wxsession.db import upsert
 from wxsession.models import RING_SIZE, session_keys
 from wxsession.sealing import Sealer, Unsealable
+from wxsession.statements import Filled, Given, made_once, row_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,7 @@ class KeyRing:
 
     def keys(self, connection: Connection, identity_id: UUID) -> list[KeptKey]:
         """Return the kept keys, newest first; one that no server key opens is left out."""
-        rows = connection.execute(
-            select(session_keys)
-            .where(session_keys.c.identity_id == identity_id)
-            .order_by(session_keys.c.obtained_at.desc())
-        )
+        rows = connection.execute(*_kept(identity_id=identity_id))
         return [key for row in rows if (key := self._opened(row))]
 
     def remember(
@@ -48,7 +44,7 @@ class KeyRing:
         The caller holds a lock on the identity.
         """
         if (adding := self.addition(connection, identity_id, session_key, now)) is not None:
-            connection.execute(adding)
+            connection.execute(*adding)
 
     def addition(
         self,
@@ -58,26 +54,20 @@ class KeyRing:
         now: datetime,
         *,
         is_first: bool = False,
-    ) -> Insert | None:
+    ) -> Filled | None:
         """Return the statement that does what `remember` does, or None if it is done already.
 
         `is_first` says that there can be no key yet, and saves asking.
         """
-        query = (
-            select(session_keys)
-            .where(session_keys.c.identity_id == identity_id)
-            .order_by(session_keys.c.obtained_at.desc(), session_keys.c.slot)
-        )
-        rows = [] if is_first else connection.execute(query).all()
+        rows = [] if is_first else connection.execute(*_kept(identity_id=identity_id)).all()
         kept = (key.session_key for row in rows if (key := self._opened(row)))
         if session_key in kept:
             return None
-        slot = len(rows) if len(rows) < RING_SIZE else rows[-1].slot
-        values = {"sealed": self._seal(session_key, identity_id, slot), "obtained_at": now}
-        adding = upsert(connection, session_keys).values(
-            identity_id=identity_id, slot=slot, **values
-        )
-        return adding.on_conflict_do_update(index_elements=["identity_id", "slot"], set_=values)
+        free = set(range(RING_SIZE)) - {row.slot for row in rows}
+        slot = min(free) if free else rows[-1].slot
+        keep = _insert if free else _replace
+        sealed = self._seal(session_key, identity_id, slot)
+        return keep(identity_id=identity_id, slot=slot, sealed=sealed, obtained_at=now)
 
     def _seal(self, session_key: str, identity_id: UUID, slot: int) -> bytes:
         return self._sealer.seal(session_key.encode(), row=identity_id, column=column_of_slot(slot))
@@ -90,6 +80,24 @@ class KeyRing:
         except Unsealable:
             return None
         return KeptKey(row.slot, opened.decode(), row.obtained_at)
+
+
+_insert = row_of(session_keys)
+
+
+@made_once
+def _kept(identity_id: Given) -> Executable:
+    of_identity = select(session_keys).where(session_keys.c.identity_id == identity_id)
+    return of_identity.order_by(session_keys.c.obtained_at.desc(), session_keys.c.slot)
+
+
+@made_once
+def _replace(identity_id: Given, slot: Given, sealed: Given, obtained_at: Given) -> Executable:
+    return (
+        update(session_keys)
+        .where(session_keys.c.identity_id == identity_id, session_keys.c.slot == slot)
+        .values(sealed=sealed, obtained_at=obtained_at)
+    )
 
 
 def column_of_slot(slot: int) -> str:

@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, exists, func, insert, select, update
+from sqlalchemy import Connection, Executable, exists, func, insert, select, update
 
 from wxsession.accounts import Account, AccountService, Credentials
 from wxsession.audit import Audit
 from wxsession.codes import Claim, LoginCodes
-from wxsession.db import Database, new_id, together, upsert
+from wxsession.db import Database, new_id, upsert
 from wxsession.errors import (
     CodeError,
     CodeUsed,
@@ -39,6 +39,7 @@ from wxsession.models import (
 from wxsession.open_data import OpenData, OpenDataReader, profile_of
 from wxsession.phone_numbers import PhoneNumbers
 from wxsession.sessions import Grant, SessionService
+from wxsession.statements import Given, made_once, together
 from wxsession.wechat.client import WeChatClient, WeChatIdentity
 
 _ATTEMPTS = 5
@@ -258,13 +259,9 @@ class LoginService:
         self, connection: Connection, appid: str, known: WeChatIdentity, now: datetime
     ) -> tuple[Identity, User, bool]:
         """Return the identity and its user, locked, and whether the user is new."""
-        theirs = select_identities().where(
-            identities.c.provider == WECHAT,
-            identities.c.appid == appid,
-            identities.c.openid == known.openid,
-        )
+        theirs = _identity(appid=appid, openid=known.openid)
         for _ in range(_ATTEMPTS):
-            row = connection.execute(theirs.with_for_update(of=[identities, users])).first()
+            row = connection.execute(*theirs).first()
             if row is not None:
                 identity, user = identity_from(row)
                 if known.unionid not in {None, identity.unionid}:
@@ -284,7 +281,7 @@ class LoginService:
         sibling = self._user_of_unionid(connection, appid, known.unionid)
         user = sibling or User(new_id())
         identity = Identity(new_id(), appid, known.openid, known.unionid)
-        claiming = upsert(connection, identities).values(
+        claiming = upsert(self._database, identities).values(
             id=identity.id,
             user_id=user.id,
             provider=WECHAT,
@@ -354,3 +351,16 @@ class LoginService:
         except IdentityBound:
             _log.warning("users %s and %s have one unionid and cannot be one", first.id, second.id)
             return user
+
+
+@made_once
+def _identity(appid: Given, openid: Given) -> Executable:
+    return (
+        select_identities()
+        .where(
+            identities.c.provider == WECHAT,
+            identities.c.appid == appid,
+            identities.c.openid == openid,
+        )
+        .with_for_update(of=[identities, users])
+    )

@@ -16,18 +16,18 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Executable,
     and_,
     bindparam,
     case,
     false,
-    insert,
     or_,
     select,
     update,
 )
 
 from wxsession.audit import Audit
-from wxsession.db import Database, insist, new_id, together
+from wxsession.db import Database, insist, new_id
 from wxsession.errors import (
     InvalidToken,
     Overloaded,
@@ -53,6 +53,7 @@ from wxsession.models import (
     sessions,
 )
 from wxsession.settings import Settings
+from wxsession.statements import Given, made_once, row_of, together
 from wxsession.tokens import SessionToken, TokenSigner
 
 Clock = Callable[[], datetime]
@@ -264,7 +265,7 @@ class SessionService:
         token = self._signer.draw(new_id())
         absolute = now + self._settings.absolute_timeout
         idle = min(now + self._settings.idle_timeout, absolute)
-        made = insert(sessions).values(
+        made = _insert(
             id=token.session_id,
             user_id=user.id,
             identity_id=identity.id if identity else None,
@@ -372,19 +373,15 @@ class SessionService:
         next_ = self._signer.successors(token)[0]
         idle = min(now + self._settings.idle_timeout, session.absolute_expires_at)
         idle = max(idle, session.idle_expires_at)
-        swap = (
-            update(sessions)
-            .where(sessions.c.id == session.id, sessions.c.token_hash == session.token_hash)
-            .where(is_live(now), has_enabled_user())
-            .values(
-                token_hash=next_.hash,
-                rotated_at=now,
-                confirmed_at=None,
-                idle_expires_at=idle,
-                purge_on=purge_date(idle),
-            )
+        swap = _swap(
+            session_id=session.id,
+            token_hash=session.token_hash,
+            next_hash=next_.hash,
+            now=now,
+            idle_expires_at=idle,
+            purge_on=purge_date(idle),
         )
-        if not connection.execute(swap).rowcount:
+        if not connection.execute(*swap).rowcount:
             return None
         return self._grant(next_, session.user, now, idle, session.absolute_expires_at)
 
@@ -408,7 +405,7 @@ class SessionService:
             ended = self.end_rows(connection, _as_read(session, now), "token_reused", now)
             if ended:
                 connection.execute(
-                    self._audit.entry(
+                    *self._audit.entry(
                         "token_reused", client, user_id=session.user.id, session_id=session.id
                     )
                 )
@@ -426,33 +423,24 @@ class SessionService:
         wanted: int = 1,
     ) -> None:
         """End the session that the new one replaces, and what is above the cap with the new one."""
-        replaced = self._replaced(replacing)
-        mine = and_(sessions.c.user_id == user_id, is_live(now))
-        least_recently_used = (
-            select(sessions.c.id)
-            .where(mine, ~replaced)
-            .order_by(sessions.c.idle_expires_at.desc(), sessions.c.id.desc())
-            .offset(self._settings.max_sessions - wanted)
-        )
-        connection.execute(
-            update(sessions)
-            .where(mine, or_(replaced, sessions.c.id.in_(least_recently_used)))
-            .values(
-                ended_at=now,
-                end_reason=case((replaced, "replaced"), else_="evicted"),
-                purge_on=now.date(),
-            )
-        )
+        mine = {
+            "user_id": user_id,
+            "kept": self._settings.max_sessions - wanted,
+            "now": now,
+            "today": now.date(),
+        }
+        if token := self._replaced(replacing):
+            known = [token.hash, *(next_.hash for next_ in self._signer.successors(token))]
+            evict = _replace_and_evict(**mine, session_id=token.session_id, token_hashes=known)
+        else:
+            evict = _evict(**mine)
+        connection.execute(*evict)
 
-    def _replaced(self, presented: str | None) -> ColumnElement[bool]:
-        if presented is None:
-            return false()
+    def _replaced(self, presented: str | None) -> SessionToken | None:
         try:
-            token = self._signer.load(presented)
+            return self._signer.load(presented) if presented else None
         except InvalidToken:
-            return false()
-        known = [token.hash, *(next_.hash for next_ in self._signer.successors(token))]
-        return and_(sessions.c.id == token.session_id, sessions.c.token_hash.in_(known))
+            return None
 
     def _grant(  # noqa: PLR0913 - these are what a grant consists of
         self,
@@ -478,6 +466,65 @@ class SessionService:
 _IT = sessions.c.id == bindparam("session_id")
 _BY_ID = select_sessions().where(_IT)
 _DESCRIBED_BY_ID = select_described_sessions().where(_IT)
+
+_insert = row_of(sessions)
+
+
+@made_once
+def _swap(  # noqa: PLR0913 - these are what a refresh changes, and on what conditions
+    session_id: Given,
+    token_hash: Given,
+    next_hash: Given,
+    now: Given,
+    idle_expires_at: Given,
+    purge_on: Given,
+) -> Executable:
+    return (
+        update(sessions)
+        .where(sessions.c.id == session_id, sessions.c.token_hash == token_hash)
+        .where(is_live(now), has_enabled_user())
+        .values(
+            token_hash=next_hash,
+            rotated_at=now,
+            confirmed_at=None,
+            idle_expires_at=idle_expires_at,
+            purge_on=purge_on,
+        )
+    )
+
+
+def _making_room(
+    user_id: Given, kept: Given, now: Given, today: Given, replaced: ColumnElement[bool]
+) -> Executable:
+    mine = and_(sessions.c.user_id == user_id, is_live(now))
+    least_recently_used = (
+        select(sessions.c.id)
+        .where(mine, ~replaced)
+        .order_by(sessions.c.idle_expires_at.desc(), sessions.c.id.desc())
+        .offset(kept)
+    )
+    return (
+        update(sessions)
+        .where(mine, or_(replaced, sessions.c.id.in_(least_recently_used)))
+        .values(
+            ended_at=now,
+            end_reason=case((replaced, "replaced"), else_="evicted"),
+            purge_on=today,
+        )
+    )
+
+
+@made_once
+def _evict(user_id: Given, kept: Given, now: Given, today: Given) -> Executable:
+    return _making_room(user_id, kept, now, today, false())
+
+
+@made_once
+def _replace_and_evict(  # noqa: PLR0913 - the same, and which one goes in any case
+    user_id: Given, kept: Given, now: Given, today: Given, session_id: Given, token_hashes: Given
+) -> Executable:
+    replaced = and_(sessions.c.id == session_id, sessions.c.token_hash.in_(token_hashes))
+    return _making_room(user_id, kept, now, today, replaced)
 
 
 def _found(row: Sequence[Any] | None, token: SessionToken) -> Sequence[Any]:

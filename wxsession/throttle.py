@@ -91,7 +91,7 @@ class Throttle:
             for key_hash in sorted(counter.key_hash for counter in counters)
         ]
         with self._database.statement() as connection:
-            counting = upsert(connection, failed_attempts).values(rows)
+            counting = upsert(self._database, failed_attempts).values(rows)
             counting = counting.on_conflict_do_update(
                 index_elements=["key_hash"],
                 set_={
