@@ -1,6 +1,7 @@
 """Our own dialect over HTTP: JSON in, JSON out, the token in the Authorization header."""
 
 from dataclasses import dataclass
+from functools import cache
 
 from flask import Blueprint, Response
 
@@ -50,11 +51,14 @@ def blueprint(served: Served, url_prefix: str | None) -> Blueprint:
     add_sessions(calls, served.sessions, served.phones, served.introspection)
     add_introspection(calls, served.introspection)
     _add_health(calls, served.health)
-    page = document(calls.all, mounted_at=url_prefix or "/")
+
+    @cache
+    def page() -> str:  # made when somebody asks: it takes longer than all the rest of a start
+        return document(calls.all, mounted_at=url_prefix or "/")
 
     @api.get("/openapi.json")
     def openapi() -> Response:
-        return Response(page, mimetype="application/json")
+        return Response(page(), mimetype="application/json")
 
     return api
 
