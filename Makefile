@@ -12,7 +12,7 @@ CLIENTS := tests/clients
 EXPRESS := benchmarks/peers/express
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help run test prove bench bench-full lint clean
+.PHONY: help run test coverage prove bench bench-full lint clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -20,6 +20,7 @@ help:
 	@echo 'make run    start the service with a simulated WeChat, and print a login to try'
 	@echo '            (other ports: make run PORT=9000 SIMULATOR_PORT=9001)'
 	@echo 'make test   run the tests, on SQLite and on PostgreSQL (some: make test ARGS="-k login")'
+	@echo '            (with the coverage of branches, half as long again: make coverage)'
 	@echo 'make prove  run the proofs under load and under failures'
 	@echo 'make bench  measure the service beside others, in less than 15 minutes; needs wrk'
 	@echo '            (some: make bench ARGS="--only check"; ten million sessions: make bench-full)'
@@ -30,8 +31,8 @@ help:
 run: $(VENV)/.server
 	@exec $(BIN)/python scripts/run.py
 
-test: $(VENV)/.test $(CLIENTS)/node_modules/.installed $(EXPRESS)/node_modules/.installed
-	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+test coverage: $(VENV)/.test $(CLIENTS)/node_modules/.installed $(EXPRESS)/node_modules/.installed
+	$(BIN)/python -m pytest $(if $(filter coverage,$@),--cov --cov-report=term) $(ARGS)
 
 prove: $(VENV)/.test
 	$(BIN)/python -m tests.proof $(ARGS)
