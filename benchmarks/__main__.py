@@ -55,7 +55,9 @@ def main(*, full: bool, only: tuple[str, ...], output: Path | None) -> None:
     scale = FULL if full else BENCH
     chosen = [subject for subject in SUBJECTS if not only or subject.name in only]
     sections, about = _run(scale, chosen)
-    command = " ".join([f"make {scale.name}", *(f"--only {name}" for name in only)])
+    command = f"make {scale.name}"
+    if only:
+        command += f' ARGS="{" ".join(f"--only {name}" for name in only)}"'
     if only and output is None:
         click.echo(page(sections, command=command, about=about))
     else:
