@@ -15,7 +15,7 @@ from tests.support.settings import APPID, settings_for
 from wxsession import create_app
 from wxsession.app import Services
 from wxsession.codes import LoginCodes
-from wxsession.errors import WeChatTimeout
+from wxsession.errors import Disconnected, WeChatTimeout
 from wxsession.models import Client, login_codes, sessions
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
 
@@ -170,3 +170,17 @@ def test_a_refresh_that_always_comes_second_gives_up_with_a_clear_error(
         event.remove(engine, moment, change_it)
     assert problem(answer) == (503, "overloaded", None)
     assert phone.check().status_code == 200
+
+
+def test_a_claim_whose_answer_was_lost_is_still_ones_own(phone: Phone, app: Flask) -> None:
+    engine = services_of(app).database.engine
+    lost: list[str] = []
+
+    def lose_it(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if statement.startswith("INSERT INTO login_codes") and not lost:
+            lost.append(statement)
+            raise Disconnected
+
+    event.listen(engine, "after_cursor_execute", lose_it)
+    assert phone.log_in().status_code == 200
+    assert lost
