@@ -158,7 +158,7 @@ def _taking(database: Database) -> Executable:
 
 @made_once
 def _settle(
-    code_hash: Given, claim_id: Given, outcome: Given, identity_id: Given, expires_at: Given
+    *, code_hash: Given, claim_id: Given, outcome: Given, identity_id: Given, expires_at: Given
 ) -> Executable:
     return (
         update(login_codes)
@@ -168,7 +168,7 @@ def _settle(
 
 
 @made_once
-def _release(code_hash: Given, claim_id: Given) -> Executable:
+def _release(*, code_hash: Given, claim_id: Given) -> Executable:
     return delete(login_codes).where(
         login_codes.c.code_hash == code_hash, login_codes.c.claim_id == claim_id
     )

@@ -86,13 +86,13 @@ _insert = row_of(session_keys)
 
 
 @made_once
-def _kept(identity_id: Given) -> Executable:
+def _kept(*, identity_id: Given) -> Executable:
     of_identity = select(session_keys).where(session_keys.c.identity_id == identity_id)
     return of_identity.order_by(session_keys.c.obtained_at.desc(), session_keys.c.slot)
 
 
 @made_once
-def _replace(identity_id: Given, slot: Given, sealed: Given, obtained_at: Given) -> Executable:
+def _replace(*, identity_id: Given, slot: Given, sealed: Given, obtained_at: Given) -> Executable:
     return (
         update(session_keys)
         .where(session_keys.c.identity_id == identity_id, session_keys.c.slot == slot)

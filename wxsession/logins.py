@@ -259,7 +259,7 @@ class LoginService:
         self, connection: Connection, appid: str, known: WeChatIdentity, now: datetime
     ) -> tuple[Identity, User, bool]:
         """Return the identity and its user, locked, and whether the user is new."""
-        theirs = _identity(appid=appid, openid=known.openid)
+        theirs = _lock_identity(appid=appid, openid=known.openid)
         for _ in range(_ATTEMPTS):
             row = connection.execute(*theirs).first()
             if row is not None:
@@ -354,7 +354,7 @@ class LoginService:
 
 
 @made_once
-def _identity(appid: Given, openid: Given) -> Executable:
+def _lock_identity(*, appid: Given, openid: Given) -> Executable:
     return (
         select_identities()
         .where(

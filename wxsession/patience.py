@@ -5,8 +5,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 
-SQLITE_BUSY_SECONDS = 10
-
+_LONGEST_WAIT = 10.0
 _PAUSE = 0.01
 _FEW_WRITERS = 8
 LONGEST_BUSY_PAUSE = 1.25 * _PAUSE
@@ -30,7 +29,7 @@ def patiently(action: Callable[[], object]) -> None:
             except sqlite3.OperationalError as error:
                 waited = time.monotonic() - started
                 busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # of whatever kind
-                if not busy or waited > SQLITE_BUSY_SECONDS:
+                if not busy or waited > _LONGEST_WAIT:
                     raise
                 _waiting.add(me)
                 pause = _PAUSE * max(1, len(_waiting) / _FEW_WRITERS) / (1 + 4 * waited)

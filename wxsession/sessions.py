@@ -423,7 +423,7 @@ class SessionService:
         wanted: int = 1,
     ) -> None:
         """End the session that the new one replaces, and what is above the cap with the new one."""
-        mine = {
+        room = {
             "user_id": user_id,
             "kept": self._settings.max_sessions - wanted,
             "now": now,
@@ -431,9 +431,9 @@ class SessionService:
         }
         if token := self._replaced(replacing):
             known = [token.hash, *(next_.hash for next_ in self._signer.successors(token))]
-            evict = _replace_and_evict(**mine, session_id=token.session_id, token_hashes=known)
+            evict = _replace_and_evict(**room, session_id=token.session_id, token_hashes=known)
         else:
-            evict = _evict(**mine)
+            evict = _evict(**room)
         connection.execute(*evict)
 
     def _replaced(self, presented: str | None) -> SessionToken | None:
@@ -472,6 +472,7 @@ _insert = row_of(sessions)
 
 @made_once
 def _swap(  # noqa: PLR0913 - these are what a refresh changes, and on what conditions
+    *,
     session_id: Given,
     token_hash: Given,
     next_hash: Given,
@@ -515,13 +516,13 @@ def _making_room(
 
 
 @made_once
-def _evict(user_id: Given, kept: Given, now: Given, today: Given) -> Executable:
+def _evict(*, user_id: Given, kept: Given, now: Given, today: Given) -> Executable:
     return _making_room(user_id, kept, now, today, false())
 
 
 @made_once
 def _replace_and_evict(  # noqa: PLR0913 - the same, and which one goes in any case
-    user_id: Given, kept: Given, now: Given, today: Given, session_id: Given, token_hashes: Given
+    *, user_id: Given, kept: Given, now: Given, today: Given, session_id: Given, token_hashes: Given
 ) -> Executable:
     replaced = and_(sessions.c.id == session_id, sessions.c.token_hash.in_(token_hashes))
     return _making_room(user_id, kept, now, today, replaced)

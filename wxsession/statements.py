@@ -1,7 +1,7 @@
 """Statements that are made once, and filled with other values each time.
 
 To make a statement of columns and conditions takes SQLAlchemy as long as to execute it. That is
-nothing where a person waits, and a quarter of a login where thousands log in.
+nothing where a person waits, and a third of a login where thousands log in.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,9 +25,9 @@ class Filled(NamedTuple):
 
 
 def made_once(make: Callable[P, Executable]) -> Callable[P, Filled]:
-    """Make the statement that a function makes of parameters; return what fills it.
+    """Make the statement that a function makes of parameters; return what fills it with values.
 
-    That takes by name the arguments of the function, each of them.
+    The function takes them by name, and so does what is returned.
     """
     return _filling(make, make.__name__, signature(make).parameters)
 
@@ -44,7 +44,10 @@ def row_of(table: Table) -> Callable[..., Filled]:
 
 
 def together(connection: Connection, *writes: Filled) -> None:
-    """Execute statements that do not depend on each other; to PostgreSQL in one round trip."""
+    """Execute statements that do not depend on each other; to PostgreSQL in one round trip.
+
+    They are of different functions, or rows of different tables.
+    """
     if len(writes) > 1 and connection.dialect.name == "postgresql":
         values = {name: value for write in writes for name, value in write.values.items()}
         connection.execute(_as_one(*(write.statement for write in writes)), values)
@@ -56,7 +59,7 @@ def together(connection: Connection, *writes: Filled) -> None:
 def _filling(
     make: Callable[..., Executable], of: str, names: Iterable[str]
 ) -> Callable[..., Filled]:
-    # No two statements have a parameter of one name: they may be filled together.
+    # A parameter is named after its statement as well: two may have columns of one name.
     parameters = {name: f"{of}_{name}" for name in names}
     statement = make(**{name: bindparam(parameter) for name, parameter in parameters.items()})
     return lambda **values: Filled(
