@@ -65,6 +65,7 @@ class Audit:
             appid=appid,
             client_address=client.address,
             user_agent=client.user_agent,
+            count=1,
         )
 
     def note_refusal(

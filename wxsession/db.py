@@ -42,7 +42,7 @@ from wxsession.patience import patiently
 
 T = TypeVar("T")
 
-SCHEMA_REVISION = "20261121_02"
+SCHEMA_REVISION = "20261124_01"
 """The oldest schema that this code can work with; revisions sort by their dates."""
 
 POOL_SIZE = 8

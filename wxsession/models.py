@@ -38,11 +38,14 @@ from wxsession.tokens import SessionToken
 
 WECHAT = "wechat"
 RING_SIZE = 3
+MOST_SESSION_KEYS = 10
+"""How many session_keys of one identity there is room for."""
 LONGEST_USERNAME = 64
 LONGEST_NICKNAME = 64
 LONGEST_AVATAR_URL = 1024
 LONGEST_USER_AGENT = 512
 LONGEST_ADDRESS = 45
+LONGEST_ACTOR = 64
 
 users = Table(
     "users",
@@ -71,7 +74,7 @@ identities = Table(
     ),
     Column("provider", String(16), nullable=False),
     Column("appid", String(64), nullable=False),
-    Column("openid", String(128), nullable=False),
+    Column("openid", String(128), nullable=False, index=True),
     Column("unionid", String(128), index=True),
     Column("created_at", UtcDateTime, nullable=False),
     UniqueConstraint("provider", "appid", "openid"),
@@ -85,7 +88,22 @@ session_keys = Table(
     Column("slot", SmallInteger, primary_key=True, autoincrement=False),
     Column("sealed", LargeBinary, nullable=False),
     Column("obtained_at", UtcDateTime, nullable=False),
-    CheckConstraint(f"slot >= 0 AND slot < {RING_SIZE}", name="slot"),
+    CheckConstraint(f"slot >= 0 AND slot < {MOST_SESSION_KEYS}", name="slot"),
+)
+
+# What a user took off the account: a unionid that is learnt later does not bring it back.
+unbound_identities = Table(
+    "unbound_identities",
+    metadata,
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "identity_id",
+        Uuid,
+        ForeignKey("identities.id", ondelete="CASCADE"),
+        primary_key=True,
+        index=True,
+    ),
+    Column("unbound_at", UtcDateTime, nullable=False),
 )
 
 sessions = Table(
@@ -139,6 +157,24 @@ failed_attempts = Table(
     Column("expires_at", UtcDateTime, nullable=False, index=True),
 )
 
+# Where a user went that was merged; `new_id` is a living user, however often it moved on.
+merged_users = Table(
+    "merged_users",
+    metadata,
+    Column("old_id", Uuid, primary_key=True),
+    Column("new_id", Uuid, nullable=False, index=True),
+    Column("merged_at", UtcDateTime, nullable=False),
+)
+
+# One run at a time of what only one may do; `held_until` is a time of the database's own clock.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("holder", Uuid, nullable=False),
+    Column("held_until", UtcDateTime, nullable=False),
+)
+
 # No foreign keys: what happened stays known after the user or the session is gone.
 audit_events = Table(
     "audit_events",
@@ -147,11 +183,15 @@ audit_events = Table(
     Column("at", UtcDateTime, nullable=False, index=True),
     Column("event", String(32), nullable=False),
     Column("reason", String(32)),
-    Column("user_id", Uuid, index=True),
+    Column("user_id", Uuid),
     Column("session_id", Uuid),
     Column("appid", String(64)),
     Column("client_address", String(LONGEST_ADDRESS)),
     Column("user_agent", String(LONGEST_USER_AGENT)),
+    Column("actor", String(LONGEST_ACTOR)),
+    # How many times: what a limit refuses is counted in one row, not written down each time.
+    Column("count", Integer, nullable=False, server_default="1"),
+    Index(None, "user_id", "at", "id"),
 )
 
 
