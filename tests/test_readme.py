@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -26,6 +26,8 @@ from tests.support.service import ROOT, free_port, plain_environment
 from tests.support.settings import settings_for
 from wxsession.problems import KINDS
 from wxsession.settings import PREFIX, Settings
+from wxsession.wechat import failures
+from wxsession.wechat.failures import Failure
 
 ENGLISH: Final = "README.md"
 CHINESE: Final = "README.zh-CN.md"
@@ -192,6 +194,28 @@ def test_the_settings_and_their_defaults_are_those_of_the_code(name: str) -> Non
     defaults = {k.removeprefix(PREFIX).lower(): v for k, v in told.items() if v is not None}
     url = "sqlite:////tmp/wxsession.db"
     assert settings_for(url, **defaults) == settings_for(url)
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_the_failures_at_wechat_are_those_of_the_log(name: str) -> None:
+    tables: list[Mapping[Any, Failure]] = [
+        failures.OF_EVERY_CALL,
+        failures.OF_STABLE_TOKEN,
+        failures.WITH_ACCESS_TOKEN,
+        failures.OF_PHONE_NUMBER,
+        failures.OF_SESSION_KEY,
+        {"": failures.UNKNOWN},
+        failures.WITHOUT_ANSWER,
+    ]
+    known = [(str(key), failure) for table in tables for key, failure in table.items()]
+    codes = {f"`{failure.error().code}`" for _, failure in known}
+    told = [cells for cells in rows(name) if cells[1] in codes]
+    keys = ["".join(re.findall(r"^`([^`]*)`", cells[0])) for cells in told]
+    assert [(key, cells[1]) for key, cells in zip(keys, told, strict=True)] == [
+        (key, f"`{failure.error().code}`") for key, failure in known
+    ]
+    if name == ENGLISH:
+        assert [cells[2:] for cells in told] == [[one.meaning, one.cure] for _, one in known]
 
 
 # The translation.

@@ -102,7 +102,7 @@ class ProfileService:
         appid, openid = self._app_of(view.identity)
         with self._wechat.slots.one():
             phone = self._access_tokens.use(
-                appid, lambda token: self._wechat.phone_number(token, code, openid)
+                appid, lambda token: self._wechat.phone_number(appid, token, code, openid)
             )
         self._save(view.user, {}, phone)
         return phone
@@ -150,7 +150,9 @@ class ProfileService:
             with self._wechat.slots.one():
                 fresh = self._access_tokens.use(
                     identity.appid,
-                    lambda token: reset(token, identity.openid, kept[0].session_key),
+                    lambda token: reset(
+                        identity.appid, token, identity.openid, kept[0].session_key
+                    ),
                 )
         except SessionKeyStale:
             return False
@@ -199,7 +201,8 @@ class ProfileService:
         ask = self._wechat.is_session_key_current
         with self._wechat.slots.one():
             return self._access_tokens.use(
-                identity.appid, lambda token: ask(token, identity.openid, session_key)
+                identity.appid,
+                lambda token: ask(identity.appid, token, identity.openid, session_key),
             )
 
     def _save(
