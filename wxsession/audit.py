@@ -2,17 +2,22 @@
 
 An event holds ids, an address and a time; never a token, a code, a password, a name that
 somebody typed, or anything of WeChat's that opens something.
+
+What anybody can bring about as often as they like, a refusal, is counted in one row for ten
+minutes: a flood of them does not fill the database.
 """
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import Connection, select
 
-from wxsession.db import Database, new_id
+from wxsession.addresses import network_of
+from wxsession.db import Database, new_id, upsert, uuid7
 from wxsession.errors import Overloaded
 from wxsession.models import Client, audit_events
 from wxsession.statements import Filled, row_of
@@ -20,12 +25,19 @@ from wxsession.statements import Filled, row_of
 NOBODY = Client(None, None)
 """The client of what a command did."""
 
+COUNTED_FOR = timedelta(minutes=10)
+"""How long what is counted goes into one row."""
+
 _insert = row_of(audit_events)
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """One thing that happened; `reason` is the error code that it was refused with, if it was."""
+    """What happened; `reason` is the error code that it was refused with, if it was.
+
+    What was counted happened `count` times within ten minutes, from `client_address` or, with
+    IPv6, from its /64; `at` is when it first did.
+    """
 
     at: datetime
     event: str
@@ -35,6 +47,7 @@ class AuditEvent:
     appid: str | None
     client_address: str | None
     user_agent: str | None
+    count: int
 
 
 class Audit:
@@ -80,16 +93,57 @@ class Audit:
         with suppress(Overloaded), self._database.statement() as connection:
             connection.execute(*entry)
 
+    def count(  # noqa: PLR0913 - what is one with what
+        self,
+        event: str,
+        client: Client,
+        *,
+        reason: str | None = None,
+        user_id: UUID | None = None,
+        appid: str | None = None,
+        actor: str | None = None,
+    ) -> None:
+        """Count what happens again and again, if the database is there.
+
+        There is one row for all that is alike in its arguments and comes from one network within
+        ten minutes. Like `note_refusal`, it is a statement of its own.
+        """
+        network = network_of(client.address) if client.address is not None else None
+        now = self._clock()
+        facts = {
+            "event": event,
+            "reason": reason,
+            "user_id": user_id,
+            "appid": appid,
+            "client_address": network,
+            "actor": actor,
+        }
+        row = {"id": _counted_id(now, facts), "at": now, "count": 1, **facts}
+        counting = upsert(self._database, audit_events).values(row)
+        counting = counting.on_conflict_do_update(
+            index_elements=["id"], set_={"count": audit_events.c.count + 1}
+        )
+        with suppress(Overloaded), self._database.statement() as connection:
+            connection.execute(counting)
+
     def of_user(self, connection: Connection, user_id: UUID, *, limit: int) -> list[AuditEvent]:
         """Return what happened to a user, newest first."""
         c = audit_events.c
         query = (
             select(
                 *(c.at, c.event, c.reason, c.user_id, c.session_id),
-                *(c.appid, c.client_address, c.user_agent),
+                *(c.appid, c.client_address, c.user_agent, c.count),
             )
             .where(c.user_id == user_id)
             .order_by(c.at.desc(), c.id.desc())
             .limit(limit)
         )
         return [AuditEvent(*row) for row in connection.execute(query)]
+
+
+def _counted_id(now: datetime, facts: Mapping[str, object]) -> UUID:
+    """Return the id of the row in which this is counted now, the same in every process."""
+    window = int(now.astimezone(UTC).timestamp()) // int(COUNTED_FOR.total_seconds())
+    digest = hashlib.sha256(repr(sorted(facts.items())).encode()).digest()
+    began = window * int(COUNTED_FOR.total_seconds()) * 1000
+    return uuid7(began, int.from_bytes(digest[:10]))

@@ -88,8 +88,12 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 def new_id() -> UUID:
     """Return a UUIDv7 (RFC 9562, 5.7): rows made together lie together, none can be guessed."""
-    milliseconds = time.time_ns() // 1_000_000
-    number = milliseconds << 80 | secrets.randbits(80)
+    return uuid7(time.time_ns() // 1_000_000, secrets.randbits(80))
+
+
+def uuid7(milliseconds: int, rest: int) -> UUID:
+    """Return the UUIDv7 of a time since 1970 and 80 bits, six of which give way to its form."""
+    number = milliseconds << 80 | rest
     number = number & ~(0xF << 76) | 0x7 << 76
     return UUID(int=number & ~(0x3 << 62) | 0x2 << 62)
 

@@ -8,7 +8,6 @@ here at all.
 """
 
 import hmac
-import ipaddress
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import case, delete, select
 
+from wxsession.addresses import network_of
 from wxsession.db import Database, upsert
 from wxsession.errors import BadCredentials, TooManyAttempts
 from wxsession.keys import SecretKeys
@@ -25,7 +25,6 @@ from wxsession.models import failed_attempts
 WINDOW = timedelta(minutes=15)
 FAILURES_PER_ACCOUNT = 10
 FAILURES_PER_ADDRESS = 100  # a whole office, or a carrier's NAT, may stand behind it
-_IPV6_PREFIX = 64  # what one customer has
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ class Throttle:
         account = self._counter("account", username, FAILURES_PER_ACCOUNT)
         counters = [account]
         if address is not None:
-            counters.append(self._counter("address", _network(address), FAILURES_PER_ADDRESS))
+            counters.append(self._counter("address", network_of(address), FAILURES_PER_ADDRESS))
         self._ensure_open(counters)
         try:
             yield
@@ -110,16 +109,3 @@ class Throttle:
     def _counter(self, kind: str, value: str, limit: int) -> _Counter:
         # Keyed, because what was typed as a name may be a password.
         return _Counter(hmac.digest(self._key, f"{kind}\0{value}".encode(), "sha256"), limit)
-
-
-def _network(address: str) -> str:
-    """Return what counts as one address: an IPv4 address, or the /64 of an IPv6 one."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped:
-            return str(ip.ipv4_mapped)
-        return str(ipaddress.ip_network((ip, _IPV6_PREFIX), strict=False))
-    return str(ip)

@@ -6,6 +6,7 @@ from urllib.parse import unquote_plus
 
 from flask import Request
 
+from wxsession.addresses import address_of
 from wxsession.errors import InvalidApiKey, MissingToken
 from wxsession.models import LONGEST_ADDRESS, LONGEST_USER_AGENT, Client
 
@@ -102,11 +103,9 @@ def api_key_of(request: Request) -> tuple[str | None, str]:
 
 def client_of(request: Request) -> Client:
     """Return who asks, cut to what a row can hold; proxies of ours are resolved before this."""
-    address = request.remote_addr or None
+    address = address_of(request.remote_addr or "")
     agent = request.headers.get("User-Agent", "").replace("\0", "")
-    return Client(
-        address[:LONGEST_ADDRESS] if address else None, agent[:LONGEST_USER_AGENT] or None
-    )
+    return Client(address[:LONGEST_ADDRESS] or None, agent[:LONGEST_USER_AGENT] or None)
 
 
 def referring_appid(request: Request) -> str | None:

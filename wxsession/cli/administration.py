@@ -244,10 +244,10 @@ def _print_user(details: UserDetails) -> None:
     if details.events:
         click.echo()
         print_table(
-            ("AT", "EVENT", "REASON", "SESSION ID", "APPID", "ADDRESS", "USER AGENT"),
+            ("AT", "EVENT", "COUNT", "REASON", "SESSION ID", "APPID", "ADDRESS", "USER AGENT"),
             [
                 (
-                    *(event.at, event.event, event.reason, event.session_id),
+                    *(event.at, event.event, event.count, event.reason, event.session_id),
                     *(event.appid, event.client_address, event.user_agent),
                 )
                 for event in details.events
