@@ -149,7 +149,7 @@ class Services:
             access_tokens=access_tokens,
             ring=ring,
             phones=phones,
-            introspection=Introspection(sessions, settings.api_keys, clock),
+            introspection=Introspection(sessions, settings.api_keys, audit, clock),
             audit=audit,
             administration=Administration(database, sessions, phones, audit, clock),
             resealing=Resealing(database, sealer, phones),

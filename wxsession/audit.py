@@ -8,9 +8,9 @@ minutes: a flood of them does not fill the database.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -20,15 +20,21 @@ from wxsession.addresses import network_of
 from wxsession.db import Database, new_id, upsert, uuid7
 from wxsession.errors import Overloaded
 from wxsession.models import Client, audit_events
-from wxsession.statements import Filled, row_of
+from wxsession.statements import Filled, rows_of
 
 NOBODY = Client(None, None)
 """The client of what a command did."""
 
+UNKNOWN = "unknown"
+"""The actor where nobody can say who it was."""
+
 COUNTED_FOR = timedelta(minutes=10)
 """How long what is counted goes into one row."""
 
-_insert = row_of(audit_events)
+_insert = rows_of(audit_events)
+
+Row = Mapping[str, object]
+"""An event that is still to be written down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +54,14 @@ class AuditEvent:
     client_address: str | None
     user_agent: str | None
     count: int
+    actor: str | None
 
 
 class Audit:
-    """Writes events down, inside the transaction of what happened."""
+    """Writes events down, inside the transaction of what happened.
+
+    `actor` is by whom: an operator's name, or None for the user.
+    """
 
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database
@@ -66,20 +76,67 @@ class Audit:
         session_id: UUID | None = None,
         appid: str | None = None,
         reason: str | None = None,
+        actor: str | None = None,
+        also: Iterable[Row] = (),
     ) -> Filled:
-        """Return the statement that writes an event down."""
-        return _insert(
-            id=new_id(),
-            at=self._clock(),
-            event=event,
-            reason=reason,
-            user_id=user_id,
-            session_id=session_id,
-            appid=appid,
-            client_address=client.address,
-            user_agent=client.user_agent,
-            count=1,
-        )
+        """Return the statement that writes an event down, and others that come with it."""
+        row = {
+            "event": event,
+            "reason": reason,
+            "user_id": user_id,
+            "session_id": session_id,
+            "appid": appid,
+            "actor": actor,
+            "count": 1,
+        }
+        return _insert(self._happened(client, row), *also)
+
+    def ends(
+        self,
+        ended: Iterable[tuple[UUID, str]],
+        client: Client,
+        *,
+        user_id: UUID,
+        actor: str | None = None,
+    ) -> list[Row]:
+        """Return the events of sessions of a user that one statement ended, each with its reason.
+
+        There is one event for each reason. It names the session if that was the only one, and
+        counts them otherwise: a user may have any number.
+        """
+        by_reason: dict[str, list[UUID]] = {}
+        for session_id, reason in ended:
+            by_reason.setdefault(reason, []).append(session_id)
+        return [
+            self._happened(
+                client,
+                {
+                    "event": "session_ended",
+                    "reason": reason,
+                    "user_id": user_id,
+                    "session_id": ids[0] if len(ids) == 1 else None,
+                    "actor": actor,
+                    "count": len(ids),
+                },
+            )
+            for reason, ids in by_reason.items()
+        ]
+
+    def write(self, connection: Connection, events: Sequence[Row]) -> None:
+        """Write events down, if there are any."""
+        if events:
+            connection.execute(*_insert(*events))
+
+    def _happened(self, client: Client, row: Row) -> Row:
+        now = self._clock()
+        client_address, user_agent = client
+        return {
+            "id": new_id(),
+            "at": now,
+            "client_address": client_address,
+            "user_agent": user_agent,
+            **row,
+        }
 
     def note_refusal(
         self, client: Client, reason: str, *, user_id: UUID | None = None, appid: str | None = None
@@ -130,10 +187,7 @@ class Audit:
         """Return what happened to a user, newest first."""
         c = audit_events.c
         query = (
-            select(
-                *(c.at, c.event, c.reason, c.user_id, c.session_id),
-                *(c.appid, c.client_address, c.user_agent, c.count),
-            )
+            select(*(c[field.name] for field in fields(AuditEvent)))
             .where(c.user_id == user_id)
             .order_by(c.at.desc(), c.id.desc())
             .limit(limit)

@@ -71,7 +71,7 @@ def add_sessions(
     )
     def logout(body: LogoutBody) -> None:
         """End the session, or every session of the user; the same for an unknown token."""
-        sessions.end(bearer_token(request), everywhere=body.everywhere)
+        sessions.end(bearer_token(request), client_of(request), everywhere=body.everywhere)
 
     @calls.add("GET", path="/sessions", reply=SessionsReply, errors=TOKEN_ERRORS, needs_token=True)
     def list_sessions() -> SessionsReply:
@@ -88,4 +88,4 @@ def add_sessions(
     )
     def end_session(session_id: UUID) -> None:
         """End one of the user's own sessions; the same for any other id."""
-        sessions.end_own(bearer_token(request), session_id)
+        sessions.end_own(bearer_token(request), session_id, client_of(request))
