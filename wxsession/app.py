@@ -143,6 +143,7 @@ class Services:
                 ring,
                 sessions,
                 phones=phones,
+                audit=audit,
                 clock=clock,
                 check_session_keys=settings.check_session_keys,
             ),

@@ -36,6 +36,17 @@ class KeyRing:
         rows = connection.execute(*_kept(identity_id=identity_id))
         return [key for row in rows if (key := self._opened(row))]
 
+    def newest(self, connection: Connection, identity_id: UUID) -> KeptKey | None:
+        """Return the newest key, or None if there is none.
+
+        Raises:
+            Unsealable: no server key opens it.
+        """
+        row = connection.execute(*_kept(identity_id=identity_id)).first()
+        if row is not None and self._opened(row) is None:
+            raise Unsealable(column_of_slot(row.slot))
+        return None if row is None else self._opened(row)
+
     def remember(
         self, connection: Connection, identity_id: UUID, session_key: str, now: datetime
     ) -> None:
