@@ -299,6 +299,15 @@ def test_disabling_goes_on_with_sessions_that_an_earlier_run_left(
     assert live(services) == 0
 
 
+def test_disabling_shows_how_far_it_is(services: Services, phone: Phone) -> None:
+    phone.log_in()
+    user_id = UUID(user_of(phone))
+    add_sessions(services, 1499)
+    seen: list[int] = []
+    assert services.administration.disable(user_id, progress=seen.append) == 1500
+    assert seen == [1000, 1500]
+
+
 def test_live_sessions_are_listed_newest_first(
     operator: Operator, make_phone: Callable[..., Phone]
 ) -> None:

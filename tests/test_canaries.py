@@ -243,6 +243,9 @@ def use_the_commands(app: Flask) -> str:
         ["sessions", "list", "--all"],
         ["sessions", "list", "--all", "--json"],
         ["keys", "reseal"],
+        ["keys", "status"],
+        ["keys", "status", "--json"],
+        ["users", "reset-session-keys", one, "--as", "carol"],
     ]
     said = [runner.invoke(args=line) for line in lines]
     assert {result.exit_code for result in said} == {0}, [r.output for r in said if r.exit_code]
