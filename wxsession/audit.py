@@ -8,10 +8,11 @@ minutes: a flood of them does not fill the database.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from uuid import UUID
 
 from sqlalchemy import Connection, select
@@ -20,7 +21,7 @@ from wxsession.addresses import network_of
 from wxsession.db import Database, new_id, upsert, uuid7
 from wxsession.errors import Overloaded
 from wxsession.models import Client, audit_events
-from wxsession.statements import Filled, rows_of
+from wxsession.statements import Filled, row_of
 
 NOBODY = Client(None, None)
 """The client of what a command did."""
@@ -31,10 +32,7 @@ UNKNOWN = "unknown"
 COUNTED_FOR = timedelta(minutes=10)
 """How long what is counted goes into one row."""
 
-_insert = rows_of(audit_events)
-
-Row = Mapping[str, object]
-"""An event that is still to be written down."""
+_insert = row_of(audit_events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +75,18 @@ class Audit:
         appid: str | None = None,
         reason: str | None = None,
         actor: str | None = None,
-        also: Iterable[Row] = (),
     ) -> Filled:
-        """Return the statement that writes an event down, and others that come with it."""
-        row = {
-            "event": event,
-            "reason": reason,
-            "user_id": user_id,
-            "session_id": session_id,
-            "appid": appid,
-            "actor": actor,
-            "count": 1,
-        }
-        return _insert(self._happened(client, row), *also)
+        """Return the statement that writes an event down."""
+        return _insert(
+            **self._when_and_where(client),
+            event=event,
+            reason=reason,
+            user_id=user_id,
+            session_id=session_id,
+            appid=appid,
+            actor=actor,
+            count=1,
+        )
 
     def ends(
         self,
@@ -98,8 +95,8 @@ class Audit:
         *,
         user_id: UUID,
         actor: str | None = None,
-    ) -> list[Row]:
-        """Return the events of sessions of a user that one statement ended, each with its reason.
+    ) -> list[Filled]:
+        """Return the statements that note the end of a user's sessions, each with its reason.
 
         There is one event for each reason. It names the session if that was the only one, and
         counts them otherwise: a user may have any number.
@@ -108,34 +105,24 @@ class Audit:
         for session_id, reason in ended:
             by_reason.setdefault(reason, []).append(session_id)
         return [
-            self._happened(
-                client,
-                {
-                    "event": "session_ended",
-                    "reason": reason,
-                    "user_id": user_id,
-                    "session_id": ids[0] if len(ids) == 1 else None,
-                    "actor": actor,
-                    "count": len(ids),
-                },
+            _insert_end(number)(
+                **self._when_and_where(client),
+                event="session_ended",
+                reason=reason,
+                user_id=user_id,
+                session_id=ids[0] if len(ids) == 1 else None,
+                actor=actor,
+                count=len(ids),
             )
-            for reason, ids in by_reason.items()
+            for number, (reason, ids) in enumerate(by_reason.items())
         ]
 
-    def write(self, connection: Connection, events: Sequence[Row]) -> None:
-        """Write events down, if there are any."""
-        if events:
-            connection.execute(*_insert(*events))
-
-    def _happened(self, client: Client, row: Row) -> Row:
-        now = self._clock()
-        client_address, user_agent = client
+    def _when_and_where(self, client: Client) -> dict[str, object]:
         return {
             "id": new_id(),
-            "at": now,
-            "client_address": client_address,
-            "user_agent": user_agent,
-            **row,
+            "at": self._clock(),
+            "client_address": client.address,
+            "user_agent": client.user_agent,
         }
 
     def note_refusal(
@@ -193,6 +180,12 @@ class Audit:
             .limit(limit)
         )
         return [AuditEvent(*row) for row in connection.execute(query)]
+
+
+@lru_cache
+def _insert_end(number: int) -> Callable[..., Filled]:
+    # Not one INSERT of several rows: SQLAlchemy compiles that anew at each execution.
+    return row_of(audit_events, f"end_{number}")
 
 
 def _counted_id(now: datetime, facts: Mapping[str, object]) -> UUID:

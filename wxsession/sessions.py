@@ -287,9 +287,9 @@ class SessionService:
             user_id=user.id,
             session_id=token.session_id,
             appid=identity.appid if identity else None,
-            also=self._audit.ends(ended, client, user_id=user.id),
         )
-        together(connection, noted, made)
+        ends = self._audit.ends(ended, client, user_id=user.id)
+        together(connection, noted, made, *ends)
         return self._grant(token, user, now, idle, absolute, new_user=new_user)
 
     def reread(self, connection: Connection, session_id: UUID) -> DescribedSession:
@@ -321,10 +321,8 @@ class SessionService:
         They are sessions of one user. The audit knows of it, in the caller's transaction.
         """
         ended = self._end(connection, which, reason, now)
-        events = self._audit.ends(
-            ((id_, reason) for id_ in ended), client, user_id=user_id, actor=actor
-        )
-        self._audit.write(connection, events)
+        with_reason = [(id_, reason) for id_ in ended]
+        together(connection, *self._audit.ends(with_reason, client, user_id=user_id, actor=actor))
         return len(ended)
 
     def end_others(
@@ -344,7 +342,7 @@ class SessionService:
     def end_surplus(self, connection: Connection, user_id: UUID, client: Client) -> None:
         """End what is above the cap; the caller holds a lock on the user's row."""
         ended = self._make_room(connection, user_id, None, self._clock(), wanted=0)
-        self._audit.write(connection, self._audit.ends(ended, client, user_id=user_id))
+        together(connection, *self._audit.ends(ended, client, user_id=user_id))
 
     def _log_out(self, token: SessionToken, client: Client, *, everywhere: bool) -> None:
         now = self._clock()

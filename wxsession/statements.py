@@ -4,7 +4,7 @@ To make a statement of columns and conditions takes SQLAlchemy as long as to exe
 nothing where a person waits, and a third of a login where thousands log in.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from inspect import signature
 from typing import Any, NamedTuple, ParamSpec
@@ -32,48 +32,17 @@ def made_once(make: Callable[P, Executable]) -> Callable[P, Filled]:
     return _filling(make, make.__name__, signature(make).parameters)
 
 
-def row_of(table: Table) -> Callable[..., Filled]:
+def row_of(table: Table, name: str | None = None) -> Callable[..., Filled]:
     """Make an INSERT of one row; return what fills it, by the names of columns, others with NULL.
+
+    Two of one table have different names, if they are to be executed together.
 
     Raises:
         KeyError: there is no such column.
     """
     nothing = dict.fromkeys(table.columns.keys())
-    fill = _filling(lambda **row: insert(table).values(row), table.name, nothing)
+    fill = _filling(lambda **row: insert(table).values(row), name or table.name, nothing)
     return lambda **row: fill(**{**nothing, **row})
-
-
-def rows_of(table: Table) -> Callable[..., Filled]:
-    """Make, for each number of rows, an INSERT of so many; return what fills it with mappings.
-
-    What a mapping does not name is NULL.
-    """
-    columns = table.columns.items()
-
-    def parameter(number: int, name: str) -> str:
-        return f"{table.name}_{number}_{name}"
-
-    @lru_cache
-    def inserting(count: int) -> Insert:
-        return insert(table).values(
-            [
-                {
-                    name: bindparam(parameter(number, name), type_=column.type)
-                    for name, column in columns
-                }
-                for number in range(count)
-            ]
-        )
-
-    def fill(*rows: Mapping[str, object]) -> Filled:
-        values = {
-            parameter(number, name): row.get(name)
-            for number, row in enumerate(rows)
-            for name, _ in columns
-        }
-        return Filled(inserting(len(rows)), values)
-
-    return fill
 
 
 def together(connection: Connection, *writes: Filled) -> None:
