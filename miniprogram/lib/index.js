@@ -1,11 +1,12 @@
 const { createAddresses } = require('./addresses')
-const { WxSessionError, errorIn } = require('./errors')
+const { WxSessionError, ensure, errorIn } = require('./errors')
 const { createStore } = require('./store')
 const wechat = require('./wechat')
 
-// After one of the last three a request is repeated with another token, once.
-const INVALID = 'invalid_token'
-const NO_WAY_IN = [INVALID, 'session_expired', 'session_ended', 'session_superseded']
+// The codes of our server's 401s: those after which a request is repeated with another token, once,
+// and those that are about something else. Whoever stands before it words its own 401 as it likes.
+const OVER = /^(session_(expired|ended|superseded)|invalid_token)$/
+const OTHER = /^(missing_token|bad_credentials)$/
 
 const RENEWAL_PAUSE = 10000 // ms
 const LONGEST_BACKOFF = 3600 // s
@@ -16,13 +17,13 @@ const sessions = {}
 function createSession(options) {
   const { baseUrl, storageKey = 'wxsession', origins = [], appid, timeout = 15000 } = options || {}
   const addressOf = createAddresses(baseUrl, origins)
-  if (typeof storageKey !== 'string' || !(timeout > 0)) throw new WxSessionError('invalid_options')
+  ensure(typeof storageKey === 'string' && timeout > 0, 'invalid_options')
   const key = `${storageKey}:${addressOf('')}`
-  if (!sessions[key]) sessions[key] = newSession({ key, addressOf, appid, timeout })
+  if (!sessions[key]) sessions[key] = newSession(key, addressOf, appid, timeout)
   return sessions[key]
 }
 
-function newSession({ key, addressOf, appid, timeout }) {
+function newSession(key, addressOf, appid, timeout) {
   const { read, write } = createStore(key)
   const listeners = new Set()
   const underWay = {} // a login, a renewal: {epoch, promise}, shared by all who want one
@@ -42,13 +43,16 @@ function newSession({ key, addressOf, appid, timeout }) {
 
     refresh: () => attempt(renew).then(userOf),
 
-    check: () => attempt(() => check(false)),
+    check: () => attempt(check),
 
     logout: wanted => attempt(() => {
       const { token, epoch } = read()
       save({ epoch: epoch + 1, loggedOut: true, token: null, user: null })
       const everywhere = Boolean(wanted && wanted.everywhere)
-      if (token) return send('POST', '/logout', token, { everywhere }).then(expectNothing)
+      if (!token) return
+      return send('POST', '/logout', token, { everywhere }).then(answer => {
+        if (answer.statusCode !== 204) throw errorIn(answer)
+      })
     }),
 
     request: (options = {}) => calledBack(options, attempt(() => {
@@ -77,7 +81,7 @@ function newSession({ key, addressOf, appid, timeout }) {
       return call(trip, '/phone_number', body).then(answer => {
         const { token, user } = read()
         const { phone_number } = answer
-        if (!phone_number) throw new WxSessionError('bad_answer')
+        ensure(phone_number, 'bad_answer')
         if (token === trip.token) save({ user: Object.assign({}, user, { phone_number }) })
         return answer
       })
@@ -89,7 +93,7 @@ function newSession({ key, addressOf, appid, timeout }) {
     },
 
     on(event, listener) {
-      if (event !== 'change') throw new WxSessionError('invalid_options')
+      ensure(event === 'change', 'invalid_options')
       const entry = { listener } // the same listener may be added twice
       listeners.add(entry)
       return () => {
@@ -123,7 +127,7 @@ function newSession({ key, addressOf, appid, timeout }) {
   /** A login that a request needs: at most one for each, and none after a logout. */
   function logInFor(trip) {
     const { epoch, loggedOut } = ensureEpoch(trip.epoch)
-    if (loggedOut && !shared('login', epoch)) throw new WxSessionError('logged_out')
+    ensure(!loggedOut || shared('login', epoch), 'logged_out')
     trip.loggedIn = true
     return logIn()
   }
@@ -142,11 +146,10 @@ function newSession({ key, addressOf, appid, timeout }) {
     return share('renewal', epoch, send('POST', '/refresh', token).then(answer => {
       const problem = tokenProblem(answer)
       if (problem) drop(token)
-      const grant = problem ? null : grantIn(answer)
       const now = read()
       if (now.epoch === epoch && now.token && now.token !== token) return now // by somebody else
-      if (problem && problem.code === INVALID) throw problem
       if (problem) return logInFor({ epoch })
+      const grant = grantIn(answer)
       const after = keep(grant, sentAt, epoch, lifetime)
       return hasGained(grant, before, sentAt) ? after : logInFor({ epoch })
     }))
@@ -179,9 +182,7 @@ function newSession({ key, addressOf, appid, timeout }) {
       if (error.code === 'too_many_attempts') backoff.username = username
     }
     const { session_token: token, expires_in: seconds, user } = expectData(answer)
-    if (typeof token !== 'string' || !(seconds >= 0)) {
-      throw new WxSessionError('bad_answer', { status })
-    }
+    ensure(typeof token === 'string' && seconds >= 0, 'bad_answer', { status })
     expectUser(user)
     return data
   }
@@ -199,15 +200,29 @@ function newSession({ key, addressOf, appid, timeout }) {
   function carry(trip, options, limit) {
     return attempt(() => tokenFor(trip)).then(token => {
       trip.token = token
-      return wechat.request(withToken(options, token), limit).then(answer => {
-        const problem = tokenProblem(answer)
-        if (!problem) return answer
-        drop(token)
-        if (problem.code === INVALID || trip.problem) throw problem
-        trip.problem = problem
-        return carry(trip, options, limit)
+      return wechat.request(options, token, limit).then(answer => {
+        return attempt(() => problemOf(trip, answer)).then(problem => {
+          if (!problem) return answer
+          drop(token)
+          if (trip.problem) throw problem
+          trip.problem = problem
+          return carry(trip, options, limit)
+        })
       })
     })
+  }
+
+  /** What is wrong with the token of a request, going by its answer. */
+  function problemOf({ token, epoch, loggedIn, problem }, answer) {
+    const error = errorIn(answer)
+    if (error.status !== 401 || OTHER.test(error.code)) return null
+    if (OVER.test(error.code)) return error
+    // A 401 of a back end or a proxy, in words of its own: our server knows whether the session is
+    // over, and is asked once for all who got one. A token that is new already is not asked about.
+    if (problem || loggedIn) return null
+    const isStored = () => read().token === token
+    const asked = isStored() && (shared(token, epoch) || share(token, epoch, check()))
+    return Promise.resolve(asked).then(() => isStored() ? null : error, nothing)
   }
 
   function tokenFor(trip) {
@@ -243,19 +258,18 @@ function newSession({ key, addressOf, appid, timeout }) {
     })
   }
 
-  function check(isRepeated) {
+  function check() {
     const { token, loggedOut } = read()
     if (!token) {
       return { active: false, code: loggedOut ? 'logged_out' : 'missing_token', reason: null }
     }
     const sentAt = Date.now()
     return send('GET', '/check_session', token).then(answer => {
-      const { code, reason = null } = errorIn(answer)
-      if (answer.statusCode === 401 && code !== 'bad_answer') {
-        if (tokenProblem(answer)) drop(token)
-        const stored = read().token
-        if (stored && stored !== token && !isRepeated) return check(true)
-        return { active: false, code, reason }
+      const problem = tokenProblem(answer)
+      if (problem) {
+        drop(token)
+        const { code, reason = null } = problem
+        return read().token ? check() : { active: false, code, reason }
       }
       const body = expectData(answer)
       expectUser(body.user)
@@ -267,8 +281,7 @@ function newSession({ key, addressOf, appid, timeout }) {
   }
 
   function send(method, path, token, data) {
-    const options = { method, url: addressOf(path), data: data || {} }
-    return wechat.request(withToken(options, token), timeout)
+    return wechat.request({ method, url: addressOf(path), data: data || {} }, token, timeout)
   }
 
   // --- What is known and what is under way -----------------------------------------------------
@@ -299,7 +312,7 @@ function newSession({ key, addressOf, appid, timeout }) {
   /** The state, if there was no logout since `epoch`. */
   function ensureEpoch(epoch) {
     const state = read()
-    if (epoch !== undefined && state.epoch !== epoch) throw new WxSessionError('logged_out')
+    ensure(epoch === undefined || state.epoch === epoch, 'logged_out')
     return state
   }
 
@@ -333,16 +346,7 @@ function isLive({ token, expiresAt }) {
 /** The error of a 401 that is about the token, if the answer is one. */
 function tokenProblem(answer) {
   const error = errorIn(answer)
-  return answer.statusCode === 401 && NO_WAY_IN.indexOf(error.code) >= 0 ? error : null
-}
-
-function withToken(options, token) {
-  const header = {}
-  Object.keys(options.header || {}).forEach(name => {
-    if (name.toLowerCase() !== 'authorization') header[name] = options.header[name]
-  })
-  if (token) header.Authorization = `Bearer ${token}`
-  return Object.assign({}, options, { header })
+  return error.status === 401 && OVER.test(error.code) ? error : null
 }
 
 function expectData(answer) {
@@ -351,12 +355,8 @@ function expectData(answer) {
   return data
 }
 
-function expectNothing(answer) {
-  if (answer.statusCode !== 204) throw errorIn(answer)
-}
-
 function expectUser(user) {
-  if (!user || typeof user.id !== 'string') throw new WxSessionError('bad_answer')
+  ensure(user && typeof user.id === 'string', 'bad_answer')
 }
 
 /** A promise of what `work`, which is called at once, returns or throws. */
