@@ -23,6 +23,8 @@ from tests.support.service import Service, Simulator, code_of
 from tests.support.settings import APPID
 
 NOWHERE = "http://127.0.0.1:9"
+PATIENCE = 30
+BURST = 100
 IDENTITY = ("X-Wxsession-User", "X-Wxsession-Session", "X-Wxsession-Appid", "X-Wxsession-Openid")
 
 MakeNginx = Callable[..., Nginx]
@@ -142,7 +144,7 @@ def test_the_application_is_told_who_it_is_and_not_the_token(
 ) -> None:
     forged = dict.fromkeys(IDENTITY, "mallory")
     headers = logged_in(service, simulator) | forged
-    answer = nginx.http.post(f"{nginx.shop}/orders/html", b"tea", headers=headers, timeout=10)
+    answer = nginx.http.post(f"{nginx.shop}/orders/html", b"tea", headers=headers, timeout=PATIENCE)
     assert answer.status_code == 200
     told = {name: application.seen.get(name) for name in IDENTITY}
     user = service.send("GET", "/user", headers=headers).json()["id"]
@@ -160,7 +162,7 @@ def test_our_401_comes_through_with_its_body(
     headers = logged_in(service, simulator)
     service.send("POST", "/logout", headers=headers)
     url = f"{nginx.shop}/orders/html?page=2"
-    answer = nginx.http.request(method, url, data=b"tea" * 99999, headers=headers, timeout=10)
+    answer = nginx.http.request(method, url, data=b"tea" * 99999, headers=headers, timeout=PATIENCE)
     asked = service.send("GET", "/check_session", headers=headers)
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == asked.headers["WWW-Authenticate"]
@@ -173,9 +175,9 @@ def test_our_401_comes_through_with_its_body(
 def test_nobody_gets_in_without_a_session(nginx: Nginx, application: Trusting) -> None:
     forged = dict.fromkeys(IDENTITY, "mallory")
     for headers, code in ((forged, "missing_token"), (bearer("x") | forged, "invalid_token")):
-        answer = nginx.http.get(f"{nginx.shop}/orders/html", headers=headers, timeout=10)
+        answer = nginx.http.get(f"{nginx.shop}/orders/html", headers=headers, timeout=PATIENCE)
         assert (answer.status_code, code_of(answer)) == (401, code)
-    assert nginx.http.get(f"{nginx.shop}/_wxsession", timeout=10).status_code == 404
+    assert nginx.http.get(f"{nginx.shop}/_wxsession", timeout=PATIENCE).status_code == 404
     assert not application.seen
 
 
@@ -188,7 +190,7 @@ def test_a_wrong_api_key_of_the_proxy_lets_nobody_in(
     with Service(sqlite_url, wechat_url=simulator.url, api_keys=f"shop:not-{API_KEY}") as service:
         nginx = make_nginx(service.url)
         headers = logged_in(service, simulator)
-        answer = nginx.http.get(f"{nginx.shop}/orders/html", headers=headers, timeout=10)
+        answer = nginx.http.get(f"{nginx.shop}/orders/html", headers=headers, timeout=PATIENCE)
     assert answer.status_code == 401
     assert not application.seen
     assert not [name for name in answer.headers if name in IDENTITY]
@@ -198,9 +200,9 @@ def test_what_the_application_says_itself_is_left_alone(
     nginx: Nginx, service: Service, simulator: Simulator
 ) -> None:
     headers = logged_in(service, simulator)
-    refused = nginx.http.get(f"{nginx.shop}/vip/error", headers=headers, timeout=10)
+    refused = nginx.http.get(f"{nginx.shop}/vip/error", headers=headers, timeout=PATIENCE)
     assert (refused.status_code, refused.json()) == (401, {"error": "unauthorized"})
-    broken = nginx.http.get(f"{nginx.shop}/broken/error", headers=headers, timeout=10)
+    broken = nginx.http.get(f"{nginx.shop}/broken/error", headers=headers, timeout=PATIENCE)
     assert (broken.status_code, broken.text) == (500, "the shop is closed")
 
 
@@ -208,7 +210,7 @@ def test_while_wxsession_is_down_the_answer_is_503(
     make_nginx: MakeNginx, application: Trusting
 ) -> None:
     nginx = make_nginx(NOWHERE)
-    answer = nginx.http.get(f"{nginx.shop}/orders/html", headers=bearer("x"), timeout=10)
+    answer = nginx.http.get(f"{nginx.shop}/orders/html", headers=bearer("x"), timeout=PATIENCE)
     assert (answer.status_code, code_of(answer)) == (503, "overloaded")
     assert answer.headers["Retry-After"] == "1"
     assert not application.seen
@@ -221,7 +223,7 @@ def by_https(nginx: Nginx, path: str, method: str = "GET", **asked: Any) -> requ
     """Return what the README's server says, by the path as it is."""
     request = requests.Request(method, nginx.login, **asked).prepare()
     request.url = nginx.login + path
-    return nginx.http.send(request, verify=str(nginx.certificate), timeout=10)
+    return nginx.http.send(request, verify=str(nginx.certificate), timeout=PATIENCE)
 
 
 def test_the_server_speaks_https_and_says_so(nginx: Nginx) -> None:
@@ -235,13 +237,13 @@ def test_the_server_speaks_https_and_says_so(nginx: Nginx) -> None:
 def test_without_https_there_is_a_redirect_and_the_way_to_a_certificate(
     nginx: Nginx, tmp_path: Path
 ) -> None:
-    plain = nginx.http.get(f"{nginx.plain}/user?x=1", allow_redirects=False, timeout=10)
+    plain = nginx.http.get(f"{nginx.plain}/user?x=1", allow_redirects=False, timeout=PATIENCE)
     assert (plain.status_code, plain.headers["Location"]) == (301, "https://127.0.0.1/user?x=1")
     challenge = tmp_path / ".well-known" / "acme-challenge" / "token"
     challenge.parent.mkdir(parents=True)
     challenge.write_text("proof")
     url = f"{nginx.plain}/.well-known/acme-challenge/token"
-    assert nginx.http.get(url, timeout=10).text == "proof"
+    assert nginx.http.get(url, timeout=PATIENCE).text == "proof"
 
 
 @pytest.mark.parametrize(
@@ -266,11 +268,10 @@ def test_logins_from_one_address_are_limited_and_checks_are_not(nginx: Nginx) ->
         answers = list(clients.map(log_in, range(300)))
         checked = list(clients.map(lambda _: by_https(nginx, "/check_session"), range(300)))
     limited = [answer for answer in answers if answer.status_code == 429]
-    assert limited
     assert {code_of(answer) for answer in limited} == {"too_many_attempts"}
     assert {answer.headers["Retry-After"] for answer in limited} == {"10"}
     assert {answer.status_code for answer in answers} == {400, 429}
-    assert len(answers) - len(limited) >= 100
+    assert BURST <= len(answers) - len(limited) <= BURST + 10
     assert {answer.status_code for answer in checked} == {401}
 
 
@@ -283,7 +284,9 @@ def test_slow_clients_hold_no_thread_of_the_service(
         nginx = make_nginx(stack.enter_context(service).url)
         trusting = ssl.create_default_context(cafile=nginx.certificate)
         for _ in range(50):
-            plain = socket.create_connection(("127.0.0.1", urlsplit(nginx.login).port), timeout=10)
+            plain = socket.create_connection(
+                ("127.0.0.1", urlsplit(nginx.login).port), timeout=PATIENCE
+            )
             slow = trusting.wrap_socket(stack.enter_context(plain), server_hostname="127.0.0.1")
             stack.enter_context(slow).sendall(
                 b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 64\r\n\r\n{"

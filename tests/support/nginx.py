@@ -60,6 +60,7 @@ class Nginx(Server):
             "/etc/ssl/login.example.com.pem": str(self.certificate),
             "/etc/ssl/login.example.com.key": str(key),
             "/var/www/html": str(folder),
+            "rate=10r/s": "rate=1r/m",  # a slow machine must not stay below it
             "http://127.0.0.1:8000": service,
             "http://127.0.0.1:8080": application,
         }
