@@ -18,8 +18,9 @@ function errorIn(answer) {
 
 // The spelling of a header's name depends on the phone.
 function retryAfter({ header }) {
-  const name = Object.keys(header || {}).find(key => /^retry-after$/i.test(key))
-  return name ? Number(header[name]) || undefined : undefined
+  const told = header || {}
+  const name = Object.keys(told).find(key => /^retry-after$/i.test(key))
+  return Number(told[name]) || undefined
 }
 
 function ensure(isGood, code, facts) {

@@ -3,10 +3,8 @@ const { WxSessionError, ensure, errorIn } = require('./errors')
 const { createStore } = require('./store')
 const wechat = require('./wechat')
 
-// The codes of our server's 401s: those after which a request is repeated with another token, once,
-// and those that are about something else. Whoever stands before it words its own 401 as it likes.
+// The codes of a 401 after which a request is repeated with another token, once.
 const OVER = /^(session_(expired|ended|superseded)|invalid_token)$/
-const OTHER = /^(missing_token|bad_credentials)$/
 
 const RENEWAL_PAUSE = 10000 // ms
 const LONGEST_BACKOFF = 3600 // s
@@ -50,7 +48,7 @@ function newSession(key, addressOf, appid, timeout) {
       save({ epoch: epoch + 1, loggedOut: true, token: null, user: null })
       const everywhere = Boolean(wanted && wanted.everywhere)
       if (!token) return
-      return send('POST', '/logout', token, { everywhere }).then(answer => {
+      return send('/logout', token, { everywhere }).then(answer => {
         if (answer.statusCode !== 204) throw errorIn(answer)
       })
     }),
@@ -94,10 +92,10 @@ function newSession(key, addressOf, appid, timeout) {
 
     on(event, listener) {
       ensure(event === 'change', 'invalid_options')
-      const entry = { listener } // the same listener may be added twice
-      listeners.add(entry)
+      const hear = user => tell(listener, user) // the same listener may be added twice
+      listeners.add(hear)
       return () => {
-        listeners.delete(entry)
+        listeners.delete(hear)
       }
     },
   }
@@ -117,7 +115,7 @@ function newSession(key, addressOf, appid, timeout) {
       const token = isLive(state) ? state.token : null // the server ends the session it replaces
       const sentAt = Date.now()
       const body = { code, appid, username, password, user_info: userInfo }
-      return send('POST', '/login', token, body).then(answer => {
+      return send('/login', token, body).then(answer => {
         const grant = grantIn(answer, username)
         return keep(grant, sentAt, epoch, grant.expires_in)
       })
@@ -143,7 +141,7 @@ function newSession(key, addressOf, appid, timeout) {
     const sentAt = Date.now()
     // Until its answer is stored the old token stays: asked again with it, the server gives the
     // same new one, so neither a lost answer nor a killed app loses the session.
-    return share('renewal', epoch, send('POST', '/refresh', token).then(answer => {
+    return share('renewal', epoch, send('/refresh', token).then(answer => {
       const problem = tokenProblem(answer)
       if (problem) drop(token)
       const now = read()
@@ -158,7 +156,7 @@ function newSession(key, addressOf, appid, timeout) {
   /** Store a grant, unless there was a logout since it was asked for: then end it. */
   function keep({ session_token: token, expires_in: seconds, user }, sentAt, epoch, lifetime) {
     if (read().epoch !== epoch) {
-      send('POST', '/logout', token).catch(nothing)
+      send('/logout', token).catch(nothing)
       throw new WxSessionError('logged_out')
     }
     return save({
@@ -215,10 +213,10 @@ function newSession(key, addressOf, appid, timeout) {
   /** What is wrong with the token of a request, going by its answer. */
   function problemOf({ token, epoch, loggedIn, problem }, answer) {
     const error = errorIn(answer)
-    if (error.status !== 401 || OTHER.test(error.code)) return null
+    if (error.status !== 401 || error.code === 'bad_credentials') return null
     if (OVER.test(error.code)) return error
-    // A 401 of a back end or a proxy, in words of its own: our server knows whether the session is
-    // over, and is asked once for all who got one. A token that is new already is not asked about.
+    // A 401 of a back end or a proxy, which words it as it likes: our server knows whether the
+    // session is over, and is asked once for all who got one. A new token is not asked about.
     if (problem || loggedIn) return null
     const isStored = () => read().token === token
     const asked = isStored() && (shared(token, epoch) || share(token, epoch, check()))
@@ -246,8 +244,7 @@ function newSession(key, addressOf, appid, timeout) {
 
   /** What the server answers to a call of ours. */
   function call(trip, path, data) {
-    const options = { method: 'POST', url: addressOf(path), data }
-    return carry(trip, options, timeout).then(expectData)
+    return carry(trip, post(path, data), timeout).then(expectData)
   }
 
   /** A call that may fail for want of a fresh login: log in, unless that was just done, and again. */
@@ -264,7 +261,7 @@ function newSession(key, addressOf, appid, timeout) {
       return { active: false, code: loggedOut ? 'logged_out' : 'missing_token', reason: null }
     }
     const sentAt = Date.now()
-    return send('GET', '/check_session', token).then(answer => {
+    return send('/check_session', token).then(answer => {
       const problem = tokenProblem(answer)
       if (problem) {
         drop(token)
@@ -280,8 +277,12 @@ function newSession(key, addressOf, appid, timeout) {
     })
   }
 
-  function send(method, path, token, data) {
-    return wechat.request({ method, url: addressOf(path), data: data || {} }, token, timeout)
+  function send(path, token, data) {
+    return wechat.request(post(path, data), token, timeout)
+  }
+
+  function post(path, data) {
+    return { method: 'POST', url: addressOf(path), data: data || {} }
   }
 
   // --- What is known and what is under way -----------------------------------------------------
@@ -290,7 +291,7 @@ function newSession(key, addressOf, appid, timeout) {
     const before = read().user
     const state = write(changes)
     if (JSON.stringify(before) !== JSON.stringify(state.user)) {
-      listeners.forEach(({ listener }) => tell(listener, state.user))
+      listeners.forEach(hear => hear(state.user))
     }
     return state
   }

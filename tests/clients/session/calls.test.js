@@ -206,7 +206,6 @@ test('a request is repeated after nothing else', async () => {
   const wxs = open()
   await wxs.login()
   const others = [
-    [401, { code: 'missing_token' }],
     [401, { code: 'bad_credentials' }],
     [403, { code: 'session_ended' }],
     [400, { code: 'session_expired' }],

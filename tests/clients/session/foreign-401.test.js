@@ -16,6 +16,7 @@ const SHAPES = [
   { error: 'unauthorized' },
   { code: 401 },
   { code: 'unauthorized', message: 'please log in' },
+  { code: 'missing_token' }, // somebody on the way took it off
   { code: 'invalid_api_key' },
   '<html><center><h1>401 Authorization Required</h1></center></html>',
   'session_ended',
