@@ -24,7 +24,7 @@ function createSession(options) {
 function newSession(key, addressOf, appid, timeout) {
   const { read, write } = createStore(key)
   const listeners = new Set()
-  const underWay = {} // a login, a renewal: {epoch, promise}, shared by all who want one
+  const underWay = {} // login, renewal, check by its token: {epoch, promise}, for all who want one
   let pausedUntil = 0 // a renewal in the background has failed just now
   let backoff = null // {until, error, username?}: the server is too busy for logins
 
