@@ -45,6 +45,9 @@ BODIES = {
     "a deep nesting that never ends": b"[" * 60_000,
     "an empty appid": b'{"code": "a", "appid": ""}',
     "a number as appid": b'{"code": "a", "appid": 1}',
+    "a field twice": b'{"code": "a", "code": "b"}',
+    "a field twice, once in other letters": b'{"code": "a", "c\\u006fde": "b"}',
+    "a field twice, deep inside": b'{"code": "a", "user_info": {"x": [[{"y": 1, "y": 1}]]}}',
     "UTF-16": '{"code": "a"}'.encode("utf-16"),
 }
 
@@ -75,6 +78,19 @@ def test_every_field_that_is_wrong_is_told_and_no_value_is_repeated(phone: Phone
     assert {error["field"] for error in answer.json["errors"]} == {"code", "appid", "nickname"}
     assert "canary" not in answer.text
     assert "4711" not in answer.text
+
+
+def test_a_key_that_stands_twice_is_named(phone: Phone) -> None:
+    body = b'{"code": "a", "user_info": {"x": [{"y": 1, "y": "canary"}], "x": 1}, "code": "canary"}'
+    answer = phone.send("POST", "/login", data=body, content_type=JSON)
+    assert {error["field"] for error in answer.json["errors"]} == {"code", "x", "y"}
+    assert {error["message"] for error in answer.json["errors"]} == {"sent more than once"}
+    assert "canary" not in answer.text
+
+
+def test_a_key_may_stand_once_in_each_of_several_objects(phone: Phone) -> None:
+    body = {"code": phone.code(), "user_info": {"code": [{"code": 1}, {"code": 2}]}}
+    assert phone.send("POST", "/login", json=body).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,14 @@ def test_a_body_without_a_token_is_none(phone: Phone, body: bytes) -> None:
     assert problem(answer) == (401, "missing_token", None)
 
 
+def test_a_token_that_stands_twice_in_the_body_is_refused(phone: Phone) -> None:
+    with_token(phone, "fetch-code")
+    body = f'{{"session_id": "another", "session_id": "{phone.token}", "what": 1, "what": 2}}'
+    answer = phone.send("POST", "/orders", data=body, content_type="application/json")
+    assert problem(answer) == (400, "invalid_request", None)
+    assert [error["field"] for error in answer.json["errors"]] == ["session_id"]
+
+
 def test_a_token_is_not_looked_for_in_megabytes(phone: Phone) -> None:
     with_token(phone, "fetch-code")
     body = {"session_id": phone.token, "much": "x" * 1024 * 1024}
@@ -178,7 +186,8 @@ BODIES = {
     "bytes": b"\xff",
     "deep": DEEP,
     "number": b'{"code": 1, "session_id": 1, "interface": 1}',
-    "long": b"x" * (LONGEST_BODY + 1),
+    "twice": b'{"code": "a", "session_id": "a", "interface": {"interfaceName": "a", "para": {}},'
+    b' "more": [{"a": 1, "a": 2}]}',
 }
 
 
@@ -203,11 +212,30 @@ def test_a_malformed_body_is_refused_in_the_wire_of_its_path(
     assert wechat.exchanges == []
 
 
+@pytest.mark.parametrize(
+    ("path", "status", "refused"),
+    [
+        ("/onLogin", 413, {"code": "content_too_large"}),
+        ("/api/fetch_code", 413, {"status": "FAILED", "error": "content_too_large"}),
+        ("/api/login", 413, {"status": "FAILED", "error": "content_too_large"}),
+        ("/mina_auth/", 200, {"returnCode": 1007, "returnMessage": "The body is too large."}),
+    ],
+)
+def test_a_body_that_is_too_large_is_refused_in_the_wire_of_its_path(
+    phone: Phone, path: str, status: int, refused: dict[str, object]
+) -> None:
+    body = b"x" * (LONGEST_BODY + 1)
+    answer = phone.send("POST", path, data=body, content_type="application/json")
+    assert answer.status_code == status
+    assert refused.items() <= answer.json.items()
+
+
 # -- every error, in every dialect ------------------------------------------------------------
 
 SECRET = "something that only an exception says"
 FACTS: dict[type[WxSessionError], Callable[[], WxSessionError]] = {
     errors.InvalidRequest: lambda: errors.InvalidRequest([{"field": "code", "message": "is bad"}]),
+    errors.ContentTooLarge: lambda: errors.ContentTooLarge([{"field": "a", "message": "is long"}]),
     errors.SessionExpired: lambda: errors.SessionExpired("idle"),
     errors.SessionEnded: lambda: errors.SessionEnded("logout"),
     errors.TooManyAttempts: lambda: errors.TooManyAttempts(retry_after=7, limit=10, window=900),
@@ -228,7 +256,7 @@ def every_error(kind: type[WxSessionError] = WxSessionError) -> Iterator[WxSessi
 @pytest.mark.parametrize("dialect", _DIALECTS, ids=lambda dialect: dialect.name)
 def test_every_error_is_worded_in_every_dialect(dialect: Dialect) -> None:
     told = list(every_error())
-    of_http = {"method_not_allowed", "content_too_large", "unsupported_media_type"}
+    of_http = {"method_not_allowed", "unsupported_media_type"}
     assert {error.code for error in told} == KINDS.keys() - of_http
     for error in told:
         answer = dialect.refusal(error)

@@ -79,7 +79,7 @@ def _body(endpoint: Endpoint) -> BaseModel:
     Raises:
         InvalidRequest: with every field that is wrong, and none of what was sent.
         UnsupportedMediaType: the body says that it is something else.
-        RequestEntityTooLarge: it is longer than `bodies.LONGEST_BODY` bytes.
+        ContentTooLarge: it is longer than `bodies.LONGEST_BODY` bytes.
     """
     assert endpoint.body is not None  # noqa: S101 - the caller looked
     raw = bodies.raw(request)

@@ -15,12 +15,13 @@ from werkzeug.exceptions import HTTPException
 
 from wxsession import problems
 from wxsession.accounts import Credentials
+from wxsession.bodies import json_field
 from wxsession.errors import InvalidRequest, WxSessionError
 from wxsession.logins import CodeLogin, LoginService
 from wxsession.open_data import OpenData
 from wxsession.profiles import ProfileService
 from wxsession.sessions import Grant, SessionService
-from wxsession.wire import client_of, header_of, json_field, referring_appid
+from wxsession.wire import client_of, header_of, referring_appid
 
 _log = logging.getLogger(__name__)
 
