@@ -128,3 +128,16 @@ def test_chunks_are_read_as_any_other_body(shop: Service) -> None:
 def test_a_guarded_view_looks_for_no_token_in_chunks(shop: Service, body: bytes) -> None:
     status, told = send_chunked(shop, "POST", "/orders", body)
     assert (status, json.loads(told)["code"]) == (401, "missing_token")
+
+
+@pytest.mark.parametrize(
+    ("path", "header", "status"),
+    [
+        ("/x/healthz", "SCRIPT_NAME: /x", 404),
+        ("/nothing", "PATH_INFO: /healthz", 404),
+        ("/healthz", "SCRIPT_NAME: /zzz", 200),
+        ("/healthz", "PATH_INFO: /nothing", 200),
+    ],
+)
+def test_no_header_changes_the_path(shop: Service, path: str, header: str, status: int) -> None:
+    assert converse(shop, head("GET", path, header, "Connection: close"))[0] == status
