@@ -5,13 +5,14 @@ import logging
 from collections.abc import Callable, Iterator
 
 import pytest
+import requests
 from flask import Flask, request
 from sqlalchemy import text
 
 from tests.conftest import services_of
 from tests.support.phone import Answer, Phone, problem
 from tests.support.settings import APPID, OTHER_APPID, environment
-from tests.support.wires import WIRES, mina_auth
+from tests.support.wires import API_KEY, WIRES, interface, mina_auth
 from wxsession import DIALECTS, Settings, SettingsError, WxSession, current_session, errors
 from wxsession import session_required as guarded
 from wxsession.app import _DIALECTS
@@ -40,7 +41,10 @@ def make_host(database_url: str, clock: SettableClock, wechat: WeChat) -> Iterat
     def make(dialects: str = "all", **changes: object) -> Flask:
         host = Flask("business")
         made.append(host)
-        host.config.from_mapping(environment(database_url, dialects=dialects, **changes))
+        api_keys = f"back-end:{API_KEY}"
+        host.config.from_mapping(
+            environment(database_url, dialects=dialects, api_keys=api_keys, **changes)
+        )
         WxSession(host, clock=clock, http=wechat_transport(wechat))
 
         @host.route("/orders", methods=["GET", "POST"])
@@ -205,7 +209,8 @@ BODIES = {
 def test_a_malformed_body_is_refused_in_the_wire_of_its_path(
     phone: Phone, path: str, refused: dict[str, object], body: bytes, wechat: WeChat
 ) -> None:
-    answer = phone.send("POST", path, data=body, content_type="application/json")
+    kind = "application/json"
+    answer = phone.send("POST", path, data=body, content_type=kind, token=API_KEY)
     assert refused.items() <= answer.json.items()
     assert answer.status_code == (200 if "mina_auth" in path else 400)
     assert answer.headers["Cache-Control"] == "no-store"
@@ -224,8 +229,8 @@ def test_a_malformed_body_is_refused_in_the_wire_of_its_path(
 def test_a_body_that_is_too_large_is_refused_in_the_wire_of_its_path(
     phone: Phone, path: str, status: int, refused: dict[str, object]
 ) -> None:
-    body = b"x" * (LONGEST_BODY + 1)
-    answer = phone.send("POST", path, data=body, content_type="application/json")
+    body, kind = b"x" * (LONGEST_BODY + 1), "application/json"
+    answer = phone.send("POST", path, data=body, content_type=kind, token=API_KEY)
     assert answer.status_code == status
     assert refused.items() <= answer.json.items()
 
@@ -267,7 +272,7 @@ def test_every_error_is_worded_in_every_dialect(dialect: Dialect) -> None:
             assert WIRES[dialect.name].token(body) is None
         is_over = isinstance(error, TokenError)
         if dialect.name == "wafer-session-server":
-            assert answer.status_code == 200
+            assert answer.status_code == (401 if isinstance(error, errors.InvalidApiKey) else 200)
             assert (body["returnCode"] in {60011, 60012}) == is_over
             continue
         assert answer.status_code == KINDS[error.code].status
@@ -628,6 +633,55 @@ def test_the_session_server_tells_why_a_session_is_none(phone: Phone, clock: Set
     assert code(skey="another") == 60012
     clock.advance(days=8)
     assert code() == 60011
+
+
+@pytest.mark.parametrize("path", ["/mina_auth", "/mina_auth/", "//mina_auth/", "/mina_auth//"])
+@pytest.mark.parametrize(
+    "key",
+    [None, "", "Bearer", f"Bearer {API_KEY}x", "Bearer the session", "Basic eDp5", API_KEY],
+    ids=["none", "empty", "no key", "another", "the session's own token", "a stranger", "bare"],
+)
+def test_the_session_server_tells_nobody_an_openid_without_an_api_key(
+    make_app: Callable[..., Flask], phone: Phone, wechat: WeChat, path: str, key: str | None
+) -> None:
+    """Neither as a service nor in an application, by a session or by a code, below any path."""
+    wechat.bind_open_platform(APPID)
+    data = mina_auth(phone, "qcloud.cam.id_skey", code=phone.code()).json["returnData"]
+    spent = len(wechat.exchanges)
+    session = {name: data[name] for name in ("id", "skey")}
+    key = key and key.replace("the session", str(session["skey"]))
+    headers = {} if key is None else {"Authorization": key}
+    service = make_app(dialects="all", api_keys=f"back-end:{API_KEY}")
+    for app in (phone.app, service):
+        for name, para in (
+            ("qcloud.cam.auth", session),
+            ("qcloud.cam.id_skey", {"code": phone.code()}),
+        ):
+            asking = Phone(app, wechat, "alice")
+            answer = asking.send("POST", path, json=interface(name, **para), headers=headers)
+            assert answer.status_code in {401, 404, 308}
+            assert not any(
+                told in answer.text for told in (wechat.openid("alice"), wechat.unionid("alice"))
+            )
+            if answer.status_code == 401:
+                assert answer.json["returnCode"] == 1007
+                assert answer.headers["WWW-Authenticate"] == 'Basic realm="wxsession"'
+    assert len(wechat.exchanges) == spent
+
+
+def test_the_session_server_tells_nobody_where_no_back_end_has_a_key(
+    make_app: Callable[..., Flask], wechat: WeChat
+) -> None:
+    phone = Phone(make_app(dialects="all"), wechat, "alice")
+    assert mina_auth(phone, "qcloud.cam.id_skey", code=phone.code()).status_code == 401
+
+
+def test_the_key_of_a_back_end_may_be_in_the_url_that_it_was_given(phone: Phone) -> None:
+    body = interface("qcloud.cam.id_skey", code=phone.code())
+    url = f"http://back-end:{API_KEY}@localhost/mina_auth/"  # which becomes HTTP Basic
+    headers = requests.Request("POST", url).prepare().headers
+    answer = phone.send("POST", "/mina_auth/", json=body, headers=headers)
+    assert answer.json["returnCode"] == 0
 
 
 @pytest.mark.parametrize("name", ["qcloud.cam.initdata", "", "qcloud.cam.decrypt"])

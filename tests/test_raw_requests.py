@@ -60,7 +60,7 @@ def converse(shop: Service, *sent: bytes) -> tuple[int, str]:
 def head(method: str, path: str, *headers: str) -> bytes:
     kind = "application/x-www-form-urlencoded" if path == "/introspect" else "application/json"
     lines = [f"{method} {path} HTTP/1.1", "Host: shop", f"Content-Type: {kind}", *headers]
-    if path == "/introspect":
+    if path in {"/introspect", "/mina_auth/"}:
         lines.append(f"Authorization: Bearer {KEY}")
     return "\r\n".join([*lines, "", ""]).encode()
 

@@ -220,7 +220,9 @@ class WxSession:
         """Mount the routes of the other dialects, and the guard that knows all of them."""
         settings = services.settings
         spoken = _spoken(settings)
-        served = Served(services.logins, services.sessions, services.profiles)
+        served = Served(
+            services.logins, services.sessions, services.profiles, services.introspection
+        )
         for dialect in spoken:
             app.register_blueprint(dialects.blueprint(dialect, served, settings.url_prefix))
         if exposed := [dialect.name for dialect in spoken if dialect.credentials_in_url]:

@@ -17,6 +17,7 @@ from wxsession import problems
 from wxsession.accounts import Credentials
 from wxsession.bodies import json_field
 from wxsession.errors import InvalidRequest, WxSessionError
+from wxsession.introspection import Introspection
 from wxsession.logins import CodeLogin, LoginService
 from wxsession.open_data import OpenData
 from wxsession.profiles import ProfileService
@@ -33,6 +34,7 @@ class Served:
     logins: LoginService
     sessions: SessionService
     profiles: ProfileService
+    introspection: Introspection
 
     def log_in(
         self,
