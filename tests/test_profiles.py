@@ -176,13 +176,33 @@ def test_user_info_under_the_key_of_an_earlier_login_is_read(
 ) -> None:
     wechat.set_profile("alice", nickName="Alice")
     early = wechat.user_info("alice")
-    for _ in range(2):  # two newer keys; with the third the first is gone
+    for _ in range(9):  # for as long as the data are fresh, if there are at most ten keys
         clock.advance(minutes=6)
         phone.log_in()
         assert send(phone, early).json["open_data"]["nickName"] == "Alice"
     clock.advance(minutes=6)
     phone.log_in()
     assert problem(send(phone, early))[:2] == (409, "session_key_stale")
+
+
+def test_what_is_signed_and_not_encrypted_says_nothing(
+    phone: Phone, wechat: WeChat, clock: SettableClock
+) -> None:
+    key, iv = wechat.session_key("alice"), "r7BXXKkLb8qrSNn05n0qiA=="
+    hidden = {"nickName": "Alice", "openId": wechat.openid("alice")}
+    encrypted = open_data.compact(open_data.watermarked(hidden, phone.appid, clock()))
+
+    def told(**signed: object) -> Answer:
+        raw_data = open_data.compact(signed)
+        body = {"rawData": raw_data, "signature": open_data.sign(raw_data, key)}
+        body |= {"encryptedData": open_data.encrypt(encrypted, key, iv), "iv": iv}
+        return send(phone, body)
+
+    assert told(nickName="Alice", is_demote=True).json["open_data"]["nickName"] == "Alice"
+    assert "is_demote" not in told(nickName="Alice", is_demote=True).json["open_data"]
+    refused = told(nickName="Mallory", is_demote=True)
+    assert problem(refused)[:2] == (400, "invalid_request")
+    assert [error["field"] for error in refused.json["errors"]] == ["rawData"]
 
 
 def test_data_that_name_another_app_are_refused_under_a_fitting_key(

@@ -15,12 +15,11 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection
 
 from wxsession.errors import InvalidRequest, SessionKeyStale, WatermarkMismatch
-from wxsession.key_ring import KeyRing
+from wxsession.key_ring import FRESH, KeyRing
 from wxsession.models import LONGEST_AVATAR_URL, LONGEST_NICKNAME, Identity, User
 from wxsession.wechat import open_data as wechat_data
 from wxsession.wechat.open_data import BLOCK, Undecipherable
 
-OLDEST = timedelta(hours=1)
 FURTHEST_AHEAD = timedelta(minutes=5)
 """How far WeChat's clock may be ahead of ours."""
 
@@ -123,13 +122,11 @@ class _Given:
             raise _invalid({"rawData": "has to be a JSON object"}) from None
         if decrypted is None:
             return signed
-        # The iv is not protected by anything but this, see `wechat.open_data`.
-        if any(decrypted.get(name, _NOTHING) != value for name, value in signed.items()):
+        # The iv is not protected by anything but this, see `wechat.open_data`. WeChat signs members
+        # that it does not encrypt, `is_demote` for one since the end of 2022.
+        if any(decrypted[name] != value for name, value in signed.items() if name in decrypted):
             raise _invalid({"rawData": "is not what encryptedData holds"})
         return decrypted
-
-
-_NOTHING = object()
 
 
 class OpenDataReader:
@@ -177,7 +174,7 @@ class OpenDataReader:
             raise WatermarkMismatch
         if found.get("openId", identity.openid) != identity.openid:
             raise WatermarkMismatch
-        oldest, newest = now - OLDEST.total_seconds(), now + FURTHEST_AHEAD.total_seconds()
+        oldest, newest = now - FRESH.total_seconds(), now + FURTHEST_AHEAD.total_seconds()
         if not oldest <= taken_at <= newest:
             raise WatermarkMismatch
 
