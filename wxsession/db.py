@@ -194,7 +194,8 @@ def _forget_in_children(held: Held) -> None:
         if (mine := known()) is not None:
             mine.forget()
 
-    os.register_at_fork(after_in_child=forget)
+    if hasattr(os, "register_at_fork"):  # Windows has no fork
+        os.register_at_fork(after_in_child=forget)
 
 
 @contextmanager
