@@ -174,7 +174,7 @@ def test_another_method_is_told_which_ones_there_are(
     assert allowed in answer.headers["Allow"]
 
 
-def test_every_answer_is_not_to_be_stored(phone: Phone) -> None:
+def test_every_answer_is_not_to_be_stored_and_of_no_other_type(phone: Phone) -> None:
     phone.log_in()
     answers = [
         phone.check(),
@@ -184,10 +184,17 @@ def test_every_answer_is_not_to_be_stored(phone: Phone) -> None:
         phone.send("GET", "/readyz"),
         phone.send("GET", "/openapi.json"),
         phone.send("OPTIONS", "/login"),
+        phone.send("OPTIONS", "/weapp/login"),
+        phone.send("OPTIONS", "/nothing"),
+        phone.send("GET", "/weapp/login"),
+        phone.send("HEAD", "/check_session", token=phone.token),
         phone.log_out(),
         phone.check(),
     ]
     assert {answer.headers["Cache-Control"] for answer in answers} == {"no-store"}
+    assert {answer.headers["X-Content-Type-Options"] for answer in answers} == {"nosniff"}
+    assert "text/html" not in {answer.mimetype for answer in answers if answer.data}
+    assert not [one for one in answers if "Content-Type" in one.headers and not one.content_length]
     assert not [answer for answer in answers if 300 <= answer.status_code < 400]
 
 

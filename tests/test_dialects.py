@@ -214,6 +214,7 @@ def test_a_malformed_body_is_refused_in_the_wire_of_its_path(
     assert refused.items() <= answer.json.items()
     assert answer.status_code == (200 if "mina_auth" in path else 400)
     assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert wechat.exchanges == []
 
 
@@ -309,6 +310,7 @@ def test_a_session_that_is_over_is_told_in_the_wire_that_asked(
         headers = dict.fromkeys(headers, "x" if way == "malformed" else token[:-1] + "_")
     answer = phone.send("GET", "/orders", headers=headers)
     assert answer.status_code == 401
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
     if name == "wafer":
         assert (answer.json["code"], answer.json["error"]) == (-1, "ERR_INVALID_SESSION")
         assert answer.json[MAGIC]

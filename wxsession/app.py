@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import requests
-from flask import Flask, Response
+from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from wxsession import api, cli, dialects, problems
@@ -267,15 +267,10 @@ def create_app(
     app.url_map.merge_slashes = False  # nothing redirects, least of all a request with a token
     WxSession(app, settings=settings, clock=clock, http=http)
     problems.register(app)
-    app.after_request(_no_store)
+    app.after_request(problems.protected)
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies)  # type: ignore[method-assign]
     services: Services = app.extensions[EXTENSION]
     path = (settings.url_prefix or "") + api.CHECK
     app.wsgi_app = api.CheckFirst(app.wsgi_app, path, services.sessions, services.phones)  # type: ignore[method-assign]
     return app
-
-
-def _no_store(response: Response) -> Response:
-    response.headers.setdefault("Cache-Control", "no-store")
-    return response

@@ -93,8 +93,4 @@ def _body(endpoint: Endpoint) -> BaseModel:
 
 def _answer(endpoint: Endpoint, reply: BaseModel | None, headers: Mapping[str, str]) -> Response:
     body = reply.model_dump_json() if reply is not None else None
-    response = Response(body, endpoint.status, headers, mimetype="application/json")
-    if reply is None:
-        del response.headers["Content-Type"]
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return Response(body, endpoint.status, headers, mimetype="application/json")

@@ -108,9 +108,5 @@ def blueprint(dialect: Dialect, served: Served, url_prefix: str | None) -> Bluep
         _log.error("unforeseen", exc_info=error)
         return dialect.refusal(WxSessionError())
 
-    @routes.after_request
-    def no_store(response: Response) -> Response:
-        response.headers["Cache-Control"] = "no-store"
-        return response
-
+    routes.after_request(problems.protected)
     return routes
