@@ -10,10 +10,11 @@ import logging
 import os
 import secrets
 import sqlite3
+import stat
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -175,10 +176,14 @@ def connect(url: str) -> Database:
         }
         options |= {"pool_use_lifo": True, "pool_recycle": 1800}
     else:
-        Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
+        path = Path(parsed.database or "")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if os.name == "posix" and path.is_file() and path.stat().st_mode & stat.S_IROTH:
+            _log.warning("every user of this machine can read %s; chmod o-r cures that", path)
     engine = create_engine(parsed, isolation_level="AUTOCOMMIT", **options)
     event.listen(engine, "begin", _begin)
     if engine.dialect.name == "sqlite":
+        event.listen(engine, "do_connect", _make_private)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "do_execute", _execute_patiently)
     event.listen(engine, "handle_error", _count_read_only_as_broken)
@@ -216,6 +221,15 @@ def in_own_words(error: BaseException | None, *, broken: bool) -> Overloaded:
     """Return what an error of the driver is to others, having logged it."""
     _log.warning("database: %s", str(error).strip().replace("\n", "; "))
     return Disconnected() if broken else Overloaded()
+
+
+def _make_private(
+    _dialect: Dialect, _entry: ConnectionPoolEntry, arguments: list[str], _options: object
+) -> None:
+    """Make the file, if there is none, for our own account; SQLite makes -wal and -shm alike."""
+    if not arguments[0].startswith("file:"):
+        with suppress(OSError):  # it is there, or SQLite says what is wrong
+            os.close(os.open(arguments[0], os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
