@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
@@ -33,6 +32,12 @@ _IDS = frozenset({"openId", "unionId"})
 _USER_INFO = ("nickName", "gender", "language", "city", "province", "country", "avatarUrl")
 _SIGNATURE = re.compile(r"[0-9a-fA-F]{40}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+# What RFC 3986 lets an address hold, but for a user and for a quote: a page that writes it into an
+# attribute as it is does not end that attribute, and whoever fetches it hands over no password.
+_HOST = r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?"
+_CHARACTER = r"(?:[A-Za-z0-9._~:/?@!$&()*+,;=-]|%[0-9A-Fa-f]{2})"
+_ADDRESS = re.compile(rf"(?i:https?)://{_HOST}(?:[/?]{_CHARACTER}*)?(?:#{_CHARACTER}*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,14 +208,8 @@ def is_nickname(text: str) -> bool:
 
 
 def is_avatar_url(text: str) -> bool:
-    """Tell whether a browser may be sent there for a picture: http or https, and not too long."""
-    if len(text) > LONGEST_AVATAR_URL or _CONTROL.search(text) or " " in text:
-        return False
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return False
-    return parts.scheme in {"http", "https"} and bool(parts.netloc)
+    """Return whether a browser may be sent there for a picture: http or https, and not too long."""
+    return len(text) <= LONGEST_AVATAR_URL and bool(_ADDRESS.fullmatch(text))
 
 
 def _bytes(text: str | None, name: str, faults: dict[str, str]) -> bytes | None:
