@@ -12,8 +12,11 @@ from tests.support.service import ROOT, plain_environment
 from tests.support.settings import APPID, environment
 
 WITHOUT: Final = """
-import os
+import os, sys, warnings
+sys.modules["fcntl"] = None  # importing it is an ImportError
 del os.register_at_fork, os.fork
+# A text file without an encoding is read in that of the machine, which is none of ours there.
+warnings.filterwarnings("error", category=EncodingWarning, module="wxsession")
 """
 
 STORY: Final = """
@@ -50,11 +53,11 @@ print(command("purge-sessions"))
 """
 
 
-def test_a_login_and_a_purge_need_no_fork(tmp_path: Path) -> None:
+def test_a_login_and_a_purge_need_neither_fork_nor_fcntl(tmp_path: Path) -> None:
     """As on Windows, on the database that a developer has there."""
     told = environment(f"sqlite:///{tmp_path}/wxsession.db", apps=f"{APPID}:an-app-secret")
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT + STORY],
+        [sys.executable, "-X", "warn_default_encoding", "-c", WITHOUT + STORY],
         cwd=ROOT,
         env=plain_environment() | told,
         capture_output=True,
