@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import requests
-from flask import Flask, Response
+from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from wxsession import api, cli, dialects, problems
@@ -226,7 +226,9 @@ class WxSession:
         """Mount the routes of the other dialects, and the guard that knows all of them."""
         settings = services.settings
         spoken = _spoken(settings)
-        served = Served(services.logins, services.sessions, services.profiles)
+        served = Served(
+            services.logins, services.sessions, services.profiles, services.introspection
+        )
         for dialect in spoken:
             app.register_blueprint(dialects.blueprint(dialect, served, settings.url_prefix))
         if exposed := [dialect.name for dialect in spoken if dialect.credentials_in_url]:
@@ -271,15 +273,10 @@ def create_app(
     app.url_map.merge_slashes = False  # nothing redirects, least of all a request with a token
     WxSession(app, settings=settings, clock=clock, http=http)
     problems.register(app)
-    app.after_request(_no_store)
+    app.after_request(problems.protected)
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies)  # type: ignore[method-assign]
     services: Services = app.extensions[EXTENSION]
     path = (settings.url_prefix or "") + api.CHECK
     app.wsgi_app = api.CheckFirst(app.wsgi_app, path, services.sessions, services.phones)  # type: ignore[method-assign]
     return app
-
-
-def _no_store(response: Response) -> Response:
-    response.headers.setdefault("Cache-Control", "no-store")
-    return response

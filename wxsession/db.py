@@ -6,14 +6,16 @@ transaction is wanted, BEGIN is said here. To SQLite it is BEGIN IMMEDIATE: a de
 that turns into a writer half way is refused however long it would wait.
 """
 
+import logging
 import math
 import os
 import secrets
 import sqlite3
+import stat
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,6 +59,8 @@ AT_ONCE_SECONDS = 1.0
 
 _TRANSACTIONAL = "wxsession_transactional"
 _READ_ONLY_TRANSACTION = "25006"
+
+_log = logging.getLogger(__name__)
 
 metadata = MetaData(
     naming_convention={
@@ -245,7 +249,10 @@ def connect(url: str, limits: Limits = Limits()) -> Database:
         }
         options |= {"pool_use_lifo": True, "pool_recycle": 1800}
     else:
-        Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
+        path = Path(parsed.database or "")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if os.name == "posix" and path.is_file() and path.stat().st_mode & stat.S_IROTH:
+            _log.warning("every user of this machine can read %s; chmod o-r cures that", path)
     engine = create_engine(parsed, isolation_level="AUTOCOMMIT", **options)
     held = Held(engine)
     watchdog = Watchdog(held.tick) if is_postgresql else Unwatched()
@@ -255,6 +262,7 @@ def connect(url: str, limits: Limits = Limits()) -> Database:
         opener = Opener(watchdog, timeout=limits.timeout, prepares=limits.prepared_statements)
         event.listen(engine, "do_connect", opener.connect)
     else:
+        event.listen(engine, "do_connect", _make_private)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "do_execute", _execute_patiently)
     _forget_in_children(held, watchdog)
@@ -303,6 +311,15 @@ def _told() -> Iterator[None]:
         if told is None:
             raise
         raise told from error
+
+
+def _make_private(
+    _dialect: Dialect, _entry: ConnectionPoolEntry, arguments: list[str], _options: object
+) -> None:
+    """Make the file, if there is none, for our own account; SQLite makes -wal and -shm alike."""
+    if not arguments[0].startswith("file:"):
+        with suppress(OSError):  # it is there, or SQLite says what is wrong
+            os.close(os.open(arguments[0], os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:

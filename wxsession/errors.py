@@ -5,6 +5,7 @@
     WxSessionError
     ├── SettingsError            every fault of a configuration at once
     ├── InvalidRequest           the body is not what the call takes
+    │   └── ContentTooLarge      it is longer than any call takes
     ├── TokenError               the session token is no way in
     │   ├── MissingToken
     │   ├── InvalidToken         malformed, forged, or of no session known here
@@ -95,6 +96,12 @@ class InvalidRequest(WxSessionError):
     def facts(self) -> Mapping[str, object]:
         """Return the fields that are wrong."""
         return {"errors": [dict(error) for error in self.errors]}
+
+
+class ContentTooLarge(InvalidRequest):
+    """The body is longer than any call takes."""
+
+    code = "content_too_large"
 
 
 class TokenError(WxSessionError):

@@ -197,11 +197,10 @@ class LoginService:
             if account is not None:
                 user = self._bind(connection, identity, user, account, client)
                 new_user = False
-            new_key = self._ring.addition(
+            keeping = self._ring.addition(
                 connection, identity.id, known.session_key, now, is_first=new_user
             )
-            settling = self._codes.settling(claim, identity.id)
-            together(connection, settling, *(() if new_key is None else (new_key,)))
+            together(connection, self._codes.settling(claim, identity.id), keeping)
             user, data = self._profiled(connection, identity, user, login)
             grant = self._sessions.issue(
                 connection, user, identity, client, replacing=login.presented, new_user=new_user
