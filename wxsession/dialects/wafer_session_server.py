@@ -32,7 +32,7 @@ from wxsession.errors import (
 )
 from wxsession.open_data import OpenData, user_info
 from wxsession.sessions import SessionView
-from wxsession.wire import api_key_of
+from wxsession.wire import api_key_of, client_of
 
 _DATABASE, _SHAPE = 1001, 1007
 
@@ -97,7 +97,8 @@ def _add_routes(routes: Blueprint, served: Served) -> None:
     @routes.post("/mina_auth")
     @routes.post("/mina_auth/")
     def mina_auth() -> Response:
-        served.introspection.ensure_known(*api_key_of(request))
+        with served.introspection.counting_refusals(client_of(request)):
+            served.introspection.ensure_known(*api_key_of(request))
         call = bodies.read_json(_Call, bodies.raw(request)).interface
         if call.name not in interfaces:
             raise _UnknownInterface
