@@ -136,7 +136,7 @@ def json_field(request: Request, name: str) -> str | None:
         if not isinstance(value, str) or not value:
             return None
         repeated = name in _repeated_keys(request.get_data())
-    except RecursionError:  # a thousand lists in lists
+    except (RecursionError, ValueError):  # a thousand lists in lists, or an application's own JSON
         return None
     if repeated:
         raise _sent_more_than_once([name])
