@@ -41,6 +41,7 @@ CONNECTION_RETRIES = 1
 BUSY_RETRIES = 2
 _BUSY_PAUSE = 0.1
 _LONGEST_REPLY = 64 * 1024
+_LONGEST_WORD = 128
 _SYSTEM_ERROR = -1
 _LONGEST_TOKEN_LIFE = 24 * 3600
 
@@ -319,10 +320,26 @@ def _parsed(body: bytes) -> Mapping[str, object]:
 
 
 def _identity(reply: Mapping[str, object]) -> WeChatIdentity:
-    openid, session_key, unionid = (reply.get(k) for k in ("openid", "session_key", "unionid"))
-    if not (isinstance(openid, str) and isinstance(session_key, str) and openid and session_key):
+    openid, session_key = _word(reply.get("openid")), _word(reply.get("session_key"))
+    unionid = _word(reply.get("unionid"))
+    if openid is None or session_key is None:
         raise WeChatUnintelligible(retry_after=5)
-    return WeChatIdentity(openid, session_key, unionid if isinstance(unionid, str) else None)
+    return WeChatIdentity(openid, session_key, unionid)
+
+
+def _word(value: object) -> str | None:
+    """Return an id or a key of WeChat's; one that is empty or null was not told.
+
+    An empty unionid that counted as one would make one user of all who have it.
+
+    Raises:
+        WeChatUnintelligible: it is no text, too long for a row, or cannot be seen.
+    """
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or len(value) > _LONGEST_WORD or not value.isprintable():
+        raise WeChatUnintelligible(retry_after=5)
+    return value
 
 
 def key_signature(session_key: str, body: str = "") -> str:
