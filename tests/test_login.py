@@ -80,6 +80,18 @@ def test_a_phone_that_presents_its_live_session_gets_it_replaced(phone: Phone) -
     assert phone.check().status_code == 200
 
 
+def test_a_phone_that_presents_an_older_token_gets_its_session_replaced(phone: Phone) -> None:
+    phone.log_in()
+    old = phone.token
+    phone.refresh()
+    phone.check()
+    phone.refresh()
+    newest = phone.token
+    phone.log_in(token=old)
+    assert problem(phone.check(newest)) == (401, "session_ended", "replaced")
+    assert phone.check().status_code == 200
+
+
 def test_a_token_that_was_refreshed_away_is_replaced_too(phone: Phone) -> None:
     phone.log_in()
     before = phone.token

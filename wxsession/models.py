@@ -299,6 +299,15 @@ class Session:
         """Tell whether the last refresh is no longer ago than `grace`."""
         return self.rotated_at is not None and now < self.rotated_at + grace
 
+    def was_handed_on_within(self, period: timedelta, now: datetime) -> bool:
+        """Return whether the last refresh, or the first use of its token, is no longer ago.
+
+        A device that asked for its next token again after days may still have a request with the
+        one before on its way when it uses that one.
+        """
+        moments = (self.rotated_at, self.confirmed_at)
+        return any(moment is not None and now < moment + period for moment in moments)
+
     def expires_at(self) -> datetime:
         """Return when the session expires if it is not used again."""
         return min(self.idle_expires_at, self.absolute_expires_at)

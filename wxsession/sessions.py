@@ -26,7 +26,7 @@ from sqlalchemy import (
     update,
 )
 
-from wxsession.audit import Audit
+from wxsession.audit import NOBODY, Audit
 from wxsession.db import Database, insist, new_id
 from wxsession.errors import (
     InvalidToken,
@@ -57,11 +57,15 @@ from wxsession.statements import Given, made_once, row_of, together
 from wxsession.tokens import SessionToken, TokenSigner
 
 Clock = Callable[[], datetime]
+Asking = Callable[[], Client]
+"""Says who asks, for the few who want to know."""
 
 _NO_HASH = bytes(32)
 _ATTEMPTS = 5
 _END_BATCH = 1000
 _LONGEST_LIST = 200
+_LONGEST_WAY = 20
+"""How many times the grace a request may have been on its way that presents an older token."""
 
 _log = logging.getLogger(__name__)
 
@@ -123,23 +127,25 @@ class SessionService:
         self._lookup = Lookup(database, _BY_ID)
         self._described = Lookup(database, _DESCRIBED_BY_ID)
 
-    def check(self, presented: str) -> SessionView:
+    def check(self, presented: str, asking: Asking = lambda: NOBODY) -> SessionView:
         """Return the live session of a token, and count that as use.
 
         Costs one SELECT; an UPDATE at most once per touch interval, and one when a refreshed
         token is first used. A write that fails or comes late does not fail the check.
 
         Raises:
-            TokenError: the token is no way in; a malformed one has cost no query.
+            TokenError: the token is no way in; a malformed one has cost no query. An older one
+                than the previous, twenty times the grace after the last refresh, is a copy: it
+                ends the session (``token_reused``).
             Overloaded: the database did not answer in time.
         """
         token = self._signer.load(presented)
         now = self._clock()
         session = described_session_from(_found(self._described(token.key), token))
-        expires_at, superseded = self._use(session, token, now)
+        expires_at, superseded = self._use(session, token, asking, now)
         return _view(session, now, expires_at, superseded=superseded)
 
-    def recognise(self, presented: str) -> LiveSession:
+    def recognise(self, presented: str, asking: Asking = lambda: NOBODY) -> LiveSession:
         """Do the same as `check`, and return less.
 
         Raises:
@@ -149,7 +155,7 @@ class SessionService:
         token = self._signer.load(presented)
         now = self._clock()
         session = session_from(_found(self._lookup(token.key), token), token.key)
-        expires_at, superseded = self._use(session, token, now)
+        expires_at, superseded = self._use(session, token, asking, now)
         return LiveSession(
             session.user,
             _whole_seconds(expires_at, now),
@@ -157,11 +163,15 @@ class SessionService:
             superseded,
         )
 
-    def _use(self, session: Session, token: SessionToken, now: datetime) -> tuple[datetime, bool]:
+    def _use(
+        self, session: Session, token: SessionToken, asking: Asking, now: datetime
+    ) -> tuple[datetime, bool]:
         """Count it as use; return when the session expires, and whether it has a newer token."""
         standing = self._standing(session, token, now)
         session.ensure_live(now)
         if standing is Standing.OLDER:
+            # Who refreshes has received the token before; a check may have been long on its way.
+            self._refuse_older(session, asking(), now, ways=_LONGEST_WAY)
             raise SessionSuperseded
         return self._touch(session, standing, now), standing is Standing.PREVIOUS
 
@@ -188,7 +198,7 @@ class SessionService:
                     if grant := self._rotate(connection, session, token, now):
                         return grant
                     continue
-            self._refuse_older(session, client, now)
+            self._refuse_older(session, client, now, ways=1)
         raise Overloaded  # five others were faster, each within this one's single round trip
 
     def end(self, presented: str, *, everywhere: bool = False) -> None:
@@ -392,14 +402,16 @@ class SessionService:
         expires = session.expires_at()
         return self._grant(next_, session.user, now, expires, session.absolute_expires_at)
 
-    def _refuse_older(self, session: Session, client: Client, now: datetime) -> None:
+    def _refuse_older(self, session: Session, client: Client, now: datetime, *, ways: int) -> None:
         """Refuse an older token; end the session if that is a copy, unless it changed meanwhile.
+
+        It is one if the session went on to its next token longer ago than `ways` times the grace.
 
         Raises:
             SessionSuperseded: it may be the device's own request, overtaken by two refreshes.
             SessionEnded: it is a copy in other hands, and ended the session just now.
         """
-        if session.rotated_within(self._settings.refresh_grace, now):
+        if session.was_handed_on_within(ways * self._settings.refresh_grace, now):
             raise SessionSuperseded
         with self._database.transaction() as connection:
             ended = self.end_rows(connection, _as_read(session, now), "token_reused", now)
@@ -524,7 +536,9 @@ def _evict(*, user_id: Given, kept: Given, now: Given, today: Given) -> Executab
 def _replace_and_evict(  # noqa: PLR0913 - the same, and which one goes in any case
     *, user_id: Given, kept: Given, now: Given, today: Given, session_id: Given, token_hashes: Given
 ) -> Executable:
-    replaced = and_(sessions.c.id == session_id, sessions.c.token_hash.in_(token_hashes))
+    # An older token, whose own hash nobody knows any more, ends it as well: as at a logout.
+    is_its = or_(sessions.c.token_hash.in_(token_hashes), sessions.c.rotated_at.is_not(None))
+    replaced = and_(sessions.c.id == session_id, is_its)
     return _making_room(user_id, kept, now, today, replaced)
 
 
