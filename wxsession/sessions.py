@@ -108,6 +108,13 @@ class SessionView(NamedTuple):
     current: bool = False
 
 
+class OwnSessions(NamedTuple):
+    """Live sessions of a user, newest first, and whether there are `more`."""
+
+    sessions: list[SessionView]
+    more: bool
+
+
 class SessionService:
     """What can be done with sessions; a presented token is the string that a device sent."""
 
@@ -217,7 +224,7 @@ class SessionService:
         except TokenError:
             return
 
-    def list_own(self, presented: str) -> list[SessionView]:
+    def list_own(self, presented: str) -> OwnSessions:
         """Return the live sessions of the token's user, newest first.
 
         Raises:
@@ -230,14 +237,15 @@ class SessionService:
             select_described_sessions()
             .where(sessions.c.user_id == own.user.id, is_live(now))
             .order_by(sessions.c.id.desc())
-            .limit(_LONGEST_LIST)
+            .limit(_LONGEST_LIST + 1)
         )
         with self._database.statement() as connection:
             found = [described_session_from(row) for row in connection.execute(query)]
-        return [
+        shown = [
             _view(session, now, session.expires_at(), current=session.id == own.session_id)
-            for session in found
+            for session in found[:_LONGEST_LIST]
         ]
+        return OwnSessions(shown, more=len(found) > _LONGEST_LIST)
 
     def end_own(self, presented: str, session_id: UUID) -> None:
         """End one session of the token's own user; says nothing about any other.

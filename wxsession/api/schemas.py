@@ -286,6 +286,7 @@ class SessionsReply(Reply):
     """The user's own live sessions, newest first."""
 
     sessions: list[SessionReply]
+    more: bool = Field(description="whether there are others, older than these")
 
 
 class IntrospectBody(LooseBody):

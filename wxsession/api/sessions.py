@@ -75,9 +75,11 @@ def add_sessions(
 
     @calls.add("GET", path="/sessions", reply=SessionsReply, errors=TOKEN_ERRORS, needs_token=True)
     def list_sessions() -> SessionsReply:
-        """List the user's own live sessions, newest first, without tokens."""
+        """List the user's own live sessions, newest first, without tokens; at most 200."""
         own = sessions.list_own(bearer_token(request))
-        return SessionsReply(sessions=[SessionReply.of(view) for view in own])
+        return SessionsReply(
+            sessions=[SessionReply.of(view) for view in own.sessions], more=own.more
+        )
 
     @calls.add(
         "DELETE",
