@@ -234,6 +234,20 @@ def test_the_same_code_again_is_answered_without_asking_wechat(
     assert count(services, users) == count(services, identities) == 1
 
 
+def test_a_code_that_is_sent_over_and_over_makes_no_more_sessions_than_the_cap(
+    make_app: Callable[..., Flask], wechat: WeChat, clock: SettableClock
+) -> None:
+    phone = Phone(make_app(max_sessions=3), wechat, "alice")
+    for _ in range(2):  # the next code is as good as the first
+        code = phone.code()
+        answers = [phone.log_in(code) for _ in range(5)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 400, 400]
+        assert problem(answers[-1]) == (400, "code_used", None)
+        assert phone.check().status_code == 200
+        clock.advance(minutes=1)
+    assert count(services_of(phone.app), sessions) == 6
+
+
 def test_the_replay_window_ends_to_the_second(
     phone: Phone, wechat: WeChat, clock: SettableClock
 ) -> None:

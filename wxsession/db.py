@@ -36,7 +36,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from wxsession.errors import Disconnected, Overloaded
+from wxsession.errors import Crossed, Disconnected, Interrupted, Overloaded
 from wxsession.held import Held
 from wxsession.patience import patiently
 
@@ -51,6 +51,7 @@ POOL_TIMEOUT_SECONDS = 2
 
 _TRANSACTIONAL = "wxsession_transactional"
 _READ_ONLY_TRANSACTION = "25006"
+_CROSSED = frozenset({"40P01", "40001"})  # deadlock_detected, serialization_failure
 
 _log = logging.getLogger(__name__)
 
@@ -98,11 +99,11 @@ def insist(action: Callable[[], T]) -> T:
     """Do what may be done twice, and do it again if its connection turns out to be broken.
 
     After a restart of the database every pooled connection is, and the first to notice would
-    else have to tell its client.
+    else have to tell its client. The same goes for who was picked to end a deadlock.
     """
     try:
         return action()
-    except Disconnected:
+    except Interrupted:
         return action()
 
 
@@ -214,6 +215,8 @@ def _told() -> Iterator[None]:
 def in_own_words(error: BaseException | None, *, broken: bool) -> Overloaded:
     """Return what an error of the driver is to others, having logged it."""
     _log.warning("database: %s", str(error).strip().replace("\n", "; "))
+    if getattr(error, "sqlstate", None) in _CROSSED:
+        return Crossed()
     return Disconnected() if broken else Overloaded()
 
 

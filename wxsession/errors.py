@@ -35,10 +35,13 @@
     │   ├── AccessTokenRejected  another access_token has to be fetched
     │   └── AppRejected          our appid, secret or address; an operator has to act
     ├── Overloaded               no connection or no slot was free in time
-    │   └── Disconnected         the connection broke; another try may find a new one
+    │   └── Interrupted          the same again, at once, may well work
+    │       ├── Disconnected     the connection broke; another try may find a new one
+    │       └── Crossed          another transaction was in the way
     ├── NotReady                 the database is not there, or not migrated
     ├── PurgeRunning             another purge holds the lock
     ├── NoSuchUser               an administrator named a user that is not here
+    │   └── UserMerged           … any more, and what became of it
     └── NoSuchSession            … or a session
 
 Each wire decides by itself which status an error has, because the wires disagree about that.
@@ -46,6 +49,7 @@ Each wire decides by itself which status an error has, because the wires disagre
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
+from uuid import UUID
 
 
 class WxSessionError(Exception):
@@ -303,8 +307,16 @@ class Overloaded(WxSessionError):
         self.retry_after = retry_after
 
 
-class Disconnected(Overloaded):
+class Interrupted(Overloaded):
+    """It was not done for a reason that is over by now: it may be tried again at once."""
+
+
+class Disconnected(Interrupted):
     """A connection broke that had been good: at once, a new one may be had."""
+
+
+class Crossed(Interrupted):
+    """Another transaction was in the way; nothing of this one happened."""
 
 
 class NotReady(WxSessionError):
@@ -328,6 +340,18 @@ class NoSuchUser(WxSessionError):
     """No user has this id."""
 
     code = "not_found"
+
+
+class UserMerged(NoSuchUser):
+    """The user with this id was merged into another one, `new_id`."""
+
+    def __init__(self, new_id: UUID) -> None:
+        super().__init__()
+        self.new_id = new_id
+
+    def facts(self) -> Mapping[str, object]:
+        """Return the id of the user that this one has become."""
+        return {"user_id": str(self.new_id)}
 
 
 class NoSuchSession(WxSessionError):

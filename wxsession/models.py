@@ -76,6 +76,7 @@ identities = Table(
     Column("appid", String(64), nullable=False),
     Column("openid", String(128), nullable=False, index=True),
     Column("unionid", String(128), index=True),
+    # Since when it belongs to its user; the id says when it was made.
     Column("created_at", UtcDateTime, nullable=False),
     UniqueConstraint("provider", "appid", "openid"),
     UniqueConstraint("user_id", "provider", "appid"),
@@ -413,6 +414,11 @@ def select_users() -> Select[Any]:
 def user_from(row: Sequence[Any]) -> User:
     """Return the user in a row of `select_users`."""
     return User(*row)
+
+
+def select_former_ids(user_id: UUID) -> Select[Any]:
+    """Return the query for the ids of those who were merged into a user."""
+    return select(merged_users.c.old_id).where(merged_users.c.new_id == user_id)
 
 
 def select_identities() -> Select[Any]:

@@ -11,6 +11,7 @@ from wxsession.access_tokens import AccessTokens
 from wxsession.db import Database, insist
 from wxsession.errors import InvalidRequest, Overloaded, SessionKeyStale, WeChatError
 from wxsession.key_ring import KeyRing
+from wxsession.merging import is_merged
 from wxsession.models import (
     Identity,
     User,
@@ -220,8 +221,8 @@ class ProfileService:
 
     def _write(self, user_id: UUID, columns: Mapping[str, object]) -> None:
         with self._database.statement() as connection:
-            writing = update(users).where(users.c.id == user_id).values(**columns)
-            if not connection.execute(writing).rowcount:
+            writing = update(users).where(users.c.id == user_id, ~is_merged())
+            if not connection.execute(writing.values(**columns)).rowcount:
                 raise Overloaded  # merged into an account in this moment: again, and it is there
 
 

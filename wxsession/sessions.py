@@ -8,7 +8,7 @@ changes nothing, and the judgement starts anew. Nothing here ever inserts a sess
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -29,6 +29,7 @@ from sqlalchemy import (
 from wxsession.audit import NOBODY, Audit
 from wxsession.db import Database, insist, new_id
 from wxsession.errors import (
+    Crossed,
     InvalidToken,
     Overloaded,
     SessionEnded,
@@ -306,13 +307,51 @@ class SessionService:
         together(connection, noted, made)
         return self._grant(token, user, now, idle, absolute, new_user=new_user)
 
-    def reread(self, connection: Connection, session_id: UUID) -> DescribedSession:
-        """Return a session as it is now, inside the caller's transaction.
+    def renew(
+        self, connection: Connection, session: DescribedSession, presented: str, user: User
+    ) -> Grant:
+        """Return the session's next token and its `user`, inside the caller's transaction.
+
+        For a session that is worth more from now on: a copy of the token before must not be. That
+        one is taken for the grace alone, by which a device that lost this answer finds the next
+        one. The session is locked.
+
+        Raises:
+            SessionSuperseded: the presented token is an older one by now.
+        """
+        now, token = self._clock(), self._signer.load(presented)
+        standing = self._standing(session, token, now)
+        if standing is Standing.OLDER:
+            raise SessionSuperseded
+        if standing is Standing.CURRENT:
+            grant = self._rotate(connection, session, token, now)
+        else:
+            grant = self._grant_again(session, token, now)
+        if grant is None:
+            raise Crossed
+        if standing is Standing.CURRENT or session.confirmed_at is None:
+            it = update(sessions).where(sessions.c.id == session.id)
+            connection.execute(it.values(rotated_at=now, confirmed_at=now))
+        return replace(grant, user=user)
+
+    def are_enough(self, connection: Connection, user_id: UUID, since: datetime) -> bool:
+        """Return whether a user has got as many sessions since then as may be live at once."""
+        made = select(sessions.c.id).where(
+            sessions.c.user_id == user_id, sessions.c.created_at >= since
+        )
+        most = self._settings.max_sessions
+        return len(connection.execute(made.limit(most)).all()) >= most
+
+    def reread(
+        self, connection: Connection, session_id: UUID, *, lock: bool = False
+    ) -> DescribedSession:
+        """Return a session as it is now, and stays if locked, inside the caller's transaction.
 
         Raises:
             TokenError: it has ended meanwhile.
         """
-        row = connection.execute(_DESCRIBED_BY_ID, {"session_id": session_id}).first()
+        query = _DESCRIBED_BY_ID.with_for_update(of=sessions) if lock else _DESCRIBED_BY_ID
+        row = connection.execute(query, {"session_id": session_id}).first()
         if row is None:
             raise InvalidToken
         session = described_session_from(row)

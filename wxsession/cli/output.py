@@ -15,7 +15,7 @@ from uuid import UUID
 
 import click
 
-from wxsession.errors import NoSuchSession, NoSuchUser, PurgeRunning, WxSessionError
+from wxsession.errors import NoSuchSession, NoSuchUser, PurgeRunning, UserMerged, WxSessionError
 
 T = TypeVar("T")
 
@@ -32,6 +32,8 @@ def exit_on_error(action: Callable[[], T]) -> T:
     except PurgeRunning:
         click.echo("Another purge is running.", err=True)
         sys.exit(EXIT_ANOTHER_IS_RUNNING)
+    except UserMerged as merged:
+        raise click.ClickException(f"this user was merged into {merged.new_id}") from None
     except NoSuchUser:
         raise click.ClickException("no user has this id") from None
     except NoSuchSession:
