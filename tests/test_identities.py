@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
-from sqlalchemy import func, insert, select
+from sqlalchemy import event, func, insert, select
 
 from tests.conftest import services_of
 from tests.support.phone import Answer, Phone, problem
@@ -345,7 +345,8 @@ def give_old_sessions(services: Services, user_id: UUID, count: int, ended: Any)
         "end_reason": "logout",
     }
     with services.database.transaction() as connection:
-        connection.execute(insert(sessions), [{"id": new_id(), **row} for _ in range(count)])
+        if count:
+            connection.execute(insert(sessions), [{"id": new_id(), **row} for _ in range(count)])
 
 
 def sessions_of(services: Services, user_id: UUID) -> int:
@@ -396,6 +397,34 @@ def test_nobody_can_do_anything_to_who_was_merged(
     with services.database.statement() as connection:
         row = connection.execute(select(users).where(users.c.id == silent)).one()
     assert (row.nickname, row.username, row.disabled_at) == (None, None, None)
+
+
+@pytest.mark.parametrize("old_sessions", [0, MOST_MOVED_SESSIONS + 1])
+@pytest.mark.usefixtures("account")
+def test_a_change_that_a_merge_overtakes_is_not_lost_without_a_word(
+    phone: Phone,
+    make_app: Callable[..., Flask],
+    services: Services,
+    clock: SettableClock,
+    old_sessions: int,
+) -> None:
+    phone.log_in()
+    give_old_sessions(services, id_of(phone), old_sessions, clock())
+    elsewhere = Phone(make_app(), phone.wechat, phone.user, token=phone.token)
+
+    def overtake(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if statement.startswith("UPDATE users"):
+            assert bind(elsewhere).status_code == 200
+
+    def call_me_ali() -> Answer:
+        return phone.send("PATCH", "/user", json={"nickname": "Ali"}, token=phone.token)
+
+    engine = services.database.engine
+    event.listen(engine, "before_cursor_execute", overtake)
+    assert problem(call_me_ali()) == (503, "overloaded", None)
+    event.remove(engine, "before_cursor_execute", overtake)
+    assert call_me_ali().json["username"] == "alice"
+    assert user_of(elsewhere)["nickname"] == "Ali"
 
 
 def test_who_was_merged_twice_is_found_where_it_ended(
