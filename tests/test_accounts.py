@@ -458,6 +458,17 @@ def test_code_and_credentials_log_in_and_bind(
 
 
 @pytest.mark.usefixtures("account")
+def test_sessions_from_before_a_login_that_binds_do_not_come_along_either(
+    phone: Phone, make_phone: MakePhone
+) -> None:
+    elsewhere = make_phone("alice")
+    elsewhere.log_in()
+    assert both(phone).status_code == 200
+    assert problem(elsewhere.check()) == (401, "session_ended", "revoked")
+    assert len(phone.sessions()) == 2  # this one, and the one at the desk
+
+
+@pytest.mark.usefixtures("account")
 def test_wrong_credentials_do_not_cost_the_code(phone: Phone) -> None:
     code = phone.code()
     assert problem(both(phone, code, password="wrong one"))[:2] == (401, "bad_credentials")

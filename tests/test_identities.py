@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, func, insert, select
 
-from tests.conftest import services_of
+from tests.conftest import TODAY, services_of
 from tests.support.phone import Answer, Phone, problem
 from tests.support.postgres import PostgresServer
 from tests.support.settings import APPID, OTHER_APPID, settings_for
@@ -21,7 +21,8 @@ from tests.test_administration import Operator
 from wxsession import create_app
 from wxsession.app import Services
 from wxsession.db import new_id
-from wxsession.merging import MOST_MOVED_SESSIONS
+from wxsession.errors import UserBlocked
+from wxsession.merging import MOST_MOVED_SESSIONS, lock, merge
 from wxsession.models import sessions, users
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
 
@@ -139,6 +140,21 @@ def test_a_new_app_is_no_way_around_a_ban(
     phone.log_in()
     services.administration.disable(id_of(phone))
     assert problem(there.log_in()) == (403, "user_blocked", None)
+
+
+@pytest.mark.parametrize("banned", [0, 1])
+def test_no_merge_takes_a_ban_away(
+    account: Phone, phone: Phone, services: Services, banned: int
+) -> None:
+    phone.log_in()
+    ids = [id_of(phone), id_of(account)]
+    services.administration.disable(ids[banned])
+    with services.database.transaction() as connection:
+        locked = lock(connection, ids)
+        source, target = (locked[user_id] for user_id in ids)
+        with pytest.raises(UserBlocked):
+            merge(connection, source, target, services.phones, TODAY)
+    assert rows(services, users) == 2
 
 
 # Unbinding holds.
