@@ -1,16 +1,23 @@
 """A code becomes a session."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
+import requests
+import responses
 from flask import Flask
 from sqlalchemy import Table, func, select
 
+from tests.conftest import services_of
 from tests.support.phone import Phone, problem
-from tests.support.settings import APPID, OTHER_APPID
+from tests.support.settings import APPID, OTHER_APPID, settings_for
+from wxsession import create_app
 from wxsession.app import Services
 from wxsession.models import identities, session_keys, sessions, users
 from wxsession.simulator import Fault, SettableClock, WeChat
+
+CODE2SESSION = "https://api.weixin.qq.com/sns/jscode2session"
 
 
 def count(services: Services, table: Table) -> int:
@@ -70,6 +77,18 @@ def test_a_phone_that_presents_its_live_session_gets_it_replaced(phone: Phone) -
     before = phone.token
     phone.log_in(token=before)
     assert problem(phone.check(before)) == (401, "session_ended", "replaced")
+    assert phone.check().status_code == 200
+
+
+def test_a_phone_that_presents_an_older_token_gets_its_session_replaced(phone: Phone) -> None:
+    phone.log_in()
+    old = phone.token
+    phone.refresh()
+    phone.check()
+    phone.refresh()
+    newest = phone.token
+    phone.log_in(token=old)
+    assert problem(phone.check(newest)) == (401, "session_ended", "replaced")
     assert phone.check().status_code == 200
 
 
@@ -213,6 +232,20 @@ def test_the_same_code_again_is_answered_without_asking_wechat(
     assert phone.check(first["session_token"]).status_code == 200
     assert phone.check(second["session_token"]).status_code == 200
     assert count(services, users) == count(services, identities) == 1
+
+
+def test_a_code_that_is_sent_over_and_over_makes_no_more_sessions_than_the_cap(
+    make_app: Callable[..., Flask], wechat: WeChat, clock: SettableClock
+) -> None:
+    phone = Phone(make_app(max_sessions=3), wechat, "alice")
+    for _ in range(2):  # the next code is as good as the first
+        code = phone.code()
+        answers = [phone.log_in(code) for _ in range(5)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 400, 400]
+        assert problem(answers[-1]) == (400, "code_used", None)
+        assert phone.check().status_code == 200
+        clock.advance(minutes=1)
+    assert count(services_of(phone.app), sessions) == 6
 
 
 def test_the_replay_window_ends_to_the_second(
@@ -363,6 +396,41 @@ def test_a_disabled_user_may_not_log_in_and_nothing_is_written(
     assert problem(phone.log_in(code)) == (403, "user_blocked", None)
     assert problem(phone.check()) == (401, "session_ended", "user_disabled")
     assert count(services, sessions) == 1
+
+
+@pytest.fixture
+def raw(database_url: str, clock: SettableClock) -> Iterator[tuple[Flask, responses.RequestsMock]]:
+    """Return a server, and what puts answers into the mouth of its WeChat."""
+    app = create_app(settings_for(database_url), clock=clock, http=requests.Session())
+    with responses.RequestsMock() as mock:
+        yield app, mock
+    services_of(app).database.close()
+
+
+@pytest.mark.parametrize("openid", ["x" * 129, "a\0b", "\ud800", 7], ids=ascii)
+def test_an_openid_that_is_none_writes_nothing_and_makes_nobody_wait(
+    raw: tuple[Flask, responses.RequestsMock], wechat: WeChat, openid: object
+) -> None:
+    app, mock = raw
+    mock.get(CODE2SESSION, json={"openid": openid, "session_key": "k"})
+    phone = Phone(app, wechat, "alice")
+    started = time.monotonic()
+    for _ in range(2):  # the same code again is WeChat's to answer, at once
+        assert problem(phone.log_in("0" * 32)) == (502, "wechat_unintelligible", None)
+    assert time.monotonic() - started < 10  # and not after the lease of the code
+    assert count(services_of(app), users) == count(services_of(app), identities) == 0
+
+
+def test_an_empty_unionid_makes_no_friends_of_strangers(
+    raw: tuple[Flask, responses.RequestsMock], wechat: WeChat
+) -> None:
+    app, mock = raw
+    for name, appid in (("alice", APPID), ("bob", OTHER_APPID)):
+        reply = {"openid": name, "session_key": "k", "unionid": ""}
+        mock.get(CODE2SESSION, json=reply)
+        answer = Phone(app, wechat, name, appid=appid).log_in()
+        assert answer.json["user"]["new"] is True
+    assert count(services_of(app), users) == 2
 
 
 def test_an_openid_that_a_client_sends_is_never_believed(phone: Phone, wechat: WeChat) -> None:

@@ -26,6 +26,7 @@ from wxsession.dialects.wafer_session_server import WAFER_SESSION_SERVER
 from wxsession.errors import SettingsError, WxSessionError
 from wxsession.guard import GUARD, Guard
 from wxsession.health import Health
+from wxsession.identities import IdentityService
 from wxsession.introspection import Introspection
 from wxsession.key_ring import KeyRing
 from wxsession.keys import SecretKeys
@@ -120,6 +121,9 @@ class Services:
         reader = OpenDataReader(ring, clock)
         audit = Audit(database, clock)
         phones = PhoneNumbers(sealer, keys)
+        identities = IdentityService(
+            database, phones, audit, clock, link_by_unionid=settings.link_by_unionid
+        )
         sessions = SessionService(database, TokenSigner(keys), audit, settings, clock)
         accounts = AccountService(
             database,
@@ -130,6 +134,7 @@ class Services:
             audit,
             clock,
             apps=frozenset(settings.apps),
+            link_by_unionid=settings.link_by_unionid,
         )
         access_tokens = AccessTokens(database, wechat, sealer, clock, lease=lease)
         return cls(
@@ -137,7 +142,7 @@ class Services:
             database=database,
             sessions=sessions,
             logins=LoginService(
-                database, wechat, codes, ring, reader, sessions, accounts, audit, phones, clock
+                database, wechat, codes, ring, reader, sessions, accounts, audit, identities, clock
             ),
             accounts=accounts,
             profiles=ProfileService(

@@ -46,6 +46,8 @@ class Claim:
     claim_id: UUID
     identity_id: UUID | None = None
     """Set where the code was exchanged already: whose it is."""
+    exchanged_at: datetime | None = None
+    """Set where the code was exchanged already: when."""
 
 
 class LoginCodes:
@@ -132,7 +134,9 @@ class LoginCodes:
             raise CodeUsed
         if row.outcome in _REFUSALS:
             raise _REFUSALS[row.outcome]
-        return Claim(code_hash, row.claim_id, row.identity_id) if row.outcome else None
+        if not row.outcome:
+            return None
+        return Claim(code_hash, row.claim_id, row.identity_id, row.expires_at - self._replay)
 
     def _settlement(self, claim: Claim, outcome: str, identity_id: UUID | None) -> Filled:
         return _settle(

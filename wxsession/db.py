@@ -40,7 +40,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from wxsession.errors import DatabaseUnavailable, Disconnected, Overloaded
+from wxsession.errors import Crossed, Disconnected, Overloaded
 from wxsession.failures import in_own_words, tell_overdue
 from wxsession.held import Held
 from wxsession.patience import patiently
@@ -56,6 +56,9 @@ SCHEMA_REVISION = "20261124_01"
 POOL_TIMEOUT_SECONDS = 2
 AT_ONCE_SECONDS = 1.0
 """What broke within that time was broken before it was asked."""
+
+_ATTEMPTS = 4
+_PATIENCE_SECONDS = 1.5  # PostgreSQL looks for deadlocks after one
 
 _TRANSACTIONAL = "wxsession_transactional"
 _READ_ONLY_TRANSACTION = "25006"
@@ -106,22 +109,22 @@ def uuid7(milliseconds: int, rest: int) -> UUID:
     return UUID(int=number & ~(0x3 << 62) | 0x2 << 62)
 
 
-def insist(action: Callable[[], T], *, also_overloaded: bool = False) -> T:
-    """Do what may be done twice, and do it again if its connection turns out to be broken.
+def insist(action: Callable[[], T]) -> T:
+    """Do what may be done twice, and do it again if it was interrupted for a reason that is over.
 
-    After a restart of the database every pooled connection is, and the first to notice would
-    otherwise have to tell its client. A connection that took long to break is no such one, and
-    whoever waited for it has waited enough. With `also_overloaded`, a deadlock is tried again too.
+    After a restart of the database every pooled connection is broken, and the first to notice would
+    otherwise have to tell its client; so would the one that was picked to end a deadlock. Whoever
+    waited long for that has waited enough.
     """
-    started = time.monotonic()
-    try:
-        return action()
-    except Overloaded as failure:
-        is_down = isinstance(failure, DatabaseUnavailable)
-        worth_it = isinstance(failure, Disconnected) or (also_overloaded and not is_down)
-        if not worth_it or time.monotonic() - started > AT_ONCE_SECONDS:
-            raise
-        return action()
+    begun = time.monotonic()
+    attempts = 1
+    while True:
+        try:
+            return action()
+        except (Crossed, Disconnected):
+            if attempts == _ATTEMPTS or time.monotonic() - begun > _PATIENCE_SECONDS:
+                raise
+        attempts += 1
 
 
 @dataclass(frozen=True, slots=True)

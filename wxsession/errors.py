@@ -36,12 +36,14 @@
     │   ├── AccessTokenRejected  another access_token has to be fetched
     │   └── AppRejected          our appid, secret or address; an operator has to act
     ├── Overloaded               no connection or no slot was free in time
+    │   ├── Crossed              another transaction was in the way; another try may do
     │   └── DatabaseUnavailable  it cannot be reached, is read-only or full, or does not answer
     │       └── Disconnected     the connection broke; another try may find a new one
     ├── NotReady                 the schema is not there, or older than this code needs
     ├── ClocksDisagree           this host and its database do not agree what time it is
     ├── PurgeRunning             another purge holds the lock
     ├── NoSuchUser               an administrator named a user that is not here
+    │   └── UserMerged           … any more, and what became of it
     └── NoSuchSession            … or a session
 
 Each wire decides by itself which status an error has, because the wires disagree about that.
@@ -49,6 +51,7 @@ Each wire decides by itself which status an error has, because the wires disagre
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
+from uuid import UUID
 
 
 class WxSessionError(Exception):
@@ -312,6 +315,10 @@ class Overloaded(WxSessionError):
         self.retry_after = retry_after
 
 
+class Crossed(Overloaded):
+    """Another transaction was in the way; nothing of this one happened."""
+
+
 class DatabaseUnavailable(Overloaded):
     """The database cannot be reached, is read-only or full, or does not answer in time."""
 
@@ -363,6 +370,18 @@ class NoSuchUser(WxSessionError):
     """No user has this id."""
 
     code = "not_found"
+
+
+class UserMerged(NoSuchUser):
+    """The user with this id was merged into another one, `new_id`."""
+
+    def __init__(self, new_id: UUID) -> None:
+        super().__init__()
+        self.new_id = new_id
+
+    def facts(self) -> Mapping[str, object]:
+        """Return the id of the user that this one has become."""
+        return {"user_id": str(self.new_id)}
 
 
 class NoSuchSession(WxSessionError):

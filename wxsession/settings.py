@@ -57,6 +57,8 @@ class Settings:
     """Keys by the names of the back ends that hold them."""
     password_queue: int = DEFAULT_PASSWORD_QUEUE
     """How many may wait in one process for their password to be hashed."""
+    link_by_unionid: bool = True
+    """Whether a unionid makes one user of the WeChat users of several apps."""
     check_session_keys: bool = False
     """Whether WeChat is asked about a session_key that open data does not fit."""
     dialects: tuple[str, ...] | None = None
@@ -271,6 +273,7 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "AUDIT_RETENTION": duration,
     "API_KEYS": _api_keys,
     "PASSWORD_QUEUE": _whole(0),
+    "LINK_BY_UNIONID": _switch,
     "CHECK_SESSION_KEYS": _switch,
     "DIALECTS": _dialects,
     "CODE_HEADER": _header_name,

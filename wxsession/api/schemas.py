@@ -16,6 +16,7 @@ from pydantic import (
 )
 from pydantic_core import to_json
 
+from wxsession.accounts import Bound
 from wxsession.bodies import (
     Body,
     Code,
@@ -88,6 +89,13 @@ class UnbindBody(Body):
 
     appid: Text | None = Field(default=None, min_length=1, max_length=64)
     password: Password | None = None
+    all: bool = Field(default=False, description="the WeChat users of every app")
+
+    @model_validator(mode="after")
+    def _one_or_all(self) -> Self:
+        if self.all and self.appid is not None:
+            raise ValueError("send appid or all, not both")
+        return self
 
 
 class PasswordBody(Body):
@@ -288,6 +296,26 @@ class SessionsReply(Reply):
     """The user's own live sessions, newest first."""
 
     sessions: list[SessionReply]
+    more: bool = Field(description="whether there are others, older than these")
+
+
+class BoundReply(Reply):
+    """An app whose WeChat user leads to this user."""
+
+    appid: str
+    bound_at: Moment = Field(description="since when it leads to this user")
+    current: bool = Field(description="that of the session that asks")
+
+
+class IdentitiesReply(Reply):
+    """The apps whose WeChat users lead to this user, oldest first."""
+
+    identities: list[BoundReply]
+
+    @classmethod
+    def of(cls, found: list[Bound]) -> "IdentitiesReply":
+        """Return the reply for what was found."""
+        return cls(identities=[BoundReply(**asdict(one)) for one in found])
 
 
 class IntrospectBody(LooseBody):
