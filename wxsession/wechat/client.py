@@ -308,10 +308,11 @@ def _parsed(body: bytes) -> Mapping[str, object] | None:
 
 def _identity(call: _Call, reply: Mapping[str, object]) -> WeChatIdentity:
     openid, session_key, unionid = (reply.get(k) for k in ("openid", "session_key", "unionid"))
-    if not (_is_word(openid) and _is_word(session_key) and (not unionid or _is_word(unionid))):
+    if unionid == "":
+        unionid = None  # as an id it would make one user of all who have it
+    if not (_is_word(openid) and _is_word(session_key) and (unionid is None or _is_word(unionid))):
         raise _unanswered(call, "unintelligible")
-    # An empty unionid that counted as one would make one user of all who have it.
-    return WeChatIdentity(str(openid), str(session_key), str(unionid) if unionid else None)
+    return WeChatIdentity(str(openid), str(session_key), None if unionid is None else str(unionid))
 
 
 def _is_word(value: object) -> bool:
