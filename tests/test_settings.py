@@ -32,6 +32,8 @@ def test_the_defaults() -> None:
     assert settings.retention == timedelta(days=7)
     assert settings.url_prefix is None
     assert settings.trusted_proxies == 0
+    assert settings.code_limit == (30, timedelta(minutes=10))
+    assert settings.registration_limit == (10, timedelta(hours=1))
 
 
 def test_nothing_at_all_lists_everything_that_is_needed() -> None:
@@ -93,6 +95,14 @@ def test_every_fault_is_told_at_once() -> None:
         ("url_prefix", "/"),
         ("url_prefix", "/a/"),
         ("url_prefix", "/a b"),
+        ("code_limit", "30"),
+        ("code_limit", "0/10m"),
+        ("code_limit", "30/0"),
+        ("code_limit", "30/10"),
+        ("code_limit", "/10m"),
+        ("code_limit", "-1/10m"),
+        ("registration_limit", "ten/1h"),
+        ("registration_limit", "10/1h/2"),
     ],
 )
 def test_a_bad_value_is_a_fault(name: str, value: str) -> None:

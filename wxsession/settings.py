@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 from urllib.parse import urlencode, urlsplit
 
 from sqlalchemy.engine import make_url
@@ -28,6 +28,17 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 _SHORTEST_SECRET_KEY = 32
 _SHORTEST_API_KEY = 16
+
+
+class Limit(NamedTuple):
+    """So many in so long."""
+
+    most: int
+    window: timedelta
+
+
+DEFAULT_CODE_LIMIT = Limit(30, timedelta(minutes=10))
+DEFAULT_REGISTRATION_LIMIT = Limit(10, timedelta(hours=1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +66,10 @@ class Settings:
     """Keys by the names of the back ends that hold them."""
     password_queue: int = DEFAULT_PASSWORD_QUEUE
     """How many may wait in one process for their password to be hashed."""
+    code_limit: Limit | None = DEFAULT_CODE_LIMIT
+    """How many codes from one address may be refused."""
+    registration_limit: Limit | None = DEFAULT_REGISTRATION_LIMIT
+    """How many users may be made from one address."""
     check_session_keys: bool = False
     """Whether WeChat is asked about a session_key that open data does not fit."""
     dialects: tuple[str, ...] | None = None
@@ -125,6 +140,15 @@ def _positive_duration(text: str) -> timedelta:
     if not length:
         raise ValueError("must be longer than nothing")
     return length
+
+
+def _limit(text: str) -> Limit | None:
+    if text == "0":
+        return None
+    most, slash, window = text.partition("/")
+    if not (slash and re.fullmatch(r"\d{1,6}", most, re.ASCII) and int(most)):
+        raise ValueError("not a limit like 30/10m (30 in ten minutes), nor 0 for none")
+    return Limit(int(most), _positive_duration(window))
 
 
 def _whole(least: int) -> Callable[[str], int]:
@@ -256,6 +280,8 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "AUDIT_RETENTION": duration,
     "API_KEYS": _api_keys,
     "PASSWORD_QUEUE": _whole(0),
+    "CODE_LIMIT": _limit,
+    "REGISTRATION_LIMIT": _limit,
     "CHECK_SESSION_KEYS": _switch,
     "DIALECTS": _dialects,
     "CODE_HEADER": _header_name,

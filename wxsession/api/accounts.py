@@ -37,6 +37,7 @@ def add_accounts(calls: Endpoints, accounts: AccountService, phones: PhoneNumber
             "session_superseded",
             "reauthentication_required",
             "username_taken",
+            "too_many_attempts",
             "overloaded",
         ),
         takes_token=True,

@@ -347,5 +347,7 @@ class Problem(Reply):
     detail: str
     code: str
     retryable: bool = Field(description="whether the same request may be sent again")
-    reason: str | None = Field(default=None, description="of session_expired and session_ended")
+    reason: str | None = Field(
+        default=None, description="of session_expired, session_ended and too_many_attempts"
+    )
     errors: list[FieldError] | None = Field(default=None, description="of invalid_request")
