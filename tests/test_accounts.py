@@ -1,5 +1,7 @@
 """Accounts: registered, bound to WeChat users, unbound, and kept from guessers."""
 
+import re
+import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -135,6 +137,55 @@ def test_a_name_that_nobody_could_read_is_refused(
     assert rows(services, users) == 0
 
 
+# Letters, marks and symbols by their categories, whose glyphs are empty all the same.
+UNSEEN = re.compile(
+    "VARIATION SELECTOR|(HANGUL|SMALL SCRIPT)( CHOSEONG| JUNGSEONG)? FILLER$|GRAPHEME JOINER"
+    "|BRAILLE PATTERN BLANK|NULL NOTEHEAD|KHMER VOWEL INHERENT|HIEROGLYPH (FULL|HALF) BLANK"
+)
+
+
+def test_a_name_has_no_character_that_nobody_sees() -> None:
+    seen, unseen = {"L", "M", "N", "P", "S"}, set()
+    for number in range(0x110000):
+        letter = chr(number)
+        category = unicodedata.category(letter)
+        if category in {"Cn", "Co"} and number % 97:
+            continue  # a million that have no meaning
+        try:
+            new_username(f"car{letter}ol")
+        except InvalidRequest:
+            unseen |= {letter} if category[0] in seen else set()
+        else:
+            assert category[0] in seen or normalised_username(letter) == " ", hex(number)
+            assert not UNSEEN.search(unicodedata.name(letter, ""))
+    assert all(UNSEEN.search(unicodedata.name(letter)) for letter in unseen)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["car\ufe0fol", "car\u034fol", "ca\u3164rol", "carol\u17b4", "car\u2800ol", "car\u202eol"],
+)
+def test_what_looks_like_another_name_is_refused_with_its_cure(phone: Phone, name: str) -> None:
+    answer = register(phone, name)
+    assert problem(answer)[:2] == (400, "invalid_request")
+    assert answer.json["errors"][0]["field"] == "username"
+    assert re.search(
+        r"nobody sees, U\+[0-9A-F]{4}; leave it out", answer.json["errors"][0]["message"]
+    )
+
+
+@pytest.mark.parametrize("name", ["carol  x", "carol ", "\u3000carol", "carol\u1680x"])
+def test_blanks_make_no_other_name(phone: Phone, name: str) -> None:
+    assert problem(register(phone, name))[:2] == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "name", ["carol x", "кэрол", "卡罗尔", "キャロル", "कैरल", "كارول", "캐럴캐럴"]
+)
+def test_a_name_in_any_script_is_taken(phone: Phone, name: str) -> None:
+    assert register(phone, name).status_code == 201
+
+
 @given(st.text())
 def test_the_stored_form_of_a_name_is_its_own_stored_form(name: str) -> None:
     try:
@@ -145,7 +196,13 @@ def test_the_stored_form_of_a_name_is_its_own_stored_form(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "password", ["1234567", "x" * 129, "password123", "PASSWORD123", "iloveyou"]
+    "password",
+    [
+        *("1234567", "x" * 129, "password123", "PASSWORD123", "iloveyou"),
+        "\uff50\uff41\uff53\uff53\uff57\uff4f\uff52\uff44\uff11",  # hashed as password1
+        "\U0001d429assword1",
+        "e\u0301" * 4,  # four letters
+    ],
 )
 def test_a_password_that_is_short_long_or_common_is_refused(
     phone: Phone, services: Services, password: str

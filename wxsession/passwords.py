@@ -17,6 +17,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from wxsession.errors import InvalidRequest, Overloaded
+from wxsession.invisible import is_invisible
 from wxsession.slots import Slots
 
 SHORTEST_USERNAME, LONGEST_USERNAME = 3, 64
@@ -24,8 +25,7 @@ SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 128
 _REFUSED = 3000
 _PATIENCE = 5.0
 
-# What cannot be seen, or would change how the rest of a line is read.
-_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_WITHOUT_MEANING = {"Cs", "Co", "Cn"}  # halves of characters, private ones, and not yet assigned
 
 OWASP_MINIMUM = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
@@ -117,15 +117,20 @@ def new_username(username: str) -> str:
     """Return the stored form of a username that somebody wants to have.
 
     Raises:
-        InvalidRequest: it is too short, too long, or has characters that cannot be seen.
+        InvalidRequest: it is too short, too long, or has characters that nobody sees.
     """
     name = normalised_username(username)
     if not SHORTEST_USERNAME <= len(name) <= LONGEST_USERNAME:
         raise _fault("username", f"needs {SHORTEST_USERNAME} to {LONGEST_USERNAME} characters")
-    if any(unicodedata.category(letter) in _INVISIBLE for letter in name):
-        raise _fault("username", "must not contain control characters")
-    if name != name.strip():
-        raise _fault("username", "must not begin or end with a blank")
+    for letter in name:
+        if unicodedata.category(letter) in _WITHOUT_MEANING or (
+            letter != " " and is_invisible(letter)
+        ):
+            raise _fault(
+                "username", f"has a character that nobody sees, U+{ord(letter):04X}; leave it out"
+            )
+    if name != " ".join(name.split()):
+        raise _fault("username", "must not begin or end with a blank, nor have two together")
     return name
 
 
@@ -135,11 +140,12 @@ def ensure_acceptable(password: str, *, username: str, field: str = "password") 
     Raises:
         InvalidRequest: it is too short or too long, one of the commonest, or the username.
     """
-    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+    folded = normalised_username(password)
+    if len(password) > LONGEST_PASSWORD or len(folded) < SHORTEST_PASSWORD:
         raise _fault(field, f"needs {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters")
-    if password.casefold() in _commonest():
+    if folded in _commonest():  # full-width letters are hashed as what they stand for
         raise _fault(field, "is one of the commonest passwords")
-    if normalised_username(password) == username:
+    if folded == username:
         raise _fault(field, "is the username")
 
 

@@ -105,7 +105,10 @@ class LogoutBody(Body):
 
 def _nickname(text: str) -> str:
     if not is_nickname(text):
-        raise ValueError("must be 1 to 64 characters, and none of them a control character")
+        raise ValueError(
+            "must be 1 to 64 characters, some of which can be seen; leave out control characters"
+            " and those that change the direction of reading"
+        )
     return text
 
 
