@@ -19,7 +19,7 @@ from wxsession.api.introspection import API_KEY_HEADER
 from wxsession.problems import KINDS
 from wxsession.simulator import SettableClock, WeChat
 
-API_KEY = "an-api-key-that-is-made-up"
+API_KEY = "an-api-key-that-is-made-up-for-tests"
 
 
 @pytest.fixture

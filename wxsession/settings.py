@@ -28,6 +28,15 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 _SHORTEST_SECRET_KEY = 32
 _SHORTEST_API_KEY = 16
+_CURE = "draw one with openssl rand -hex 32"
+# What once stood in our documents and examples as a key.
+_PUBLISHED = frozenset(
+    {
+        "an-api-key-for-the-demo",
+        "an-api-key-that-is-made-up",
+        "a-key-that-is-made-up-for-this-test",
+    }
+)
 
 
 class Limit(NamedTuple):
@@ -195,10 +204,17 @@ def _apps(text: str) -> dict[str, str]:
     return apps
 
 
+def _ensure_unguessable(key: str, shortest: int) -> None:
+    if len(key) < shortest:
+        raise ValueError(f"every key needs at least {shortest} characters; {_CURE}")
+    if len(set(key)) == 1 or key in _PUBLISHED:
+        raise ValueError(f"has a key that anybody can guess or look up; {_CURE}")
+
+
 def _secret_keys(text: str) -> tuple[str, ...]:
     keys = tuple(key.strip() for key in text.split(","))
-    if any(len(key) < _SHORTEST_SECRET_KEY for key in keys):
-        raise ValueError(f"every key needs at least {_SHORTEST_SECRET_KEY} characters")
+    for key in keys:
+        _ensure_unguessable(key, _SHORTEST_SECRET_KEY)
     if len(set(keys)) < len(keys):
         raise ValueError("names a key twice")
     return keys
@@ -210,8 +226,7 @@ def _api_keys(text: str) -> dict[str, str]:
         name, colon, key = (part.strip() for part in entry.partition(":"))
         if not (name and colon and key):
             raise ValueError("not of the form name:key[,name:key…]")
-        if len(key) < _SHORTEST_API_KEY:
-            raise ValueError(f"every key needs at least {_SHORTEST_API_KEY} characters")
+        _ensure_unguessable(key, _SHORTEST_API_KEY)
         if name in keys or key in keys.values():
             raise ValueError("has a name or a key twice")
         keys[name] = key
