@@ -236,6 +236,29 @@ def test_a_closed_account_is_told_with_its_user(
     assert told(services)["login_locked", None] == 2
 
 
+def test_others_do_not_keep_a_user_from_changing_the_password(
+    app: Flask, wechat: WeChat, clock: SettableClock
+) -> None:
+    owner, guesser = Phone(app, wechat, "alice"), Phone(app, wechat, "x", address="198.51.100.1")
+    owner.token = register(owner, "alice").json["session_token"]
+    for _ in range(FAILURES_PER_ACCOUNT):
+        guess(guesser, WRONG)
+    assert guess(owner, RIGHT).status_code == 429
+
+    def change(password: str) -> int:
+        body = {"password": password, "new_password": "quite another one"}
+        return owner.send("PUT", "/password", json=body, token=owner.token).status_code
+
+    # A thief of the session has ten guesses as well.
+    assert [change(WRONG) for _ in range(11)] == [401] * 10 + [429]
+    clock.advance(minutes=15)
+    refreshed = owner.send("POST", "/login", json={"username": "alice", "password": RIGHT})
+    owner.token = refreshed.json["session_token"]
+    for _ in range(FAILURES_PER_ACCOUNT):
+        guess(guesser, WRONG)
+    assert change(RIGHT) in {200, 204}
+
+
 # Codes.
 
 

@@ -74,8 +74,12 @@ class AccountService:
         self._clock = clock
         self._apps = apps
 
-    def verified(self, credentials: Credentials, client: Client) -> Account:
+    def verified(
+        self, credentials: Credentials, client: Client, *, session_of: UUID | None = None
+    ) -> Account:
         """Return the account that the credentials open; no connection is held while hashing.
+
+        `session_of` is the user whose live session they come with, if it is to be that one's.
 
         Raises:
             BadCredentials: no such user, or a wrong password.
@@ -85,7 +89,10 @@ class AccountService:
         """
         name = normalised_username(credentials.username)
         # The place first: who finds none has cost no counting.
-        with self._passwords.place(), self._throttle.guess(name, client) as guess:
+        with (
+            self._passwords.place(),
+            self._throttle.guess(name, client, session_of=session_of) as guess,
+        ):
             account = self._account(name)
             stored = account.password_hash if account else None
             if not self._passwords.fits(credentials.password, stored) or account is None:
@@ -304,7 +311,7 @@ class AccountService:
     def _verified_again(self, view: SessionView, password: str, client: Client) -> Account:
         # A user without a username has no password to be wrong, and is told as much.
         name = view.user.username or str(view.user.id)
-        return self.verified(Credentials(name, password), client)
+        return self.verified(Credentials(name, password), client, session_of=view.user.id)
 
     def _make(self, connection: Connection, name: str, password_hash: str, client: Client) -> Grant:
         made = upsert(self._database, users).values(

@@ -92,31 +92,40 @@ class Throttle:
         self._suspects: dict[str, datetime] = {}
 
     @contextmanager
-    def guess(self, username: str, client: Client) -> Iterator[Guess]:
+    def guess(
+        self, username: str, client: Client, *, session_of: UUID | None = None
+    ) -> Iterator[Guess]:
         """Let a password be tried inside; only a `BadCredentials` out of it stays counted.
 
-        A right password forgets the wrong ones before it, unless somebody else is trying.
+        A right password forgets the wrong ones before it, unless somebody else is trying. With a
+        session the user has a counter that only they can fill: others cannot keep the user from
+        changing the password that they guess at.
 
         Raises:
             TooManyAttempts: too many were wrong, or are being tried, for this name or from this
                 address.
             Overloaded: the database did not answer in time.
         """
-        account = self._counter("account", username, Limit(FAILURES_PER_ACCOUNT, WINDOW))
+        of_account = Limit(FAILURES_PER_ACCOUNT, WINDOW)
+        account = (
+            self._counter("account", username, of_account)
+            if session_of is None
+            else self._counter("session", str(session_of), of_account)
+        )
         counters = [account]
         if client.address is not None:
             everywhere = Limit(FAILURES_PER_ADDRESS, WINDOW)
             counters.append(self._counter("address", network_of(client.address), everywhere))
         counted = self._count("passwords", counters, client)
-        of_account = next(one for one in counted if one.key_hash == account.key_hash)
+        own = next(one for one in counted if one.key_hash == account.key_hash)
         try:
-            yield Guess(is_last=of_account.failures == FAILURES_PER_ACCOUNT)
+            yield Guess(is_last=own.failures == FAILURES_PER_ACCOUNT)
         except BadCredentials:
             raise
         except BaseException:
             self._take_back(counted)
             raise
-        self._take_back(counted, forgetting=of_account)
+        self._take_back(counted, forgetting=own)
 
     def ensure_codes_allowed(self, client: Client, *, appid: str) -> None:
         """Return if a code from this address may be exchanged.
