@@ -98,13 +98,17 @@ def test_a_rejected_token_is_replaced_once(make: Make, wechat: WeChat) -> None:
     assert wechat.token_fetches == 2
 
 
-def test_a_second_rejection_is_the_operators_affair(make: Make) -> None:
+def test_a_second_rejection_is_the_operators_affair(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     def call(_token: str) -> str:
         raise AccessTokenRejected
 
     with pytest.raises(AppRejected) as caught:
         make().use(APPID, call)
     assert caught.value.__context__ is None
+    assert f"{APPID}: WeChat rejects the access_token that it has just given" in caplog.text
+    assert "see who else fetches access_tokens of this app" in caplog.text
 
 
 def test_a_fetch_that_fails_gives_the_claim_back(make: Make, wechat: WeChat) -> None:

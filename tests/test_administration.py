@@ -1,30 +1,37 @@
 """An operator finds users and sessions, keeps users out, and sees nothing that opens anything."""
 
 import json
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import click
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 from flask import Flask
-from sqlalchemy import event, func, insert, select, update
+from sqlalchemy import func, insert, select, update
 
-from tests.conftest import TODAY
+from tests.conftest import TODAY, services_of
 from tests.support.phone import Phone, problem
-from tests.support.settings import APPID, OTHER_APPID
+from tests.support.settings import APPID, OTHER_APPID, SECRET_KEY, settings_for
+from wxsession import create_app
 from wxsession.app import Services
-from wxsession.db import new_id
+from wxsession.cli import EXIT_NOT_ALL
+from wxsession.cli.output import exit_on_error
+from wxsession.db import metadata, new_id
+from wxsession.errors import DatabaseUnavailable, NotReady, Overloaded, WxSessionError
 from wxsession.models import audit_events, sessions, users
-from wxsession.simulator import SettableClock, WeChat
+from wxsession.simulator import Fault, SettableClock, WeChat
 from wxsession.wechat.phone_number import PhoneNumber
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
 NUMBER = "13800138000"
 
 UNKNOWN = [
+    ("users", "reset-session-keys", NOBODY),
     ("users", "show", NOBODY),
     ("users", "disable", NOBODY),
     ("users", "enable", NOBODY),
@@ -35,15 +42,28 @@ UNKNOWN = [
 ]
 
 
+EVERY_COMMAND = [
+    *UNKNOWN,
+    ("users", "list"),
+    ("sessions", "list"),
+    ("keys", "reseal"),
+    ("keys", "status"),
+    ("purge-sessions",),
+    ("purge-sessions", "--dry-run"),
+]
+
+
 @dataclass
 class Operator:
-    """Somebody at the server's terminal."""
+    """Somebody at the server's terminal, who logged in there as `name`."""
 
     app: Flask
+    name: str = "root"
 
     def run(self, *args: object) -> Result:
         """Run a command as it was typed."""
-        return self.app.test_cli_runner().invoke(args=[str(arg) for arg in args])
+        env = {"LOGNAME": self.name, "SUDO_USER": ""}
+        return self.app.test_cli_runner().invoke(args=[str(arg) for arg in args], env=env)
 
     def read(self, *args: object) -> str:
         """Return what a command prints for people."""
@@ -242,7 +262,7 @@ def test_ending_all_sessions_lets_the_user_log_in_again(
         "sessions_ended": 0,
     }
     assert phone.log_in().status_code == 200
-    assert noted(services, "sessions_ended") == 1
+    assert noted(services, "session_ended") == 1
 
 
 def test_ending_thousands_of_sessions_is_done_in_bounded_statements_and_may_be_stopped(
@@ -251,23 +271,18 @@ def test_ending_thousands_of_sessions_is_done_in_bounded_statements_and_may_be_s
     phone.log_in()
     user_id = UUID(user_of(phone))
     add_sessions(services, 2999)
-    touched: list[int] = []
-
-    def count(_connection: Any, cursor: Any, statement: str, *_rest: object) -> None:
-        if statement.startswith("UPDATE sessions"):
-            touched.append(cursor.rowcount)
 
     def stop(_done: int) -> None:
         raise KeyboardInterrupt
 
-    event.listen(services.database.engine, "after_cursor_execute", count)
     with pytest.raises(KeyboardInterrupt):
         services.administration.end_sessions(user_id, progress=stop)
     assert live(services) == 2000
     seen: list[int] = []
     assert services.administration.end_sessions(user_id, progress=seen.append) == 2000
     assert seen == [1000, 2000]
-    assert touched == [1000, 1000, 1000]
+    details = services.administration.user(user_id)
+    assert [one.count for one in details.events if one.event == "session_ended"] == [1000] * 3
     assert live(services) == 0
 
 
@@ -282,6 +297,15 @@ def test_disabling_goes_on_with_sessions_that_an_earlier_run_left(
     assert operator.ask("sessions", "list")["sessions"] == []
     assert operator.ask("users", "disable", user_id)["sessions_ended"] == 11
     assert live(services) == 0
+
+
+def test_disabling_shows_how_far_it_is(services: Services, phone: Phone) -> None:
+    phone.log_in()
+    user_id = UUID(user_of(phone))
+    add_sessions(services, 1499)
+    seen: list[int] = []
+    assert services.administration.disable(user_id, progress=seen.append) == 1500
+    assert seen == [1000, 1500]
 
 
 def test_live_sessions_are_listed_newest_first(
@@ -339,7 +363,7 @@ def test_a_session_is_ended_once(operator: Operator, services: Services, phone: 
     assert operator.ask("sessions", "end", session_id) == told
     shown = operator.ask("sessions", "show", session_id)
     assert (shown["state"], shown["reason"]) == ("ended", "revoked")
-    assert noted(services, "sessions_ended") == 1
+    assert noted(services, "session_ended") == 1
 
 
 @pytest.mark.parametrize("command", UNKNOWN)
@@ -350,6 +374,214 @@ def test_an_unknown_id_is_told(
     result = operator.run(*command, *form)
     what = "session" if command[:2] in {("sessions", "show"), ("sessions", "end")} else "user"
     assert (result.exit_code, result.output) == (1, f"Error: no {what} has this id\n")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--phone", "abc"),
+        ("--phone", ""),
+        ("--phone", "+8613800138000"),
+        ("--phone", "138 0013 8000"),
+        ("--phone", "1" * 21),
+        ("--phone", "１３８００１３８０００"),  # noqa: RUF001 - fullwidth digits
+        ("--phone", NUMBER, "--country-code", "+86"),
+        ("--phone", NUMBER, "--country-code", ""),
+        ("--username", ""),
+        ("--openid", "\udcff"),
+    ],
+)
+def test_a_filter_that_can_find_nobody_is_a_usage_error(
+    operator: Operator, wrong: tuple[str, ...]
+) -> None:
+    result = operator.run("users", "list", *wrong)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{wrong[-2]}': must be " in result.output
+
+
+# By whom.
+
+
+def by_whom(services: Services) -> list[tuple[str, str | None]]:
+    """Return the events of commands, each with its actor."""
+    query = select(audit_events.c.event, audit_events.c.actor)
+    query = query.where(audit_events.c.actor.is_not(None)).order_by(audit_events.c.at)
+    with services.database.statement() as connection:
+        return [tuple(row) for row in connection.execute(query.order_by(audit_events.c.id))]
+
+
+@pytest.mark.parametrize("command", ["disable", "enable", "end-sessions", "reset-session-keys"])
+@pytest.mark.parametrize("given", [(), ("--as", "张三")])
+def test_the_audit_knows_by_whom_a_user_was_changed(
+    operator: Operator, services: Services, phone: Phone, command: str, given: tuple[str, ...]
+) -> None:
+    named = given[-1] if given else operator.name
+    phone.log_in()
+    user_id = user_of(phone)
+    if command == "enable":
+        change(services, user_id, disabled_at=TODAY)
+    operator.read("users", command, user_id, *given)
+    events = {
+        "disable": ["user_disabled", "session_ended"],
+        "enable": ["user_enabled"],
+        "end-sessions": ["session_ended"],
+        "reset-session-keys": ["session_key_reset"],
+    }
+    assert by_whom(services) == [(name, named) for name in events[command]]
+    shown = operator.ask("users", "show", user_id)["events"]
+    assert {event["actor"] for event in shown} == {None, named}
+    assert f"  {named}  " in operator.read("users", "show", user_id)
+
+
+def test_the_audit_knows_by_whom_a_session_was_ended(
+    operator: Operator, services: Services, phone: Phone
+) -> None:
+    session_id = phone.log_in().json["session_id"]
+    operator.read("sessions", "end", session_id, "--as", "carol")
+    assert by_whom(services) == [("session_ended", "carol")]
+    query = select(audit_events).where(audit_events.c.event == "session_ended")
+    with services.database.statement() as connection:
+        ended = connection.execute(query).one()
+    assert (ended.session_id, ended.reason) == (UUID(session_id), "revoked")
+    assert (ended.client_address, ended.user_agent) == (None, None)
+
+
+def test_behind_sudo_the_audit_knows_who_it_was(
+    app: Flask, services: Services, phone: Phone
+) -> None:
+    phone.log_in()
+    args = ["users", "end-sessions", user_of(phone)]
+    app.test_cli_runner().invoke(args=args, env={"SUDO_USER": "carol", "LOGNAME": "wxsession"})
+    assert by_whom(services) == [("session_ended", "carol")]
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "x" * 65, "\udcff"])
+def test_a_name_that_no_row_can_hold_is_a_usage_error(
+    operator: Operator, services: Services, phone: Phone, name: str
+) -> None:
+    phone.log_in()
+    result = operator.run("users", "disable", user_of(phone), "--as", name)
+    assert result.exit_code == 2
+    assert "must have 1 to 64 characters" in result.output
+    assert phone.check().status_code == 200
+    assert by_whom(services) == []
+
+
+# What could not be done.
+
+
+def test_session_keys_that_could_not_be_reset_are_told(
+    operator: Operator, make_app: Callable[..., Flask], phone: Phone
+) -> None:
+    phone.log_in()
+    user_id = user_of(phone)
+    elsewhere = Operator(make_app(secret_keys="another-key-that-is-made-up-for-this"))
+    result = elsewhere.run("users", "reset-session-keys", user_id)
+    assert result.exit_code == EXIT_NOT_ALL
+    assert result.output == (
+        "0 session_keys reset.\n1 could not be reset: add the key that opens them to"
+        " WXSESSION_SECRET_KEYS, and run this again.\n"
+    )
+    stranger = Operator(make_app(apps="wx00000000000000ff:secret"))
+    result = stranger.run("users", "reset-session-keys", user_id, "--json")
+    assert result.exit_code == EXIT_NOT_ALL
+    assert json.loads(result.stdout) == {
+        "user_id": user_id,
+        "session_keys_reset": 0,
+        "dead": 0,
+        "unopened": 0,
+        "of_other_apps": 1,
+    }
+    assert operator.read("users", "reset-session-keys", user_id) == "1 session_keys reset.\n"
+
+
+def test_a_key_that_is_missing_does_not_make_an_older_one_the_newest(
+    operator: Operator, make_app: Callable[..., Flask], phone: Phone, clock: SettableClock
+) -> None:
+    phone.log_in()
+    user_id = user_of(phone)
+    clock.advance(minutes=10)
+    both = make_app(secret_keys=f"{SECRET_KEY},another-key-that-is-made-up-for-this")
+    Phone(both, phone.wechat, "alice").log_in()  # its session_key lies under the other key
+    assert operator.run("users", "reset-session-keys", user_id).exit_code == EXIT_NOT_ALL
+    shown = Operator(both).read("users", "reset-session-keys", user_id)
+    assert shown == "1 session_keys reset.\n"
+
+
+def test_a_session_key_that_wechat_has_replaced_is_dead_already(
+    operator: Operator, phone: Phone, clock: SettableClock
+) -> None:
+    phone.log_in()
+    user_id = user_of(phone)
+    clock.advance(minutes=10)
+    phone.code()  # WeChat replaces the key, and the code never comes here
+    shown = operator.read("users", "reset-session-keys", user_id)
+    assert shown == "0 session_keys reset. 1 had been replaced before.\n"
+
+
+def test_a_wechat_that_does_not_answer_is_told_in_a_line(
+    operator: Operator, wechat: WeChat, phone: Phone
+) -> None:
+    phone.log_in()
+    user_id = user_of(phone)
+    for fault, words in (
+        (Fault.CONNECTION_REFUSED, "Error: WeChat could not be asked; the log says why."),
+        (40125, "Error: WeChat refuses the app; the log says what to correct"),
+    ):
+        wechat.fail_next(fault)
+        result = operator.run("users", "reset-session-keys", user_id)
+        assert result.exit_code == 1
+        assert result.output.startswith(words)
+
+
+@pytest.mark.parametrize("command", EVERY_COMMAND, ids=" ".join)
+def test_a_database_without_a_schema_is_told_in_a_line(
+    operator: Operator, services: Services, command: tuple[str, ...]
+) -> None:
+    metadata.drop_all(services.database.engine)
+    result = operator.run(*command)
+    assert isinstance(result.exception, SystemExit)
+    cure = "the database has no schema of this version: run `flask --app wsgi upgrade-database`"
+    assert (result.exit_code, result.output) == (1, f"Error: {cure}\n")
+
+
+@pytest.mark.parametrize("command", [*EVERY_COMMAND, ("upgrade-database",)], ids=" ".join)
+def test_a_database_that_is_down_is_told_in_a_line(
+    command: tuple[str, ...], clock: SettableClock
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
+        url = f"postgresql://wxsession@127.0.0.1:{taken.getsockname()[1]}/wxsession"
+        app = create_app(settings_for(url), clock=clock)
+        result = Operator(app).run(*command)
+        services_of(app).database.close()
+    assert isinstance(result.exception, SystemExit)
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: the database cannot be used; the log says why. ")
+    assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (NotReady(), "run `flask --app wsgi upgrade-database`"),
+        (DatabaseUnavailable(), "whether WXSESSION_DATABASE_URL leads to it"),
+        (Overloaded(), "Run this again"),
+    ],
+    ids=str,
+)
+def test_each_state_of_the_database_has_its_own_cure(error: WxSessionError, told: str) -> None:
+    @click.command
+    def command() -> None:
+        def fail() -> None:
+            raise error
+
+        exit_on_error(fail)
+
+    result = CliRunner().invoke(command)
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: the database ")
+    assert result.output.endswith(f"{told}\n")
 
 
 def test_what_is_no_id_is_refused(operator: Operator) -> None:

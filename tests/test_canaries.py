@@ -18,6 +18,7 @@ from tests.conftest import services_of
 from tests.support.phone import Phone
 from tests.support.postgres import EVERY_STATEMENT, PostgresServer
 from tests.support.settings import APPID, settings_for
+from tests.support.wires import API_KEY as OTHER_API_KEY
 from tests.support.wires import WIRES
 from wxsession import create_app
 from wxsession.db import connect, metadata
@@ -71,7 +72,7 @@ def server_for(url: str, clock: SettableClock, wechat: WeChat) -> Flask:
         url,
         apps=f"{APPID}:{APP_SECRET}",
         secret_keys=SECRET_KEY,
-        api_keys=f"shop:{API_KEY}",
+        api_keys=f"shop:{API_KEY},wafer:{OTHER_API_KEY}",
         check_session_keys="on",
         dialects="all",
     )
@@ -243,6 +244,9 @@ def use_the_commands(app: Flask) -> str:
         ["sessions", "list", "--all"],
         ["sessions", "list", "--all", "--json"],
         ["keys", "reseal"],
+        ["keys", "status"],
+        ["keys", "status", "--json"],
+        ["users", "reset-session-keys", one, "--as", "carol"],
     ]
     said = [runner.invoke(args=line) for line in lines]
     assert {result.exit_code for result in said} == {0}, [r.output for r in said if r.exit_code]
@@ -250,18 +254,22 @@ def use_the_commands(app: Flask) -> str:
 
 
 def break_the_database(app: Flask, wechat: WeChat, server: PostgresServer) -> list[str]:
-    """Let the database refuse, miss a table, and go away; return the bodies."""
+    """Let the database have other types, miss a table, and go away; return the bodies."""
     phone = Phone(app, wechat, "alice")
     phone.log_in()
     database = services_of(app).database
     with database.statement() as connection:
+        connection.execute(text("ALTER TABLE sessions ALTER id TYPE text"))
+        connection.execute(text("ALTER TABLE sessions ALTER user_agent TYPE int USING 0"))
+    unforeseen = [phone.check(), phone.refresh(), phone.log_in(), phone.log_out()]
+    assert {answer.status_code for answer in unforeseen} == {500}
+    with database.statement() as connection:
         connection.execute(text("ALTER TABLE sessions RENAME TO elsewhere"))
-    answers = [phone.check(), phone.refresh(), phone.log_in(), phone.log_out()]
-    assert {answer.status_code for answer in answers} == {500}
+    refused = [phone.check(), phone.refresh(), phone.log_in(), phone.log_out()]
     server.kill()
-    answers += [phone.check(), phone.refresh(), phone.log_in(), phone.log_out()]
-    assert {answer.status_code for answer in answers[4:]} == {503}
-    return [answer.text for answer in answers]
+    refused += [phone.check(), phone.refresh(), phone.log_in(), phone.log_out()]
+    assert {answer.status_code for answer in refused} == {503}
+    return [answer.text for answer in (*unforeseen, *refused)]
 
 
 def test_no_secret_shows_anywhere(

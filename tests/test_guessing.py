@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from tests.conftest import services_of
 from tests.support.phone import Answer, Phone, problem
 from tests.support.settings import OTHER_APPID, settings_for
-from tests.support.wires import WIRES
+from tests.support.wires import API_KEY, WIRES
 from wxsession import create_app
 from wxsession.accounts import Credentials
 from wxsession.app import Services
@@ -348,7 +348,9 @@ def test_workers_count_codes_together(make_app: MakeApp, wechat: WeChat) -> None
 
 @pytest.mark.parametrize("dialect", WIRES)
 def test_every_dialect_has_the_limit(make_app: MakeApp, wechat: WeChat, dialect: str) -> None:
-    phone = Phone(make_app(code_limit="2/10m", dialects=dialect), wechat, "alice")
+    phone = Phone(
+        make_app(code_limit="2/10m", dialects=dialect, api_keys=f"shop:{API_KEY}"), wechat, "alice"
+    )
     wire = WIRES[dialect]
     refused = [wire.log_in(phone, GARBAGE), wire.log_in(phone, MOCK)]
     limited = wire.log_in(phone, phone.code())

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask, Request, Response, jsonify, request
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import event, update
+from sqlalchemy import event, select, update
 from werkzeug.test import EnvironBuilder, TestResponse
 
 from tests.conftest import TODAY, services_of
@@ -20,7 +20,15 @@ from tests.support.settings import APPID
 from wxsession.api.introspection import identity_headers
 from wxsession.errors import InvalidApiKey
 from wxsession.introspection import Introspection
-from wxsession.models import Client, Identity, User, identities, sessions, users
+from wxsession.models import (
+    Client,
+    Identity,
+    User,
+    audit_events,
+    identities,
+    sessions,
+    users,
+)
 from wxsession.sessions import SessionView
 from wxsession.simulator import SettableClock, WeChat
 from wxsession.wire import api_key_of
@@ -212,6 +220,25 @@ def test_without_a_key_of_ours_nothing_is_told_and_the_body_is_not_looked_at(
         assert answer.headers["WWW-Authenticate"] == 'Basic realm="wxsession"'
 
 
+def test_wrong_api_keys_are_counted_by_address(phone: Phone) -> None:
+    phone.log_in()
+    for headers in WRONG.values():
+        introspect(phone, headers=headers)
+    phone.check()
+    introspect(phone)
+    phone.send("GET", "/check_session", headers={"X-Wxsession-Api-Key": KEY[:-1]})
+    phone.address = "198.51.100.9"
+    phone.send("GET", "/check_session", headers={"X-Wxsession-Api-Key": ""}, token=phone.token)
+    c = audit_events.c
+    query = select(c.client_address, c.count, c.user_id, c.actor)
+    with services_of(phone.app).database.statement() as connection:
+        counted = connection.execute(query.where(c.event == "api_key_refused")).all()
+    assert sorted(tuple(row) for row in counted) == [
+        ("198.51.100.9", 1, None, None),
+        ("203.0.113.7", len(WRONG) + 1, None, None),
+    ]
+
+
 def test_a_session_token_is_no_api_key(phone: Phone) -> None:
     phone.log_in()
     answer = introspect(phone, headers=bearer(str(phone.token)))
@@ -283,7 +310,7 @@ _encoded = st.binary().map(lambda raw: base64.b64encode(raw).decode())
     credentials=_bytes | _encoded | st.text(st.characters(max_codepoint=255)),
 )
 def test_whatever_is_sent_as_an_api_key_is_one_or_is_refused(scheme: str, credentials: str) -> None:
-    nobody = Introspection(None, {"shop": KEY}, lambda: TODAY)  # type: ignore[arg-type]
+    nobody = Introspection(None, {"shop": KEY}, None, lambda: TODAY)  # type: ignore[arg-type]
     with pytest.raises(InvalidApiKey):
         nobody.ensure_known(*api_key_of(request_with(scheme + credentials)))
 
@@ -332,22 +359,22 @@ def test_a_session_without_wechat_has_no_headers_of_wechat(phone: Phone) -> None
 
 
 @pytest.mark.parametrize("key", ["", "a-key-that-nobody-holds", f"shop:{KEY}", "\xe9\xff"])
-def test_a_check_with_a_wrong_api_key_is_refused_before_it_costs_a_query(
+def test_a_check_with_a_wrong_api_key_is_refused_and_counted_before_it_costs_a_query(
     phone: Phone, key: str
 ) -> None:
     phone.log_in()
-    used: list[object] = []
+    asked: list[str] = []
 
-    def remember(connection: object, *_rest: object) -> None:
-        used.append(connection)
+    def remember(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        asked.append(statement.partition(" (")[0])
 
     database = services_of(phone.app).database
     database.held.release()  # so that a query has to check a connection out
-    event.listen(database.engine.pool, "checkout", remember)
+    event.listen(database.engine, "before_cursor_execute", remember)
     headers = {"X-Wxsession-Api-Key": key}
     answer = phone.send("GET", "/check_session", token=phone.token, headers=headers)
     assert problem(answer) == (401, "invalid_api_key", None)
-    assert not used
+    assert asked == ["INSERT INTO audit_events"]
 
 
 @given(appid=st.text(), openid=st.text())

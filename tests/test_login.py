@@ -6,7 +6,6 @@ import pytest
 from flask import Flask
 from sqlalchemy import Table, func, select
 
-from tests.conftest import services_of
 from tests.support.phone import Phone, problem
 from tests.support.settings import APPID, OTHER_APPID
 from wxsession.app import Services
@@ -277,21 +276,51 @@ def test_an_answer_that_never_came_may_have_spent_the_code(phone: Phone, wechat:
     assert phone.log_in().status_code == 200
 
 
-def test_the_last_three_session_keys_are_kept_and_sealed(
-    phone: Phone, wechat: WeChat, clock: SettableClock, app: Flask
-) -> None:
-    services = services_of(app)
-    given = []
-    for _ in range(5):
-        phone.log_in()
-        given.append(wechat.session_key("alice"))
-        clock.advance(minutes=10)
+def kept_keys(services: Services) -> list[str]:
+    """Return the session_keys of the only WeChat user, newest first, which are sealed."""
     with services.database.statement() as connection:
         rows = connection.execute(select(session_keys)).all()
         kept = services.ring.keys(connection, rows[0].identity_id)
-    assert [key.session_key for key in kept] == given[:-4:-1]
-    assert len(rows) == 3
-    assert not [row for row in rows for key in given if key.encode() in bytes(row.sealed)]
+    keys = [key.session_key for key in kept]
+    assert len(keys) == len(rows)
+    assert not [row for row in rows for key in keys if key.encode() in bytes(row.sealed)]
+    return keys
+
+
+def keys_of_logins(
+    phone: Phone, clock: SettableClock, logins: int, *, minutes_between: int
+) -> list[str]:
+    """Log in this often; return the session_keys that WeChat gave, newest first."""
+    given = []
+    for _ in range(logins):
+        phone.log_in()
+        given.append(phone.wechat.session_key("alice"))
+        clock.advance(minutes=minutes_between)
+    return given[::-1]
+
+
+def test_the_last_three_session_keys_are_kept_however_old_they_are(
+    phone: Phone, clock: SettableClock, services: Services
+) -> None:
+    given = keys_of_logins(phone, clock, 5, minutes_between=24 * 60)
+    assert kept_keys(services) == given[:3]
+
+
+def test_every_session_key_is_kept_under_which_there_may_be_fresh_data(
+    phone: Phone, clock: SettableClock, services: Services
+) -> None:
+    before = keys_of_logins(phone, clock, 3, minutes_between=24 * 60)
+    given = keys_of_logins(phone, clock, 6, minutes_between=10)
+    # The last one of the days before was WeChat's until fifty minutes before the newest.
+    assert kept_keys(services)[:7] == [*given, before[0]]
+
+
+def test_no_more_than_ten_session_keys_are_kept(
+    phone: Phone, clock: SettableClock, services: Services
+) -> None:
+    given = keys_of_logins(phone, clock, 12, minutes_between=5)
+    assert kept_keys(services) == given[:10]
+    assert kept_keys(services)[0] == given[0]
 
 
 def test_a_session_key_that_did_not_change_takes_no_second_place(
@@ -300,6 +329,16 @@ def test_a_session_key_that_did_not_change_takes_no_second_place(
     phone.log_in()
     phone.log_in()
     assert count(services, session_keys) == 1
+
+
+def test_a_session_key_that_is_given_again_counts_as_the_newest(
+    phone: Phone, services: Services, clock: SettableClock
+) -> None:
+    second, first = keys_of_logins(phone, clock, 2, minutes_between=10)
+    with services.database.transaction() as connection:
+        identity_id = connection.execute(select(identities.c.id)).scalar_one()
+        services.ring.remember(connection, identity_id, first, clock())
+    assert kept_keys(services) == [first, second]
 
 
 def test_a_user_who_was_disabled_meanwhile_is_told_so_in_a_replay(

@@ -61,6 +61,28 @@ def test_every_code_that_a_call_may_answer_with_is_told_under_its_status(
                     assert {int(KINDS[code].status) for code in codes} == {int(status)}
 
 
+def test_what_may_be_left_out_has_no_default_by_which_it_looks_required(
+    page: dict[str, Any],
+) -> None:
+    fields = [
+        field
+        for model in page["components"]["schemas"].values()
+        for field in model.get("properties", {}).values()
+    ]
+    assert len(fields) > 50
+    assert not [field for field in fields if "default" in field]
+
+
+def test_every_operation_says_what_opens_it(page: dict[str, Any]) -> None:
+    opened_by = {
+        operation["operationId"]: operation["security"]
+        for methods in page["paths"].values()
+        for operation in methods.values()
+    }
+    assert opened_by["login"] == opened_by["healthz"] == opened_by["readyz"] == []
+    assert opened_by["refresh"] == [{"session": []}]
+
+
 def test_operations_have_names_of_their_own(page: dict[str, Any]) -> None:
     names = [op["operationId"] for methods in page["paths"].values() for op in methods.values()]
     assert len(names) == len(set(names))

@@ -32,6 +32,33 @@ def shown(phone: Phone) -> tuple[str | None, str | None]:
     return user["nickname"], user["avatar_url"]
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://thirdwx.qlogo.cn/mmopen/vi_32/Q0j4TwGTfTKiaX-_8BibJ6mAQ/132",
+        "http://wx.qlogo.cn/mmhead/ver_1/abc/0",
+        "HTTPS://cdn.example.org:8443/a%20b/c(1).png?x=1&y=~!$*+,;:@/?#top",
+        "http://[2001:db8::1]/a.png",
+        "https://example.org?a",
+        "https://example.org",
+    ],
+)
+def test_a_picture_is_at_any_address_that_a_url_may_name(phone: Phone, address: str) -> None:
+    send(phone, {"avatar_url": address}, "/user")
+    assert shown(phone)[1] == address
+
+
+@pytest.mark.parametrize(
+    "written", ['"', "'", "<", ">", "\\", "`", " ", "^", "{", "|", "é", "%", "%2"]
+)
+@pytest.mark.parametrize("place", ["https://example.org/{}", "https://a{}b/", "https://a/?{}#{}"])
+def test_what_no_url_may_hold_is_refused(phone: Phone, place: str, written: str) -> None:
+    answer = send(phone, {"avatar_url": place.replace("{}", written)}, "/user")
+    assert problem(answer)[:2] == (400, "invalid_request")
+    assert [error["field"] for error in answer.json["errors"]] == ["avatar_url"]
+    assert "percent-encoded" in answer.json["errors"][0]["message"]
+
+
 @pytest.mark.parametrize("method", ["PATCH", "POST"])
 def test_a_user_changes_and_clears_the_profile(phone: Phone, method: str) -> None:
     send(phone, {"nickname": "Alice", "avatar_url": AVATAR}, "/user", method)
@@ -53,6 +80,13 @@ def test_a_user_changes_and_clears_the_profile(phone: Phone, method: str) -> Non
         {"nickname": "\u2066Alice"},
         {"avatar_url": "javascript:alert(1)"},
         {"avatar_url": "http://[x"},
+        {"avatar_url": "http://user:password@127.0.0.1/"},
+        {"avatar_url": "http://user@example.org/"},
+        {"avatar_url": "https://example.org:/a"},
+        {"avatar_url": "https:///a"},
+        {"avatar_url": "//example.org/a"},
+        {"avatar_url": "https://example.org/a#b#c"},
+        {"avatar_url": "https://example.org/a\n"},
         {"avatar_url": "https://example.org/" + "a" * 1024},
         {"username": "root"},
     ],
@@ -204,13 +238,33 @@ def test_user_info_under_the_key_of_an_earlier_login_is_read(
 ) -> None:
     wechat.set_profile("alice", nickName="Alice")
     early = wechat.user_info("alice")
-    for _ in range(2):  # two newer keys; with the third the first is gone
+    for _ in range(9):  # for as long as the data are fresh, if there are at most ten keys
         clock.advance(minutes=6)
         phone.log_in()
         assert send(phone, early).json["open_data"]["nickName"] == "Alice"
     clock.advance(minutes=6)
     phone.log_in()
     assert problem(send(phone, early))[:2] == (409, "session_key_stale")
+
+
+def test_what_is_signed_and_not_encrypted_says_nothing(
+    phone: Phone, wechat: WeChat, clock: SettableClock
+) -> None:
+    key, iv = wechat.session_key("alice"), "r7BXXKkLb8qrSNn05n0qiA=="
+    hidden = {"nickName": "Alice", "openId": wechat.openid("alice")}
+    encrypted = open_data.compact(open_data.watermarked(hidden, phone.appid, clock()))
+
+    def told(**signed: object) -> Answer:
+        raw_data = open_data.compact(signed)
+        body = {"rawData": raw_data, "signature": open_data.sign(raw_data, key)}
+        body |= {"encryptedData": open_data.encrypt(encrypted, key, iv), "iv": iv}
+        return send(phone, body)
+
+    assert told(nickName="Alice", is_demote=True).json["open_data"]["nickName"] == "Alice"
+    assert "is_demote" not in told(nickName="Alice", is_demote=True).json["open_data"]
+    refused = told(nickName="Mallory", is_demote=True)
+    assert problem(refused)[:2] == (400, "invalid_request")
+    assert [error["field"] for error in refused.json["errors"]] == ["rawData"]
 
 
 def test_data_that_name_another_app_are_refused_under_a_fitting_key(

@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -22,13 +22,14 @@ from typing import Any, Final
 import pytest
 
 import config
+from tests.support.documents import CHINESE, ENGLISH, blocks
 from tests.support.service import ROOT, free_port, plain_environment
 from tests.support.settings import settings_for
 from wxsession.problems import KINDS
 from wxsession.settings import PREFIX, Settings
+from wxsession.wechat import failures
+from wxsession.wechat.failures import Failure
 
-ENGLISH: Final = "README.md"
-CHINESE: Final = "README.zh-CN.md"
 BOTH: Final = (ENGLISH, CHINESE)
 SHELLS: Final = [shell for shell in ("sh", "bash", "zsh") if shutil.which(shell)]
 
@@ -197,6 +198,28 @@ def test_the_settings_and_their_defaults_are_those_of_the_code(name: str) -> Non
     assert settings_for(url, **defaults) == settings_for(url)
 
 
+@pytest.mark.parametrize("name", BOTH)
+def test_the_failures_at_wechat_are_those_of_the_log(name: str) -> None:
+    tables: list[Mapping[Any, Failure]] = [
+        failures.OF_EVERY_CALL,
+        failures.OF_STABLE_TOKEN,
+        failures.WITH_ACCESS_TOKEN,
+        failures.OF_PHONE_NUMBER,
+        failures.OF_SESSION_KEY,
+        {"": failures.UNKNOWN},
+        failures.WITHOUT_ANSWER,
+    ]
+    known = [(str(key), failure) for table in tables for key, failure in table.items()]
+    codes = {f"`{failure.error().code}`" for _, failure in known}
+    told = [cells for cells in rows(name) if cells[1] in codes]
+    keys = ["".join(re.findall(r"^`([^`]*)`", cells[0])) for cells in told]
+    assert [(key, cells[1]) for key, cells in zip(keys, told, strict=True)] == [
+        (key, f"`{failure.error().code}`") for key, failure in known
+    ]
+    if name == ENGLISH:
+        assert [cells[2:] for cells in told] == [[one.meaning, one.cure] for _, one in known]
+
+
 # The translation.
 
 
@@ -205,7 +228,7 @@ def test_the_chinese_readme_is_built_like_the_english_one() -> None:
 
 
 def test_the_chinese_readme_has_the_same_commands_and_code() -> None:
-    for language in ("console", "python", "js", "ini", "nginx", "cron"):
+    for language in ("console", "python", "js", "ini", "nginx", "cron", "sh", "yaml"):
         english, chinese = blocks(ENGLISH, language), blocks(CHINESE, language)
         assert [bare(block) for block in chinese] == [bare(block) for block in english]
 
@@ -229,13 +252,6 @@ def outline(name: str) -> list[str]:
 def bare(block: str) -> str:
     """Return a block without comments: those are translated."""
     return re.sub(r"(^|\s)#.*", "", block, flags=re.MULTILINE)
-
-
-def blocks(name: str, language: str) -> list[str]:
-    """Return the fenced blocks of that language."""
-    text = (ROOT / name).read_text(encoding="utf-8")
-    found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [str(block) for block in found]
 
 
 def rows(name: str) -> list[list[str]]:

@@ -11,7 +11,7 @@ from tests.conftest import services_of
 from tests.support.phone import Phone, problem
 from wxsession.app import Services
 from wxsession.keys import SecretKeys
-from wxsession.models import sessions, users
+from wxsession.models import Client, sessions, users
 from wxsession.simulator import SettableClock, WeChat
 from wxsession.tokens import SessionToken, TokenSigner
 
@@ -147,7 +147,7 @@ def test_what_overtakes_a_refresh_wins(
         if not statement.startswith("UPDATE"):
             return
         if faster == "logout":
-            elsewhere.sessions.end(str(phone.token))
+            elsewhere.sessions.end(str(phone.token), Client(None, None))
         else:
             with elsewhere.database.statement() as connection:
                 connection.execute(users.update().values(disabled_at=clock()))

@@ -1,16 +1,19 @@
 """After a run everything opens with the newest key alone, and nothing was lost on the way."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import insert, select, update
+from sqlalchemy import event, insert, select, update
 
 from tests.conftest import TODAY, services_of
 from tests.support.phone import Phone
 from tests.support.settings import APPID, OTHER_APPID, SECRET_KEY
 from wxsession.administration import UserFilter
+from wxsession.cli import EXIT_NOT_ALL
 from wxsession.db import new_id
 from wxsession.key_ring import KeyRing
 from wxsession.keys import SecretKeys
@@ -73,9 +76,9 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(app: Flask, wechat: WeChat)
         both.run(batch_size=3, progress=stop)
     assert len(session_keys_under(app, NEW)) == 3
     seen: list[int] = []
-    assert both.run(batch_size=3, progress=seen.append) == 7
+    assert both.run(batch_size=3, progress=seen.append) == (7, 0)
     assert seen == [3, 6, 7]
-    assert both.run(batch_size=3, progress=seen.append) == 0
+    assert both.run(batch_size=3, progress=seen.append) == (0, 0)
     assert len(session_keys_under(app, NEW)) == 10
 
 
@@ -85,9 +88,9 @@ def test_phone_numbers_are_counted_after_the_session_keys(app: Flask, phone: Pho
         add_user(app, PhoneNumber(f"1380013800{last}", "86"))
     seen: list[int] = []
     both = resealing(app, SECRET_KEY, NEW)
-    assert both.run(batch_size=2, progress=seen.append) == 6
+    assert both.run(batch_size=2, progress=seen.append) == (6, 0)
     assert seen == [1, 3, 5, 6]
-    assert both.run(batch_size=2, progress=quiet) == 0
+    assert both.run(batch_size=2, progress=quiet) == (0, 0)
 
 
 def test_a_number_is_found_before_and_after_the_key_is_rotated(make_app: Make) -> None:
@@ -95,7 +98,7 @@ def test_a_number_is_found_before_and_after_the_key_is_rotated(make_app: Make) -
     add_user(old, NUMBER)
     rotating, masked = make_app(secret_keys=BOTH), ["138******00"]
     assert found(old, NUMBER) == found(rotating, NUMBER) == masked
-    assert services_of(rotating).resealing.run(batch_size=10, progress=quiet) == 1
+    assert services_of(rotating).resealing.run(batch_size=10, progress=quiet) == (1, 0)
     assert found(rotating, NUMBER) == masked
     assert found(make_app(secret_keys=NEW), NUMBER) == masked
     assert found(rotating, PhoneNumber("13800138001", "86")) == []
@@ -105,7 +108,7 @@ def test_a_number_is_found_before_and_after_the_key_is_rotated(make_app: Make) -
 def test_what_no_key_opens_is_left_alone(app: Flask, phone: Phone) -> None:
     phone.log_in()
     add_user(app, NUMBER)
-    assert resealing(app, NEW).run(batch_size=1, progress=quiet) == 0
+    assert resealing(app, NEW).run(batch_size=1, progress=quiet) == (0, 2)
     assert session_keys_under(app, NEW) == []
     assert session_keys_under(app, SECRET_KEY) == [phone.wechat.session_key("alice")]
     assert found(app, NUMBER) == ["138******00"]
@@ -143,7 +146,7 @@ def test_an_access_token_under_an_older_key_is_forgotten_and_a_newer_one_kept(
             later = clock() + timedelta(hours=2)
             row = {"appid": appid, "sealed": sealed, "expires_at": later}
             connection.execute(insert(access_tokens).values(row))
-    assert resealing(app, SECRET_KEY, NEW).run(batch_size=1, progress=quiet) == 0
+    assert resealing(app, SECRET_KEY, NEW).run(batch_size=1, progress=quiet) == (0, 0)
     with database.statement() as connection:
         kept = {row.appid: row for row in connection.execute(select(access_tokens))}
     assert (kept[APPID].sealed, kept[APPID].expires_at) == (None, None)
@@ -157,4 +160,71 @@ def test_the_command_says_how_much_it_did(make_app: Make, wechat: WeChat) -> Non
     add_user(old, NUMBER)
     run = make_app(secret_keys=BOTH).test_cli_runner().invoke
     assert run(args=["keys", "reseal", "--batch-size", "1"]).output == "2 sealed anew.\n"
-    assert run(args=["keys", "reseal", "--json"]).output == '{"resealed": 0}\n'
+    assert json.loads(run(args=["keys", "reseal", "--json"]).output) == {
+        "resealed": 0,
+        "unopened": 0,
+    }
+
+
+def test_the_command_says_what_it_could_not_open_and_does_not_exit_with_0(
+    make_app: Make, wechat: WeChat
+) -> None:
+    old = make_app()
+    Phone(old, wechat, "alice").log_in()
+    add_user(old, NUMBER)
+    without, both = make_app(secret_keys=NEW), make_app(secret_keys=BOTH)
+    Phone(without, wechat, "bob").log_in()
+    failed = without.test_cli_runner().invoke(args=["keys", "reseal"])
+    assert failed.exit_code == EXIT_NOT_ALL == 5
+    assert failed.output.startswith("0 sealed anew.\n2 cannot be opened: they lie under a key that")
+    failed = without.test_cli_runner().invoke(args=["keys", "reseal", "--json"])
+    assert failed.exit_code == EXIT_NOT_ALL
+    assert json.loads(failed.stdout) == {"resealed": 0, "unopened": 2}
+    done = both.test_cli_runner().invoke(args=["keys", "reseal"])
+    assert (done.exit_code, done.output) == (0, "2 sealed anew.\n")
+
+
+def test_what_lies_under_which_key_is_shown(make_app: Make, wechat: WeChat) -> None:
+    old, new = make_app(), make_app(secret_keys=NEW)
+    for name in ("alice", "bob"):
+        Phone(old, wechat, name).log_in()
+    add_user(old, NUMBER)
+    Phone(new, wechat, "carol").log_in()
+    services_of(new).access_tokens.use(APPID, lambda token: token)
+
+    def status(app: Flask) -> list[tuple[object, ...]]:
+        """Return place, session_keys, phone numbers and access_tokens of each key."""
+        shown = app.test_cli_runner().invoke(args=["keys", "status", "--json"])
+        assert shown.exit_code == 0
+        return [
+            tuple(value for name, value in use.items() if name != "key_id")
+            for use in json.loads(shown.output)["keys"]
+        ]
+
+    assert status(make_app(secret_keys=BOTH)) == [(1, 2, 1, 0), (2, 1, 0, 1)]
+    assert status(new) == [(1, 1, 0, 1), (None, 2, 1, 0)]
+    services_of(make_app(secret_keys=BOTH)).resealing.run(batch_size=10, progress=quiet)
+    assert status(make_app(secret_keys=BOTH)) == [(1, 0, 0, 0), (2, 3, 1, 1)]
+    table = old.test_cli_runner().invoke(args=["keys", "status"]).output.splitlines()
+    assert table[0].split() == ["KEY", "ID", "SESSION_KEYS", "PHONE", "NUMBERS", "ACCESS_TOKENS"]
+    assert [line.split()[0] for line in table[1:]] == ["1", "unknown"]
+    assert SECRET_KEY[:8] not in "".join(table)
+
+
+def test_a_count_of_what_lies_under_a_key_reads_bounded_pages(app: Flask) -> None:
+    database = services_of(app).database
+    with database.transaction() as connection:
+        ids = sorted(new_id() for _ in range(20_005))
+        connection.execute(insert(users), [{"id": id_, "created_at": TODAY} for id_ in ids])
+        sealed = services_of(app).phones.columns(NUMBER, ids[-1])
+        connection.execute(update(users).where(users.c.id == ids[-1]).values(sealed))
+    pages: list[str] = []
+
+    def count(_connection: object, _cursor: Any, statement: str, *_rest: object) -> None:
+        if "FROM users" in statement and "LIMIT" in statement:
+            pages.append(statement)
+
+    event.listen(database.engine, "before_cursor_execute", count)
+    (use,) = services_of(app).resealing.status()
+    assert (use.number, use.phone_numbers) == (1, 1)
+    assert len(pages) == 4  # two whole ones, a third, and the end

@@ -2,12 +2,14 @@
 
 import logging
 import queue
+import re
 import socket
 import threading
 import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import requests
@@ -52,6 +54,8 @@ ERRCODES = {
     40243: AppRejected,
     41002: AppRejected,
     41004: AppRejected,
+    48001: AppRejected,
+    50002: AppRejected,
     99999: WeChatUnintelligible,
 }
 
@@ -158,15 +162,87 @@ def test_what_may_have_spent_the_code_is_not_asked_again(wechat: WeChat, fault: 
     assert len(wechat.exchanges) == 1
 
 
-def test_the_rid_is_logged_and_what_was_sent_is_not(
-    wechat: WeChat, caplog: pytest.LogCaptureFixture
-) -> None:
-    wechat.fail_next(40125)
-    with caplog.at_level(logging.DEBUG):
-        failure(client(wechat_transport(wechat)))
-    assert "errcode 40125, rid " in caplog.text
-    assert "rid none" not in caplog.text
+def told(caplog: pytest.LogCaptureFixture) -> logging.LogRecord:
+    """Return the one line that the client has logged."""
+    lines = [record for record in caplog.records if record.name == "wxsession.wechat.client"]
+    assert len(lines) == 1, lines
     assert APPS[APPID] not in caplog.text
+    assert "0" * 32 not in caplog.text
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("errcode", "level", "words"),
+    [
+        (40125, "ERROR", "the app secret is wrong; correct the secret in WXSESSION_APPS"),
+        (
+            40164,
+            "ERROR",
+            "this server's address is not in the app's IP whitelist (it is 127.0.0.1); add the",
+        ),
+        (40243, "ERROR", "the app secret is frozen; unfreeze it in the mini-program's console"),
+        (50002, "ERROR", "the app's account is frozen or cancelled; look for notices in"),
+        (99999, "ERROR", "an errcode that is not known here; look it up"),
+        (45011, "WARNING", "too many calls in this minute; find the client that"),
+        (-1, "WARNING", "WeChat is busy, and was so at each of our tries; nothing: the client"),
+        (40029, "INFO", "the code is wrong, expired, or of another app; the client calls"),
+    ],
+)
+def test_a_refusal_is_told_with_its_app_its_rid_its_meaning_and_its_cure(
+    wechat: WeChat, caplog: pytest.LogCaptureFixture, errcode: int, level: str, words: str
+) -> None:
+    wechat.fail_next(errcode, times=3)
+    failure(client(wechat_transport(wechat)))
+    line = told(caplog)
+    rid = r"[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}"
+    begins = rf"{APPID}: /sns/jscode2session: errcode {errcode}, rid {rid}: {re.escape(words)}"
+    assert re.match(begins, line.getMessage()), line.getMessage()
+    assert line.levelname == level
+
+
+@pytest.mark.parametrize(
+    ("errmsg", "address"),
+    [
+        ("invalid ip 47.1.2.3 ipv6 ::ffff:47.1.2.3, not in whitelist", " (it is 47.1.2.3)"),
+        ("invalid ip 2001:db8::1 ipv6 2001:db8::1, not in whitelist", " (it is 2001:db8::1)"),
+        ("invalid ip c0ffee, not in whitelist", ""),
+        ("invalid ip 47.1.2.3\nforged, not in whitelist", ""),
+        ("not in whitelist", ""),
+    ],
+)
+def test_of_what_wechat_says_the_rid_and_our_address_alone_are_told(
+    caplog: pytest.LogCaptureFixture, errmsg: str, address: str
+) -> None:
+    with responses.RequestsMock() as mock:
+        mock.get(ENDPOINT, json={"errcode": 40164, "errmsg": f"{errmsg}, rid: canary"})
+        failure(client(requests.Session()))
+    said = told(caplog).getMessage()
+    assert (
+        f"errcode 40164, rid none: this server's address is not in the app's IP whitelist{address};"
+        in said
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "word"),
+    [
+        (Fault.CONNECTION_REFUSED, "wechat_unreachable, refused"),
+        (Fault.CONNECTION_RESET, "wechat_unreachable, broken"),
+        (Fault.TIMEOUT_AFTER_EXCHANGE, "wechat_timeout, read timeout"),
+        (Fault.DRIP, "wechat_timeout, read timeout"),
+        (Fault.NOT_JSON, "wechat_unintelligible, unintelligible"),
+        (Fault.NO_OPENID, "wechat_unintelligible, unintelligible"),
+        (Fault.HUGE, "wechat_unintelligible, unintelligible"),
+    ],
+)
+def test_a_call_without_an_answer_is_told_in_a_word_of_its_own(
+    wechat: WeChat, caplog: pytest.LogCaptureFixture, fault: Fault, word: str
+) -> None:
+    wechat.fail_next(fault)
+    failure(client(wechat_transport(wechat)), wechat.login("alice"))
+    said = told(caplog).getMessage()
+    assert said.startswith(f"{APPID}: /sns/jscode2session: {word}: ")
+    assert "; " in said  # and the cure
 
 
 @pytest.mark.parametrize(
@@ -218,6 +294,7 @@ def test_a_redirect_is_not_followed_and_a_page_is_no_answer(status: int) -> None
         (requests.ConnectTimeout, WeChatUnreachable),
         (requests.ReadTimeout, WeChatTimeout),
         (requests.exceptions.SSLError, WeChatUnreachable),
+        (requests.exceptions.ProxyError, WeChatUnreachable),
         (requests.exceptions.ContentDecodingError, WeChatUnintelligible),
         (requests.exceptions.InvalidURL, WeChatUnintelligible),
     ],
@@ -260,6 +337,7 @@ def test_a_real_refused_connection_is_retried_and_leaves_no_secret_in_any_log(
         with caplog.at_level(logging.DEBUG):
             assert type(failure(client(transport(), url=url))) is WeChatUnreachable
     assert "Retrying" in caplog.text
+    assert ": wechat_unreachable, refused: " in caplog.text
     assert APPS[APPID] not in caplog.text
     assert "0" * 32 not in caplog.text
 
@@ -269,6 +347,42 @@ def silent_url() -> Iterator[str]:
     """Return where a WeChat accepts connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_real_name_that_no_dns_knows_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    failure(client(transport(), url="https://wechat.invalid"))  # RFC 6761: never resolves
+    assert ": wechat_unreachable, dns: " in told(caplog).getMessage()
+
+
+def test_a_real_port_that_speaks_no_tls_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            for _ in range(2):
+                with suppress(OSError), server.accept()[0] as connection:
+                    connection.recv(1024)
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        failure(client(transport(), url=f"https://127.0.0.1:{server.getsockname()[1]}"))
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(30)
+    assert ": wechat_unreachable, tls: " in told(caplog).getMessage()
+
+
+def test_a_real_connection_that_is_never_made_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)  # and nobody accepts: Linux lets one in and leaves the others waiting
+        waiting = [socket.socket() for _ in range(3)]
+        for one in waiting:
+            one.setblocking(False)  # noqa: FBT003 - as it is
+            one.connect_ex(full.getsockname())
+        failure(client(transport(), url=f"http://127.0.0.1:{full.getsockname()[1]}"))
+        for one in waiting:
+            one.close()
+    assert ": wechat_unreachable, connect timeout: " in told(caplog).getMessage()
 
 
 def test_a_real_silence_ends_at_the_read_timeout(silent_url: str) -> None:
@@ -336,11 +450,11 @@ def test_a_session_key_is_checked_and_reset_by_who_holds_it() -> None:
     token, seconds = asking.stable_token(APPID)
     openid, key = wechat.openid("alice"), wechat.session_key("alice")
     assert seconds == 7200
-    assert asking.is_session_key_current(token, openid, key)
-    assert not asking.is_session_key_current(token, openid, wechat.session_key("bob"))
-    fresh = asking.reset_session_key(token, openid, key)
+    assert asking.is_session_key_current(APPID, token, openid, key)
+    assert not asking.is_session_key_current(APPID, token, openid, wechat.session_key("bob"))
+    fresh = asking.reset_session_key(APPID, token, openid, key)
     assert fresh == wechat.session_key("alice") != key
     with pytest.raises(SessionKeyStale):
-        asking.reset_session_key(token, openid, key)
+        asking.reset_session_key(APPID, token, openid, key)
     with pytest.raises(AccessTokenRejected):
-        asking.is_session_key_current("another", openid, fresh)
+        asking.is_session_key_current(APPID, "another", openid, fresh)

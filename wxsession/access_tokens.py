@@ -86,7 +86,11 @@ class AccessTokens:
             with suppress(AccessTokenRejected):
                 return call(token)
             self._discard(appid, sealed)
-        _log.error("WeChat rejects the access_token that it has just given to %s", appid)
+        _log.error(
+            "%s: WeChat rejects the access_token that it has just given, errcode and rid are above;"
+            " see who else fetches access_tokens of this app, with force_refresh",
+            appid,
+        )
         raise AppRejected
 
     def _token(self, appid: str) -> tuple[str, bytes]:

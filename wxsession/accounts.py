@@ -144,7 +144,7 @@ class AccountService:
         if user.id == account.id:
             return account
         merged = merge(connection, user, account, self._phones)
-        self._sessions.end_surplus(connection, account.id)
+        self._sessions.end_surplus(connection, account.id, client)
         connection.execute(
             *self._audit.entry(
                 "bound", client, user_id=account.id, session_id=session_id, appid=appid
@@ -249,7 +249,9 @@ class AccountService:
                 sessions.c.user_id == session.user.id, sessions.c.identity_id == identity_id
             )
             others = and_(of_it, sessions.c.id != session.id)
-            self._sessions.end_rows(connection, others, "revoked", now)
+            self._sessions.end_rows(
+                connection, others, "revoked", now, user_id=session.user.id, client=client
+            )
             connection.execute(update(sessions).where(of_it).values(identity_id=null()))
             connection.execute(
                 *self._audit.entry(
@@ -283,7 +285,7 @@ class AccountService:
             session = self._sessions.reread(connection, view.session_id)
             mine = update(users).where(users.c.id == account.user_id)
             connection.execute(mine.values(password_hash=password_hash))
-            self._sessions.end_others(connection, session, "password_changed", now)
+            self._sessions.end_others(connection, session, "password_changed", now, client=client)
             connection.execute(
                 *self._audit.entry(
                     "password_changed", client, user_id=account.user_id, session_id=session.id

@@ -21,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from wxsession.audit import NOBODY, Audit, AuditEvent
+from wxsession.audit import NOBODY, UNKNOWN, Audit, AuditEvent
 from wxsession.db import Database
 from wxsession.errors import NoSuchSession, NoSuchUser, SessionEnded, SessionExpired
 from wxsession.models import (
@@ -40,7 +40,6 @@ from wxsession.models import (
 from wxsession.passwords import normalised_username
 from wxsession.phone_numbers import PhoneNumbers
 from wxsession.sessions import SessionService
-from wxsession.statements import Filled
 from wxsession.wechat.phone_number import PhoneNumber
 
 T = TypeVar("T")
@@ -178,7 +177,13 @@ class Administration:
                 tuple(self._audit.of_user(connection, user_id, limit=_SHOWN_EVENTS)),
             )
 
-    def disable(self, user_id: UUID) -> int:
+    def disable(
+        self,
+        user_id: UUID,
+        *,
+        actor: str = UNKNOWN,
+        progress: Callable[[int], None] = lambda _done: None,
+    ) -> int:
         """Disable a user and end every live session; return how many were ended.
 
         From the first statement on the user can neither log in nor use a session. To end the
@@ -188,20 +193,24 @@ class Administration:
             NoSuchUser: there is none with this id.
             Overloaded: the database did not answer in time.
         """
-        self._switch(user_id, "user_disabled", disabled_at=self._clock())
-        return self._end_all(user_id, "user_disabled")
+        self._switch(user_id, "user_disabled", actor, disabled_at=self._clock())
+        return self._end_all(user_id, "user_disabled", actor, progress)
 
-    def enable(self, user_id: UUID) -> None:
+    def enable(self, user_id: UUID, *, actor: str = UNKNOWN) -> None:
         """Let a disabled user log in again; the ended sessions stay ended.
 
         Raises:
             NoSuchUser: there is none with this id.
             Overloaded: the database did not answer in time.
         """
-        self._switch(user_id, "user_enabled", disabled_at=None)
+        self._switch(user_id, "user_enabled", actor, disabled_at=None)
 
     def end_sessions(
-        self, user_id: UUID, *, progress: Callable[[int], None] = lambda _done: None
+        self,
+        user_id: UUID,
+        *,
+        actor: str = UNKNOWN,
+        progress: Callable[[int], None] = lambda _done: None,
     ) -> int:
         """End every live session of a user; return how many. May be stopped and run again.
 
@@ -212,8 +221,7 @@ class Administration:
         with self._database.statement() as connection:
             if connection.execute(select(users.c.id).where(users.c.id == user_id)).first() is None:
                 raise NoSuchUser
-        note = self._audit.entry("sessions_ended", NOBODY, user_id=user_id, reason="revoked")
-        return self._end_all(user_id, "revoked", note=note, progress=progress)
+        return self._end_all(user_id, "revoked", actor, progress)
 
     def sessions(
         self,
@@ -255,7 +263,7 @@ class Administration:
         with self._database.statement() as connection:
             return self._session_line(_session(connection, session_id))
 
-    def end_session(self, session_id: UUID) -> bool:
+    def end_session(self, session_id: UUID, *, actor: str = UNKNOWN) -> bool:
         """End a session; return whether it was live until now.
 
         Raises:
@@ -263,17 +271,8 @@ class Administration:
             Overloaded: the database did not answer in time.
         """
         with self._database.transaction() as connection:
-            session = _session(connection, session_id)
-            ended = self._end(connection, sessions.c.id == session_id, "revoked") == 1
-            if ended:
-                note = self._audit.entry(
-                    *("sessions_ended", NOBODY),
-                    user_id=session.user.id,
-                    session_id=session_id,
-                    reason="revoked",
-                )
-                connection.execute(*note)
-        return ended
+            user_id, which = _session(connection, session_id).user.id, sessions.c.id == session_id
+            return self._end(connection, user_id, which, "revoked", actor) == 1
 
     def _conditions(self, wanted: UserFilter) -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = []
@@ -290,7 +289,9 @@ class Administration:
             found.append(users.c.disabled_at.is_not(None))
         return found
 
-    def _switch(self, user_id: UUID, event: str, *, disabled_at: datetime | None) -> None:
+    def _switch(
+        self, user_id: UUID, event: str, actor: str, *, disabled_at: datetime | None
+    ) -> None:
         """Disable or enable a user; one who is so already stays so since when that was."""
         query = select(users.c.disabled_at).where(users.c.id == user_id).with_for_update()
         with self._database.transaction() as connection:
@@ -301,17 +302,12 @@ class Administration:
                 return
             switch = update(users).where(users.c.id == user_id)
             connection.execute(switch.values(disabled_at=disabled_at))
-            connection.execute(*self._audit.entry(event, NOBODY, user_id=user_id))
+            connection.execute(*self._audit.entry(event, NOBODY, user_id=user_id, actor=actor))
 
     def _end_all(
-        self,
-        user_id: UUID,
-        reason: str,
-        *,
-        note: Filled | None = None,
-        progress: Callable[[int], None] = lambda _done: None,
+        self, user_id: UUID, reason: str, actor: str, progress: Callable[[int], None]
     ) -> int:
-        """End a user's live sessions in bounded statements, noting that with the first of them."""
+        """End a user's live sessions in bounded transactions, each with its event."""
         done, after = 0, UUID(int=0)
         live = select(sessions.c.id).where(sessions.c.user_id == user_id)
         live = live.order_by(sessions.c.id).limit(_END_BATCH)
@@ -321,14 +317,25 @@ class Administration:
                 ids = connection.execute(query).scalars().all()
                 if not ids:
                     return done
-                ended = self._end(connection, sessions.c.id.in_(ids), reason)
-                if note is not None and ended and not done:
-                    connection.execute(*note)
+                which = sessions.c.id.in_(ids)
+                ended = self._end(connection, user_id, which, reason, actor)
             done, after = done + ended, ids[-1]
             progress(done)
 
-    def _end(self, connection: Connection, which: ColumnElement[bool], reason: str) -> int:
-        return self._sessions.end_rows(connection, which, reason, self._clock())
+    def _end(
+        self,
+        connection: Connection,
+        user_id: UUID,
+        which: ColumnElement[bool],
+        reason: str,
+        actor: str,
+    ) -> int:
+        return self._sessions.end_rows(
+            *(connection, which, reason, self._clock()),
+            user_id=user_id,
+            client=NOBODY,
+            actor=actor,
+        )
 
     def _is_live(self) -> ColumnElement[bool]:
         return and_(is_live(self._clock()), has_enabled_user())

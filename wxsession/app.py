@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import requests
 from argon2 import PasswordHasher
-from flask import Flask, Response
+from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from wxsession import api, cli, dialects, problems
@@ -16,7 +16,7 @@ from wxsession.accounts import AccountService
 from wxsession.administration import Administration
 from wxsession.audit import Audit
 from wxsession.codes import LoginCodes
-from wxsession.db import Database, connect
+from wxsession.db import Database, Limits, connect
 from wxsession.dialects import Dialect, Served
 from wxsession.dialects.book import BOOK
 from wxsession.dialects.code_header import CODE_HEADER
@@ -105,7 +105,12 @@ class Services:
 
         They are the time, WeChat, and how dear a password is to whoever guesses it.
         """
-        database = connect(settings.database_url)
+        limits = Limits(
+            settings.pool_size,
+            settings.database_timeout.total_seconds(),
+            settings.prepared_statements,
+        )
+        database = connect(settings.database_url, limits)
         keys = SecretKeys(settings.secret_keys)
         wechat = WeChatClient(
             http or transport(),
@@ -155,6 +160,7 @@ class Services:
                 ring,
                 sessions,
                 phones=phones,
+                audit=audit,
                 clock=clock,
                 check_session_keys=settings.check_session_keys,
             ),
@@ -162,7 +168,7 @@ class Services:
             access_tokens=access_tokens,
             ring=ring,
             phones=phones,
-            introspection=Introspection(sessions, settings.api_keys, clock),
+            introspection=Introspection(sessions, settings.api_keys, audit, clock),
             audit=audit,
             administration=Administration(database, sessions, phones, audit, clock),
             resealing=Resealing(database, sealer, phones),
@@ -235,7 +241,9 @@ class WxSession:
         """Mount the routes of the other dialects, and the guard that knows all of them."""
         settings = services.settings
         spoken = _spoken(settings)
-        served = Served(services.logins, services.sessions, services.profiles)
+        served = Served(
+            services.logins, services.sessions, services.profiles, services.introspection
+        )
         for dialect in spoken:
             app.register_blueprint(dialects.blueprint(dialect, served, settings.url_prefix))
         if exposed := [dialect.name for dialect in spoken if dialect.credentials_in_url]:
@@ -284,15 +292,10 @@ def create_app(
     app.url_map.merge_slashes = False  # nothing redirects, least of all a request with a token
     WxSession(app, settings=settings, clock=clock, http=http, hasher=hasher)
     problems.register(app)
-    app.after_request(_no_store)
+    app.after_request(problems.protected)
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies)  # type: ignore[method-assign]
     services: Services = app.extensions[EXTENSION]
     path = (settings.url_prefix or "") + api.CHECK
     app.wsgi_app = api.CheckFirst(app.wsgi_app, path, services.sessions, services.phones)  # type: ignore[method-assign]
     return app
-
-
-def _no_store(response: Response) -> Response:
-    response.headers.setdefault("Cache-Control", "no-store")
-    return response

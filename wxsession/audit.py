@@ -8,10 +8,11 @@ minutes: a flood of them does not fill the database.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from uuid import UUID
 
 from sqlalchemy import Connection, select
@@ -24,6 +25,9 @@ from wxsession.statements import Filled, row_of
 
 NOBODY = Client(None, None)
 """The client of what a command did."""
+
+UNKNOWN = "unknown"
+"""The actor where nobody can say who it was."""
 
 COUNTED_FOR = timedelta(minutes=10)
 """How long what is counted goes into one row."""
@@ -48,10 +52,14 @@ class AuditEvent:
     client_address: str | None
     user_agent: str | None
     count: int
+    actor: str | None
 
 
 class Audit:
-    """Writes events down, inside the transaction of what happened."""
+    """Writes events down, inside the transaction of what happened.
+
+    `actor` is by whom: an operator's name, or None for the user.
+    """
 
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database
@@ -66,20 +74,56 @@ class Audit:
         session_id: UUID | None = None,
         appid: str | None = None,
         reason: str | None = None,
+        actor: str | None = None,
     ) -> Filled:
         """Return the statement that writes an event down."""
         return _insert(
-            id=new_id(),
-            at=self._clock(),
+            **self._when_and_where(client),
             event=event,
             reason=reason,
             user_id=user_id,
             session_id=session_id,
             appid=appid,
-            client_address=client.address,
-            user_agent=client.user_agent,
+            actor=actor,
             count=1,
         )
+
+    def ends(
+        self,
+        ended: Iterable[tuple[UUID, str]],
+        client: Client,
+        *,
+        user_id: UUID,
+        actor: str | None = None,
+    ) -> list[Filled]:
+        """Return the statements that note the end of a user's sessions, each with its reason.
+
+        There is one event for each reason. It names the session if that was the only one, and
+        counts them otherwise: a user may have any number.
+        """
+        by_reason: dict[str, list[UUID]] = {}
+        for session_id, reason in ended:
+            by_reason.setdefault(reason, []).append(session_id)
+        return [
+            _insert_end(number)(
+                **self._when_and_where(client),
+                event="session_ended",
+                reason=reason,
+                user_id=user_id,
+                session_id=ids[0] if len(ids) == 1 else None,
+                actor=actor,
+                count=len(ids),
+            )
+            for number, (reason, ids) in enumerate(by_reason.items())
+        ]
+
+    def _when_and_where(self, client: Client) -> dict[str, object]:
+        return {
+            "id": new_id(),
+            "at": self._clock(),
+            "client_address": client.address,
+            "user_agent": client.user_agent,
+        }
 
     def note_refusal(
         self, client: Client, reason: str, *, user_id: UUID | None = None, appid: str | None = None
@@ -130,15 +174,18 @@ class Audit:
         """Return what happened to a user, newest first."""
         c = audit_events.c
         query = (
-            select(
-                *(c.at, c.event, c.reason, c.user_id, c.session_id),
-                *(c.appid, c.client_address, c.user_agent, c.count),
-            )
+            select(*(c[field.name] for field in fields(AuditEvent)))
             .where(c.user_id == user_id)
             .order_by(c.at.desc(), c.id.desc())
             .limit(limit)
         )
         return [AuditEvent(*row) for row in connection.execute(query)]
+
+
+@lru_cache
+def _insert_end(number: int) -> Callable[..., Filled]:
+    # Not one INSERT of several rows: SQLAlchemy compiles that anew at each execution.
+    return row_of(audit_events, f"end_{number}")
 
 
 def _counted_id(now: datetime, facts: Mapping[str, object]) -> UUID:

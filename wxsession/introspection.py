@@ -2,12 +2,15 @@
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from wxsession.audit import Audit
 from wxsession.errors import InvalidApiKey, TokenError
+from wxsession.models import Client
 from wxsession.sessions import Clock, SessionService
 
 
@@ -35,10 +38,22 @@ class Introspection:
     `api_keys` are the keys by the names of the back ends that hold them.
     """
 
-    def __init__(self, sessions: SessionService, api_keys: Mapping[str, str], clock: Clock) -> None:
+    def __init__(
+        self, sessions: SessionService, api_keys: Mapping[str, str], audit: Audit, clock: Clock
+    ) -> None:
         self._sessions = sessions
         self._hashes = {name: _hash(key) for name, key in api_keys.items()}
+        self._audit = audit
         self._clock = clock
+
+    @contextmanager
+    def counting_refusals(self, client: Client) -> Iterator[None]:
+        """Count in the audit that an API key is refused in here: somebody may be guessing."""
+        try:
+            yield
+        except InvalidApiKey:
+            self._audit.count("api_key_refused", client)
+            raise
 
     def ensure_known(self, name: str | None, key: str) -> str:
         """Return the name of the back end that holds `key`.

@@ -13,10 +13,11 @@ from sqlalchemy import Connection, Executable, exists, func, insert, select, upd
 from wxsession.accounts import Account, AccountService, Credentials
 from wxsession.audit import Audit
 from wxsession.codes import Claim, LoginCodes, ensure_code
-from wxsession.db import Database, new_id, upsert
+from wxsession.db import Database, insist, new_id, upsert
 from wxsession.errors import (
     CodeError,
     CodeUsed,
+    DatabaseUnavailable,
     IdentityBound,
     InvalidCode,
     InvalidRequest,
@@ -130,13 +131,11 @@ class LoginService:
                 with self._noted(claim), self._throttle.counting_codes(client):
                     known = self._wechat.code2session(appid, login.code)
             with self._noted(claim):
-                try:
-                    return self._log_in(claim, appid, known, login, account, client)
-                except Overloaded:
-                    # The code is spent and cannot be asked for again. A connection that broke at
-                    # the wrong moment is no reason to send the user away: a second one may be
-                    # had at once.
-                    return self._log_in(claim, appid, known, login, account, client)
+                # The code is spent and cannot be asked for again.
+                return insist(
+                    lambda: self._log_in(claim, appid, known, login, account, client),
+                    also_overloaded=True,
+                )
 
     def by_password(
         self, credentials: Credentials, client: Client, *, presented: str | None = None
@@ -186,6 +185,8 @@ class LoginService:
         except WeChatError:
             self._codes.release(claim)
             raise
+        except DatabaseUnavailable:
+            raise  # nor can this be noted; it would be waited for as long again
         except WxSessionError:
             self._codes.refuse(claim, CodeUsed())  # WeChat took it; nothing came of it here
             raise
@@ -207,11 +208,10 @@ class LoginService:
             if account is not None:
                 user = self._bind(connection, identity, user, account, client)
                 new_user = False
-            new_key = self._ring.addition(
+            keeping = self._ring.addition(
                 connection, identity.id, known.session_key, now, is_first=new_user
             )
-            settling = self._codes.settling(claim, identity.id)
-            together(connection, settling, *(() if new_key is None else (new_key,)))
+            together(connection, self._codes.settling(claim, identity.id), keeping)
             user, data = self._profiled(connection, identity, user, login)
             grant = self._sessions.issue(
                 connection, user, identity, client, replacing=login.presented, new_user=new_user

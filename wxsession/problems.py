@@ -139,7 +139,13 @@ KINDS: Mapping[str, Kind] = {
     "not_ready": Kind(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The server is not ready.",
-        "Its database cannot be reached, or is not migrated.",
+        "The schema of its database is missing or too old. The operator has to run"
+        " upgrade-database.",
+    ),
+    "database_unavailable": Kind(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "The database is not available.",
+        "It cannot be reached, is read-only or full, or does not answer. Try again in a moment.",
     ),
     "not_found": Kind(HTTPStatus.NOT_FOUND, "There is nothing here.", "See /openapi.json."),
     "method_not_allowed": Kind(
@@ -157,6 +163,9 @@ KINDS: Mapping[str, Kind] = {
         "The operator finds the reason in the log.",
     ),
 }
+
+PROTECTION = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+"""What every answer says: nobody keeps it, and nobody takes it for another type than its own."""
 
 _CHALLENGE = 'Bearer realm="wxsession"'
 
@@ -190,6 +199,15 @@ def from_error(error: WxSessionError) -> Response:
         # draft-ietf-httpapi-ratelimit-headers: the policy, and what is left of it.
         response.headers["RateLimit-Policy"] = f'"{error.reason}";q={error.limit};w={error.window}'
         response.headers["RateLimit"] = f'"{error.reason}";r=0;t={error.retry_after}'
+    return response
+
+
+def protected(response: Response) -> Response:
+    """Return the response with what every one of ours says; one without a body has no type."""
+    for name, value in PROTECTION.items():
+        response.headers.setdefault(name, value)
+    if not response.get_data():  # Flask calls its answer to OPTIONS text/html
+        response.headers.pop("Content-Type", None)
     return response
 
 
@@ -239,9 +257,7 @@ def _problem(code: str, facts: Mapping[str, object], *, retryable: bool) -> Resp
         "retryable": retryable,
         **facts,
     }
-    response = Response(json.dumps(body), status=kind.status, mimetype=MEDIA_TYPE)
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return protected(Response(json.dumps(body), status=kind.status, mimetype=MEDIA_TYPE))
 
 
 def _challenge(error: TokenError) -> str:

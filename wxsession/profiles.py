@@ -1,13 +1,15 @@
 """Profiles: what a user is called and looks like, and the phone number, by way of a session."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select, update
 
 from wxsession.access_tokens import AccessTokens
+from wxsession.audit import NOBODY, UNKNOWN, Audit
 from wxsession.db import Database, insist
 from wxsession.errors import InvalidRequest, Overloaded, SessionKeyStale, WeChatError
 from wxsession.key_ring import KeyRing
@@ -21,9 +23,23 @@ from wxsession.models import (
 )
 from wxsession.open_data import OpenData, OpenDataReader, profile_of
 from wxsession.phone_numbers import PhoneNumbers
+from wxsession.sealing import Unsealable
 from wxsession.sessions import SessionService, SessionView
 from wxsession.wechat.client import WeChatClient
 from wxsession.wechat.phone_number import PhoneNumber, phone_number_of
+
+
+class SessionKeysReset(NamedTuple):
+    """What became of the session_keys of a user, whose old ones may be known to somebody."""
+
+    reset: int
+    """WeChat has replaced these; for these identities there is a new key."""
+    dead: int
+    """WeChat had replaced these before."""
+    unopened: int
+    """No server key opens these, so WeChat could not be asked."""
+    of_other_apps: int
+    """The app is not in the settings, so WeChat could not be asked."""
 
 
 class ProfileService:
@@ -43,6 +59,7 @@ class ProfileService:
         sessions: SessionService,
         *,
         phones: PhoneNumbers,
+        audit: Audit,
         clock: Callable[[], datetime],
         check_session_keys: bool,
     ) -> None:
@@ -53,6 +70,7 @@ class ProfileService:
         self._ring = ring
         self._sessions = sessions
         self._phones = phones
+        self._audit = audit
         self._clock = clock
         self._check_session_keys = check_session_keys
 
@@ -102,7 +120,7 @@ class ProfileService:
         appid, openid = self._app_of(view.identity)
         with self._wechat.slots.one():
             phone = self._access_tokens.use(
-                appid, lambda token: self._wechat.phone_number(token, code, openid)
+                appid, lambda token: self._wechat.phone_number(appid, token, code, openid)
             )
         self._save(view.user, {}, phone)
         return phone
@@ -123,11 +141,10 @@ class ProfileService:
         self._save(view.user, {}, phone)
         return phone
 
-    def reset_session_keys(self, user_id: UUID) -> int:
+    def reset_session_keys(self, user_id: UUID, *, actor: str = UNKNOWN) -> SessionKeysReset:
         """Let WeChat replace the session_keys of a user, whose old ones may be known to somebody.
 
-        Returns how many WeChat users of this user have a new key now. One whose newest key here is
-        not WeChat's own any more is left out: the leaked key is dead already.
+        A WeChat user of whom no key is kept does not count: there is none that could have leaked.
 
         Raises:
             WeChatError: WeChat did not answer the question.
@@ -136,29 +153,38 @@ class ProfileService:
         mine = select_identities().where(identities.c.user_id == user_id)
         with self._database.statement() as connection:
             known = [identity_from(row)[0] for row in connection.execute(mine)]
-        return sum(
-            self._reset(identity) for identity in known if identity.appid in self._wechat.apps
-        )
+        count = Counter(self._reset(identity, user_id, actor) for identity in known)
+        return SessionKeysReset(*(count[name] for name in SessionKeysReset._fields))
 
-    def _reset(self, identity: Identity) -> bool:
-        with self._database.statement() as connection:
-            kept = self._ring.keys(connection, identity.id)
-        if not kept:
-            return False
+    def _reset(self, identity: Identity, user_id: UUID, actor: str) -> str | None:
+        """Return as which of `SessionKeysReset` it counts, if as any."""
+        try:
+            with self._database.statement() as connection:
+                kept = self._ring.newest(connection, identity.id)
+        except Unsealable:
+            return "unopened"
+        if kept is None:
+            return None
+        if identity.appid not in self._wechat.apps:
+            return "of_other_apps"
         reset = self._wechat.reset_session_key
         try:
             with self._wechat.slots.one():
                 fresh = self._access_tokens.use(
                     identity.appid,
-                    lambda token: reset(token, identity.openid, kept[0].session_key),
+                    lambda token: reset(identity.appid, token, identity.openid, kept.session_key),
                 )
         except SessionKeyStale:
-            return False
+            return "dead"
         with self._database.transaction() as connection:
             lock = select(identities.c.id).where(identities.c.id == identity.id)
             connection.execute(lock.with_for_update())
             self._ring.remember(connection, identity.id, fresh, self._clock())
-        return True
+            noted = self._audit.entry(
+                *("session_key_reset", NOBODY), user_id=user_id, appid=identity.appid, actor=actor
+            )
+            connection.execute(*noted)
+        return "reset"
 
     def _app_of(self, identity: Identity | None) -> tuple[str, str | None]:
         """Return the app that a session came from, and who its user is there."""
@@ -199,7 +225,8 @@ class ProfileService:
         ask = self._wechat.is_session_key_current
         with self._wechat.slots.one():
             return self._access_tokens.use(
-                identity.appid, lambda token: ask(token, identity.openid, session_key)
+                identity.appid,
+                lambda token: ask(identity.appid, token, identity.openid, session_key),
             )
 
     def _save(

@@ -5,10 +5,22 @@ primary key, and every write repeats the value that it was made from: this may b
 time and run again, several times at once, while the server is at work.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, Table, func, select, tuple_, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    func,
+    select,
+    tuple_,
+    update,
+)
 
 from wxsession.db import Database
 from wxsession.key_ring import column_of_slot
@@ -20,6 +32,29 @@ Reseal = Callable[[Row[Any]], dict[str, bytes] | None]
 """Returns the new values of a row, or None for what no server key opens."""
 
 
+_PAGE = 10_000
+
+
+class Resealed(NamedTuple):
+    """How many values a run sealed anew, and how many it left because no server key opens them."""
+
+    resealed: int
+    unopened: int
+
+
+class KeyUse(NamedTuple):
+    """How many values lie under a server key.
+
+    `number` is its place in WXSESSION_SECRET_KEYS, from 1; None for a key that is not there.
+    """
+
+    number: int | None
+    key_id: str
+    session_keys: int
+    phone_numbers: int
+    access_tokens: int
+
+
 class Resealing:
     """Brings everything that is sealed in the database under the newest server key."""
 
@@ -28,8 +63,25 @@ class Resealing:
         self._sealer = sealer
         self._phones = phones
 
-    def run(self, *, batch_size: int, progress: Callable[[int], None]) -> int:
-        """Seal anew what lies under an older key; return how many values, saying so far how many.
+    def status(self, *, progress: Callable[[int], None] = lambda _done: None) -> list[KeyUse]:
+        """Return what lies under which key: those of the settings, then any other.
+
+        Raises:
+            Overloaded: the database did not answer in time.
+        """
+        columns = (session_keys.c.sealed, users.c.phone_number_sealed, access_tokens.c.sealed)
+        counts = [self._by_key(column, progress) for column in columns]
+        known = self._sealer.key_ids
+        unknown = sorted(set().union(*counts) - set(known))
+        numbered: list[tuple[int | None, bytes]] = [*enumerate(known, 1)]
+        numbered += [(None, key_id) for key_id in unknown]
+        return [
+            KeyUse(number, key_id.hex(), *(count[key_id] for count in counts))
+            for number, key_id in numbered
+        ]
+
+    def run(self, *, batch_size: int, progress: Callable[[int], None]) -> Resealed:
+        """Seal anew what lies under an older key, saying so far how many values that were.
 
         What no server key opens stays as it is, and so does what somebody replaced meanwhile:
         that lies under the newest key already.
@@ -45,9 +97,9 @@ class Resealing:
             users.c.phone_number_sealed,
             self._phone_number,
             batch_size=batch_size,
-            progress=lambda done: progress(keys + done),
+            progress=lambda done: progress(keys.resealed + done),
         )
-        return keys + phones
+        return Resealed(keys.resealed + phones.resealed, keys.unopened + phones.unopened)
 
     def _walk(
         self,
@@ -56,22 +108,39 @@ class Resealing:
         *,
         batch_size: int,
         progress: Callable[[int], None],
-    ) -> int:
-        table = column.table
-        assert isinstance(table, Table)  # noqa: S101 - tells the type checker, not the user
-        key = tuple(table.primary_key.columns)
-        stale = select(table).where(self._is_stale(column)).order_by(*key).limit(batch_size)
+    ) -> Resealed:
+        key = _key_of(column)
+        stale = select(column.table).where(self._is_stale(column)).order_by(*key).limit(batch_size)
         stale = stale.with_for_update(skip_locked=True)
-        done, after = 0, None
+        done, unopened, after = 0, 0, None
         while True:
             query = stale if after is None else stale.where(tuple_(*key) > tuple_(*after))
             with self._database.transaction() as connection:
                 rows = connection.execute(query).all()
-                done += sum(_replace(connection, column, key, row, reseal(row)) for row in rows)
+                for row in rows:
+                    if (values := reseal(row)) is None:
+                        unopened += 1
+                    else:
+                        done += _replace(connection, column, key, row, values)
             if not rows:
-                return done
+                return Resealed(done, unopened)
             after = _place(key, rows[-1])
             progress(done)
+
+    def _by_key(self, column: Column[bytes], progress: Callable[[int], None]) -> Counter[bytes]:
+        """Return how many values of a column begin with which key id, read a page at a time."""
+        key, counts, after = _key_of(column), Counter[bytes](), None
+        begins = func.substr(column, 1, len(self._sealer.newest)).label("key_id")
+        page: Select[Any] = select(*key, begins).order_by(*key).limit(_PAGE)
+        while True:
+            query = page if after is None else page.where(tuple_(*key) > tuple_(*after))
+            with self._database.statement() as connection:
+                rows = connection.execute(query).all()
+            if not rows:
+                return counts
+            counts.update(bytes(row.key_id) for row in rows if row.key_id is not None)
+            after = _place(key, rows[-1])
+            progress(counts.total())
 
     def _session_key(self, row: Row[Any]) -> dict[str, bytes] | None:
         place = {"row": row.identity_id, "column": column_of_slot(row.slot)}
@@ -104,14 +173,18 @@ def _replace(
     column: Column[bytes],
     key: Sequence[Column[Any]],
     row: Row[Any],
-    values: dict[str, bytes] | None,
+    values: dict[str, bytes],
 ) -> bool:
-    """Write the new values unless the row was changed since it was read; tell whether it was."""
-    if values is None:
-        return False
+    """Write the new values unless the row has changed since it was read; return whether."""
     as_read = [one == value for one, value in zip(key, _place(key, row), strict=True)]
     replacing = update(column.table).where(*as_read, column == row._mapping[column.name])  # noqa: SLF001
     return connection.execute(replacing.values(values)).rowcount == 1
+
+
+def _key_of(column: Column[bytes]) -> tuple[Column[Any], ...]:
+    table = column.table
+    assert isinstance(table, Table)  # noqa: S101 - tells the type checker, not the user
+    return tuple(table.primary_key.columns)
 
 
 def _place(key: Sequence[Column[Any]], row: Row[Any]) -> tuple[Any, ...]:

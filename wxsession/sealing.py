@@ -51,6 +51,11 @@ class Sealer:
             raise Unsealable(column) from None
 
     @property
+    def key_ids(self) -> tuple[bytes, ...]:
+        """The ids of the keys in the order of the secrets, oldest first."""
+        return tuple(self._ciphers)
+
+    @property
     def newest(self) -> bytes:
         """The id of the newest key, with which every current value begins (4 bytes)."""
         return self._newest

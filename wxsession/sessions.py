@@ -191,7 +191,7 @@ class SessionService:
             self._refuse_older(session, client, now)
         raise Overloaded  # five others were faster, each within this one's single round trip
 
-    def end(self, presented: str, *, everywhere: bool = False) -> None:
+    def end(self, presented: str, client: Client, *, everywhere: bool = False) -> None:
         """End the session of a token, or every session of its user.
 
         Says nothing about a token that is unknown, forged or of a dead session. An older token
@@ -203,7 +203,7 @@ class SessionService:
         """
         try:
             token = self._signer.load(presented)
-            insist(lambda: self._log_out(token, everywhere=everywhere))
+            insist(lambda: self._log_out(token, client, everywhere=everywhere))
         except TokenError:
             return
 
@@ -229,7 +229,7 @@ class SessionService:
             for session in found
         ]
 
-    def end_own(self, presented: str, session_id: UUID) -> None:
+    def end_own(self, presented: str, session_id: UUID, client: Client) -> None:
         """End one session of the token's own user; says nothing about any other.
 
         Raises:
@@ -238,8 +238,12 @@ class SessionService:
         """
         own = self.check(presented)
         which = and_(sessions.c.id == session_id, sessions.c.user_id == own.user.id)
-        with self._database.statement() as connection:
-            self.end_rows(connection, which, "revoked", self._clock())
+        with self._database.transaction() as connection:
+            self.end_rows(
+                *(connection, which, "revoked", self._clock()),
+                user_id=own.user.id,
+                client=client,
+            )
 
     def issue(  # noqa: PLR0913 - these are what a session consists of
         self,
@@ -260,8 +264,7 @@ class SessionService:
         `event` is what the audit calls it; `auth_time` is now, unless it was proved earlier.
         """
         now = self._clock()
-        if not new_user:
-            self._make_room(connection, user.id, replacing, now)
+        ended = [] if new_user else self._make_room(connection, user.id, replacing, now)
         token = self._signer.draw(new_id())
         absolute = now + self._settings.absolute_timeout
         idle = min(now + self._settings.idle_timeout, absolute)
@@ -285,7 +288,8 @@ class SessionService:
             session_id=token.session_id,
             appid=identity.appid if identity else None,
         )
-        together(connection, noted, made)
+        ends = self._audit.ends(ended, client, user_id=user.id)
+        together(connection, noted, made, *ends)
         return self._grant(token, user, now, idle, absolute, new_user=new_user)
 
     def reread(self, connection: Connection, session_id: UUID) -> DescribedSession:
@@ -301,37 +305,69 @@ class SessionService:
         session.ensure_live(self._clock())
         return session
 
-    def end_rows(
-        self, connection: Connection, which: ColumnElement[bool], reason: str, now: datetime
+    def end_rows(  # noqa: PLR0913 - which sessions, and what the audit says about that
+        self,
+        connection: Connection,
+        which: ColumnElement[bool],
+        reason: str,
+        now: datetime,
+        *,
+        user_id: UUID,
+        client: Client,
+        actor: str | None = None,
     ) -> int:
-        """End the live sessions that the condition picks, and no others; return how many."""
-        ending = update(sessions).where(which, is_live(now))
-        values = {"ended_at": now, "end_reason": reason, "purge_on": now.date()}
-        return connection.execute(ending.values(values)).rowcount
+        """End the live sessions that the condition picks, and no others; return how many.
+
+        They are sessions of one user. The audit knows of it, in the caller's transaction.
+        """
+        ended = self._end(connection, which, reason, now)
+        with_reason = [(id_, reason) for id_ in ended]
+        together(connection, *self._audit.ends(with_reason, client, user_id=user_id, actor=actor))
+        return len(ended)
 
     def end_others(
-        self, connection: Connection, session: Session, reason: str, now: datetime
+        self,
+        connection: Connection,
+        session: Session,
+        reason: str,
+        now: datetime,
+        *,
+        client: Client,
     ) -> None:
         """End every other live session of the user, in bounded statements."""
-        others = select(sessions.c.id).where(
-            sessions.c.user_id == session.user.id, sessions.c.id != session.id, is_live(now)
-        )
-        while self.end_rows(connection, sessions.c.id.in_(others.limit(_END_BATCH)), reason, now):
+        others, user_id = _some_others(session, now), session.user.id
+        while self.end_rows(connection, others, reason, now, user_id=user_id, client=client):
             pass
 
-    def end_surplus(self, connection: Connection, user_id: UUID) -> None:
+    def end_surplus(self, connection: Connection, user_id: UUID, client: Client) -> None:
         """End what is above the cap; the caller holds a lock on the user's row."""
-        self._make_room(connection, user_id, None, self._clock(), wanted=0)
+        ended = self._make_room(connection, user_id, None, self._clock(), wanted=0)
+        together(connection, *self._audit.ends(ended, client, user_id=user_id))
 
-    def _log_out(self, token: SessionToken, *, everywhere: bool) -> None:
+    def _log_out(self, token: SessionToken, client: Client, *, everywhere: bool) -> None:
         now = self._clock()
         with self._database.statement() as connection:
             session, standing = self._find(connection, token, now)
-            if everywhere and standing is not Standing.OLDER:
-                session.ensure_live(now)
-                # The one that asks goes last: if this stops half way, it can ask again.
-                self.end_others(connection, session, "logout", now)
-            self.end_rows(connection, sessions.c.id == session.id, "logout", now)
+        session.ensure_live(now)
+
+        def end(which: ColumnElement[bool]) -> int:
+            with self._database.transaction() as connection:
+                return self.end_rows(
+                    connection, which, "logout", now, user_id=session.user.id, client=client
+                )
+
+        if everywhere and standing is not Standing.OLDER:
+            # The one that asks goes last: if this stops half way, it can ask again.
+            while end(_some_others(session, now)):
+                pass
+        end(sessions.c.id == session.id)
+
+    def _end(
+        self, connection: Connection, which: ColumnElement[bool], reason: str, now: datetime
+    ) -> Sequence[UUID]:
+        ending = update(sessions).where(which, is_live(now)).returning(sessions.c.id)
+        values = {"ended_at": now, "end_reason": reason, "purge_on": now.date()}
+        return connection.execute(ending.values(values)).scalars().all()
 
     def _find(
         self, connection: Connection, token: SessionToken, now: datetime
@@ -402,7 +438,7 @@ class SessionService:
         if session.rotated_within(self._settings.refresh_grace, now):
             raise SessionSuperseded
         with self._database.transaction() as connection:
-            ended = self.end_rows(connection, _as_read(session, now), "token_reused", now)
+            ended = self._end(connection, _as_read(session, now), "token_reused", now)
             if ended:
                 connection.execute(
                     *self._audit.entry(
@@ -421,8 +457,11 @@ class SessionService:
         now: datetime,
         *,
         wanted: int = 1,
-    ) -> None:
-        """End the session that the new one replaces, and what is above the cap with the new one."""
+    ) -> list[tuple[UUID, str]]:
+        """End the session that the new one replaces, and what is above the cap with the new one.
+
+        Returns what was ended, and why.
+        """
         room = {
             "user_id": user_id,
             "kept": self._settings.max_sessions - wanted,
@@ -434,7 +473,7 @@ class SessionService:
             evict = _replace_and_evict(**room, session_id=token.session_id, token_hashes=known)
         else:
             evict = _evict(**room)
-        connection.execute(*evict)
+        return [(row.id, row.end_reason) for row in connection.execute(*evict)]
 
     def _replaced(self, presented: str | None) -> SessionToken | None:
         try:
@@ -512,6 +551,7 @@ def _making_room(
             end_reason=case((replaced, "replaced"), else_="evicted"),
             purge_on=today,
         )
+        .returning(sessions.c.id, sessions.c.end_reason)
     )
 
 
@@ -533,6 +573,14 @@ def _found(row: Sequence[Any] | None, token: SessionToken) -> Sequence[Any]:
         token.is_hashed_as(_NO_HASH)  # an unknown id costs what a wrong secret costs
         raise InvalidToken
     return row
+
+
+def _some_others(session: Session, now: datetime) -> ColumnElement[bool]:
+    """Return the condition that picks a bounded number of the user's other live sessions."""
+    others = select(sessions.c.id).where(
+        sessions.c.user_id == session.user.id, sessions.c.id != session.id, is_live(now)
+    )
+    return sessions.c.id.in_(others.limit(_END_BATCH))
 
 
 def _as_read(session: Session, now: datetime) -> ColumnElement[bool]:

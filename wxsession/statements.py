@@ -32,14 +32,16 @@ def made_once(make: Callable[P, Executable]) -> Callable[P, Filled]:
     return _filling(make, make.__name__, signature(make).parameters)
 
 
-def row_of(table: Table) -> Callable[..., Filled]:
+def row_of(table: Table, name: str | None = None) -> Callable[..., Filled]:
     """Make an INSERT of one row; return what fills it, by the names of columns, others with NULL.
+
+    Two of one table have different names, if they are to be executed together.
 
     Raises:
         KeyError: there is no such column.
     """
     nothing = dict.fromkeys(table.columns.keys())
-    fill = _filling(lambda **row: insert(table).values(row), table.name, nothing)
+    fill = _filling(lambda **row: insert(table).values(row), name or table.name, nothing)
     return lambda **row: fill(**{**nothing, **row})
 
 

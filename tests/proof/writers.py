@@ -95,7 +95,7 @@ class _Writer:
         self._token = grant.session_token
 
     def _log_out(self) -> None:
-        self._services.sessions.end(self._token or "")
+        self._services.sessions.end(self._token or "", _CLIENT)
         self._token = None
 
 

@@ -58,7 +58,7 @@ class CheckFirst:
         headers = [
             ("Content-Type", "application/json"),
             ("Content-Length", str(len(body))),
-            ("Cache-Control", "no-store"),
+            *problems.PROTECTION.items(),
         ]
         start_response("200 OK", headers)
         return [body]

@@ -5,10 +5,11 @@ from urllib.parse import quote
 from flask import Request, request
 
 from wxsession.api.endpoint import Endpoints
+from wxsession.api.errors import DATABASE_ERRORS
 from wxsession.api.schemas import IntrospectBody, IntrospectReply
 from wxsession.introspection import Introspection
 from wxsession.sessions import SessionView
-from wxsession.wire import api_key_of
+from wxsession.wire import api_key_of, client_of
 
 API_KEY_HEADER = "X-Wxsession-Api-Key"
 IDENTITY_HEADERS = {
@@ -23,7 +24,8 @@ def add_introspection(calls: Endpoints, introspection: Introspection) -> None:
     """Add the introspection."""
 
     def authenticate() -> None:
-        introspection.ensure_known(*api_key_of(request))
+        with introspection.counting_refusals(client_of(request)):
+            introspection.ensure_known(*api_key_of(request))
 
     @calls.add(
         "POST",
@@ -31,7 +33,7 @@ def add_introspection(calls: Endpoints, introspection: Introspection) -> None:
         body=IntrospectBody,
         form=True,
         reply=IntrospectReply,
-        errors=("invalid_request", "invalid_api_key", "overloaded"),
+        errors=("invalid_request", "invalid_api_key", *DATABASE_ERRORS),
         api_key=authenticate,
     )
     def introspect(body: IntrospectBody) -> IntrospectReply:
@@ -50,7 +52,8 @@ def is_for_proxy(request: Request, introspection: Introspection) -> bool:
     """
     if API_KEY_HEADER not in request.headers:
         return False
-    introspection.ensure_known(None, request.headers[API_KEY_HEADER])
+    with introspection.counting_refusals(client_of(request)):
+        introspection.ensure_known(None, request.headers[API_KEY_HEADER])
     return True
 
 

@@ -114,7 +114,9 @@ def _nickname(text: str) -> str:
 
 def _avatar_url(text: str) -> str:
     if not is_avatar_url(text):
-        raise ValueError("must be the address of a picture: http or https")
+        raise ValueError(
+            "must be an http or https address without user and password, percent-encoded"
+        )
     return text
 
 

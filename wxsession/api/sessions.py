@@ -7,7 +7,7 @@ from uuid import UUID
 from flask import request
 
 from wxsession.api.endpoint import Endpoints
-from wxsession.api.errors import TOKEN_ERRORS
+from wxsession.api.errors import DATABASE_ERRORS, TOKEN_ERRORS
 from wxsession.api.introspection import (
     API_KEY_HEADER,
     IDENTITY_HEADERS,
@@ -66,12 +66,12 @@ def add_sessions(
         body=LogoutBody,
         body_required=False,
         status=HTTPStatus.NO_CONTENT,
-        errors=("invalid_request", "missing_token", "overloaded"),
+        errors=("invalid_request", "missing_token", *DATABASE_ERRORS),
         needs_token=True,
     )
     def logout(body: LogoutBody) -> None:
         """End the session, or every session of the user; the same for an unknown token."""
-        sessions.end(bearer_token(request), everywhere=body.everywhere)
+        sessions.end(bearer_token(request), client_of(request), everywhere=body.everywhere)
 
     @calls.add("GET", path="/sessions", reply=SessionsReply, errors=TOKEN_ERRORS, needs_token=True)
     def list_sessions() -> SessionsReply:
@@ -88,4 +88,4 @@ def add_sessions(
     )
     def end_session(session_id: UUID) -> None:
         """End one of the user's own sessions; the same for any other id."""
-        sessions.end_own(bearer_token(request), session_id)
+        sessions.end_own(bearer_token(request), session_id, client_of(request))

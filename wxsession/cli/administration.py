@@ -1,12 +1,12 @@
 """Administration: ``flask users …`` and ``flask sessions …``."""
 
 import dataclasses
+import sys
 from uuid import UUID
 
 import click
 
 from wxsession.administration import (
-    PAGE,
     Administration,
     Page,
     SessionLine,
@@ -14,7 +14,9 @@ from wxsession.administration import (
     UserFilter,
     UserLine,
 )
+from wxsession.cli import options
 from wxsession.cli.output import (
+    EXIT_NOT_ALL,
     Progress,
     exit_on_error,
     json_option,
@@ -22,13 +24,8 @@ from wxsession.cli.output import (
     print_json,
     print_table,
 )
-from wxsession.profiles import ProfileService
+from wxsession.profiles import ProfileService, SessionKeysReset
 from wxsession.wechat.phone_number import PhoneNumber
-
-_limit = click.option("--limit", type=click.IntRange(1, 10_000), default=PAGE, show_default=True)
-_after = click.option("--after", type=click.UUID, default=None, help="Go on after this id.")
-_user_id = click.argument("user_id", type=click.UUID)
-_session_id = click.argument("session_id", type=click.UUID)
 
 
 def users(  # noqa: C901 - a list of commands, however long
@@ -41,14 +38,14 @@ def users(  # noqa: C901 - a list of commands, however long
         """Look users up, disable and enable them, end their sessions."""
 
     @users.command("list")
-    @click.option("--username")
-    @click.option("--phone", help="The number without its country code.")
-    @click.option("--country-code", default="86", show_default=True)
-    @click.option("--openid")
-    @click.option("--unionid")
+    @click.option("--username", type=options.TEXT)
+    @click.option("--phone", type=options.PHONE, help="The number without its country code.")
+    @click.option("--country-code", type=options.COUNTRY_CODE, default="86", show_default=True)
+    @click.option("--openid", type=options.TEXT)
+    @click.option("--unionid", type=options.TEXT)
     @click.option("--disabled", is_flag=True, help="Only those who are disabled.")
-    @_limit
-    @_after
+    @options.limit
+    @options.after
     @json_option
     def list_users(  # noqa: PLR0913 - click hands over each option
         username: str | None,
@@ -65,7 +62,7 @@ def users(  # noqa: C901 - a list of commands, however long
         """List users, oldest first."""
         wanted = UserFilter(
             username=username,
-            phone=PhoneNumber(phone, country_code) if phone else None,
+            phone=PhoneNumber(phone, country_code) if phone is not None else None,
             openid=openid,
             unionid=unionid,
             disabled=disabled,
@@ -79,7 +76,7 @@ def users(  # noqa: C901 - a list of commands, however long
         _say_more(page)
 
     @users.command("show")
-    @_user_id
+    @options.user_id
     @json_option
     def show(user_id: UUID, *, as_json: bool) -> None:
         """Show a user, with WeChat identities and the last audit events."""
@@ -90,50 +87,58 @@ def users(  # noqa: C901 - a list of commands, however long
             _print_user(details)
 
     @users.command("disable")
-    @_user_id
+    @options.user_id
+    @options.actor
     @json_option
-    def disable(user_id: UUID, *, as_json: bool) -> None:
+    def disable(user_id: UUID, actor: str, *, as_json: bool) -> None:
         """Keep a user out, and end every session; may be stopped and run again."""
-        ended = exit_on_error(lambda: admin.disable(user_id))
+        with Progress("sessions ended") as progress:
+            ended = exit_on_error(lambda: admin.disable(user_id, actor=actor, progress=progress))
         if as_json:
             print_json({"user_id": user_id, "disabled": True, "sessions_ended": ended})
         else:
             click.echo(f"The user is disabled; {ended} sessions ended.")
 
     @users.command("enable")
-    @_user_id
+    @options.user_id
+    @options.actor
     @json_option
-    def enable(user_id: UUID, *, as_json: bool) -> None:
+    def enable(user_id: UUID, actor: str, *, as_json: bool) -> None:
         """Let a disabled user log in again."""
-        exit_on_error(lambda: admin.enable(user_id))
+        exit_on_error(lambda: admin.enable(user_id, actor=actor))
         if as_json:
             print_json({"user_id": user_id, "disabled": False})
         else:
             click.echo("The user may log in.")
 
     @users.command("end-sessions")
-    @_user_id
+    @options.user_id
+    @options.actor
     @json_option
-    def end_sessions(user_id: UUID, *, as_json: bool) -> None:
+    def end_sessions(user_id: UUID, actor: str, *, as_json: bool) -> None:
         """End every session of a user; may be stopped and run again."""
         with Progress("sessions ended") as progress:
-            ended = exit_on_error(lambda: admin.end_sessions(user_id, progress=progress))
+            ended = exit_on_error(
+                lambda: admin.end_sessions(user_id, actor=actor, progress=progress)
+            )
         if as_json:
             print_json({"user_id": user_id, "sessions_ended": ended})
         else:
             click.echo(f"{ended} sessions ended.")
 
     @users.command("reset-session-keys")
-    @_user_id
+    @options.user_id
+    @options.actor
     @json_option
-    def reset_session_keys(user_id: UUID, *, as_json: bool) -> None:
-        """Let WeChat replace a user's session_keys, after one may have leaked."""
+    def reset_session_keys(user_id: UUID, actor: str, *, as_json: bool) -> None:
+        """Let WeChat replace a user's session_keys, after one may have leaked.
+
+        Exits with 0 when none is left that is good, 5 when there are some that WeChat could not
+        be asked about, 1 when WeChat or the database does not answer.
+        """
         exit_on_error(lambda: admin.user(user_id))
-        done = exit_on_error(lambda: profiles.reset_session_keys(user_id))
-        if as_json:
-            print_json({"user_id": user_id, "session_keys_reset": done})
-        else:
-            click.echo(f"{done} session_keys reset.")
+        done = exit_on_error(lambda: profiles.reset_session_keys(user_id, actor=actor))
+        _print_reset(user_id, done, as_json=as_json)
 
     return users
 
@@ -148,8 +153,8 @@ def sessions(admin: Administration) -> click.Group:
     @sessions.command("list")
     @click.option("--user", "user_id", type=click.UUID, default=None, help="Of this user alone.")
     @click.option("--all", "every", is_flag=True, help="Those that are over as well.")
-    @_limit
-    @_after
+    @options.limit
+    @options.after
     @json_option
     def list_sessions(
         user_id: UUID | None, limit: int, after: UUID | None, *, every: bool, as_json: bool
@@ -164,7 +169,7 @@ def sessions(admin: Administration) -> click.Group:
         _say_more(page)
 
     @sessions.command("show")
-    @_session_id
+    @options.session_id
     @json_option
     def show(session_id: UUID, *, as_json: bool) -> None:
         """Show a session, live or over."""
@@ -176,17 +181,36 @@ def sessions(admin: Administration) -> click.Group:
             print_facts({name.replace("_", " "): value for name, value in facts.items()})
 
     @sessions.command("end")
-    @_session_id
+    @options.session_id
+    @options.actor
     @json_option
-    def end(session_id: UUID, *, as_json: bool) -> None:
+    def end(session_id: UUID, actor: str, *, as_json: bool) -> None:
         """End a session; one that is over already stays so."""
-        ended = exit_on_error(lambda: admin.end_session(session_id))
+        ended = exit_on_error(lambda: admin.end_session(session_id, actor=actor))
         if as_json:
             print_json({"session_id": session_id, "ended": ended})
         else:
             click.echo("The session is ended." if ended else "The session was over already.")
 
     return sessions
+
+
+def _print_reset(user_id: UUID, done: SessionKeysReset, *, as_json: bool) -> None:
+    """Print what was reset, and exit if that was not all."""
+    if as_json:
+        counts = done._asdict()
+        print_json({"user_id": user_id, "session_keys_reset": counts.pop("reset"), **counts})
+    else:
+        replaced = f" {done.dead} had been replaced before." if done.dead else ""
+        click.echo(f"{done.reset} session_keys reset.{replaced}")
+    for count, cure in (
+        (done.unopened, "key that opens them to WXSESSION_SECRET_KEYS"),
+        (done.of_other_apps, "app to WXSESSION_APPS"),
+    ):
+        if count:
+            click.echo(f"{count} could not be reset: add the {cure}, and run this again.", err=True)
+    if done.unopened or done.of_other_apps:
+        sys.exit(EXIT_NOT_ALL)
 
 
 def _say_more(page: Page[UserLine] | Page[SessionLine]) -> None:
@@ -244,10 +268,14 @@ def _print_user(details: UserDetails) -> None:
     if details.events:
         click.echo()
         print_table(
-            ("AT", "EVENT", "COUNT", "REASON", "SESSION ID", "APPID", "ADDRESS", "USER AGENT"),
+            (
+                *("AT", "EVENT", "COUNT", "REASON", "BY", "SESSION ID"),
+                *("APPID", "ADDRESS", "USER AGENT"),
+            ),
             [
                 (
-                    *(event.at, event.event, event.count, event.reason, event.session_id),
+                    *(event.at, event.event, event.count, event.reason),
+                    *(event.actor, event.session_id),
                     *(event.appid, event.client_address, event.user_agent),
                 )
                 for event in details.events

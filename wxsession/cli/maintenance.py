@@ -1,4 +1,4 @@
-"""Maintenance: ``flask purge-sessions``, ``flask upgrade-database``, ``flask keys reseal``."""
+"""Maintenance: ``flask purge-sessions``, ``flask upgrade-database``, ``flask keys …``."""
 
 import dataclasses
 import sys
@@ -8,10 +8,12 @@ import click
 
 from wxsession.cli.output import (
     EXIT_MORE_IS_LEFT,
+    EXIT_NOT_ALL,
     Progress,
     exit_on_error,
     json_option,
     print_json,
+    print_table,
 )
 from wxsession.db import Database
 from wxsession.pace import LARGEST_SIZE
@@ -106,13 +108,37 @@ def keys(resealing: Resealing) -> click.Group:
     @click.option("--batch-size", type=click.IntRange(1, 10_000), default=500)
     @json_option
     def reseal(batch_size: int, *, as_json: bool) -> None:
-        """Seal with the newest key what lies under an older one; may be stopped and run again."""
+        """Seal with the newest key what lies under an older one; may be stopped and run again.
+
+        Exits with 0 when all is done, 5 when there are values that no key opens, 1 when the
+        database cannot be used.
+        """
         with Progress("values sealed anew") as progress:
             done = exit_on_error(lambda: resealing.run(batch_size=batch_size, progress=progress))
         if as_json:
-            print_json({"resealed": done})
+            print_json(done._asdict())
         else:
-            click.echo(f"{done} sealed anew.")
+            click.echo(f"{done.resealed} sealed anew.")
+        if done.unopened:
+            click.echo(
+                f"{done.unopened} cannot be opened: they lie under a key that is not in"
+                " WXSESSION_SECRET_KEYS. Put it back there, and run this again; `keys status`"
+                " shows which one.",
+                err=True,
+            )
+            sys.exit(EXIT_NOT_ALL)
+
+    @keys.command("status")
+    @json_option
+    def status(*, as_json: bool) -> None:
+        """Show how many values lie under which key: before it is removed, none may."""
+        with Progress("values counted") as progress:
+            found = exit_on_error(lambda: resealing.status(progress=progress))
+        if as_json:
+            print_json({"keys": [use._asdict() for use in found]})
+            return
+        titles = ("KEY", "ID", "SESSION_KEYS", "PHONE NUMBERS", "ACCESS_TOKENS")
+        print_table(titles, [(use.number or "unknown", *use[1:]) for use in found])
 
     return keys
 

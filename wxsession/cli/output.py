@@ -15,12 +15,34 @@ from uuid import UUID
 
 import click
 
-from wxsession.errors import NoSuchSession, NoSuchUser, PurgeRunning, WxSessionError
+from wxsession.errors import ClocksDisagree, NoSuchSession, NoSuchUser, PurgeRunning, WxSessionError
 
 T = TypeVar("T")
 
+_WECHAT_SILENT = "WeChat could not be asked; the log says why. Run this again later"
+_CURES: Mapping[str, str] = {
+    "not_ready": (
+        "the database has no schema of this version: run `flask --app wsgi upgrade-database`"
+    ),
+    "database_unavailable": (
+        "the database cannot be used; the log says why. See whether it runs, and whether"
+        " WXSESSION_DATABASE_URL leads to it"
+    ),
+    "overloaded": (
+        "the database did not answer, or had no time for this; the log says why. Run this again"
+    ),
+    "app_rejected": "WeChat refuses the app; the log says what to correct",
+    "wechat_rate_limited": _WECHAT_SILENT,
+    "wechat_busy": _WECHAT_SILENT,
+    "wechat_unreachable": _WECHAT_SILENT,
+    "wechat_timeout": _WECHAT_SILENT,
+    "wechat_unintelligible": _WECHAT_SILENT,
+}
+
 EXIT_MORE_IS_LEFT = 3
 EXIT_ANOTHER_IS_RUNNING = 4
+EXIT_NOT_ALL = 5
+"""Some of what was asked could not be done, and what is missing was said."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -32,12 +54,18 @@ def exit_on_error(action: Callable[[], T]) -> T:
     except PurgeRunning:
         click.echo("Another purge is running.", err=True)
         sys.exit(EXIT_ANOTHER_IS_RUNNING)
+    except ClocksDisagree as apart:
+        raise click.ClickException(
+            f"this host's clock and the database's differ by {apart.seconds} seconds; nothing was"
+            " deleted. Set the clock of the one that is wrong."
+        ) from None
     except NoSuchUser:
         raise click.ClickException("no user has this id") from None
     except NoSuchSession:
         raise click.ClickException("no session has this id") from None
     except WxSessionError as error:
-        raise click.ClickException(f"{error.code}: see the log") from None
+        cure = _CURES.get(error.code, f"{error.code}: see the log")
+        raise click.ClickException(cure) from None
 
 
 def print_json(value: object) -> None:

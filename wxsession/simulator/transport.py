@@ -102,6 +102,7 @@ class WeChatAdapter(HTTPAdapter):
                 said = f"Failed to establish a new connection: {refusal}"
                 kind = HTTPSConnection if pool.scheme == "https" else HTTPConnection
                 reason = NewConnectionError(kind(pool.host, pool.port), said)
+                reason.__cause__ = refusal
                 retries = retries.increment(
                     request.method, request.path_url, error=reason, _pool=pool
                 )

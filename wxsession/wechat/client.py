@@ -13,75 +13,58 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import DecodeError, HTTPError, ReadTimeoutError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    DecodeError,
+    HTTPError,
+    MaxRetryError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
 from urllib3.util import Retry
 
-from wxsession.errors import (
-    AccessTokenRejected,
-    AppRejected,
-    CodeUsed,
-    InvalidCode,
-    SessionKeyStale,
-    UserBlocked,
-    WeChatBusy,
-    WeChatError,
-    WeChatRateLimited,
-    WeChatTimeout,
-    WeChatUnintelligible,
-    WeChatUnreachable,
-    WxSessionError,
-)
+from wxsession.errors import AccessTokenRejected, CodeError, SessionKeyStale, WxSessionError
 from wxsession.slots import Slots
+from wxsession.wechat import failures
+from wxsession.wechat.failures import Failures
 from wxsession.wechat.phone_number import PhoneNumber, phone_number_of
 
 CONNECTION_RETRIES = 1
 BUSY_RETRIES = 2
 _BUSY_PAUSE = 0.1
 _LONGEST_REPLY = 64 * 1024
-_SYSTEM_ERROR = -1
 _LONGEST_TOKEN_LIFE = 24 * 3600
 
-_Meanings = Mapping[int, Callable[[], WxSessionError]]
+_OF_STABLE_TOKEN: Failures = {**failures.OF_EVERY_CALL, **failures.OF_STABLE_TOKEN}
+_WITH_TOKEN: Failures = {**failures.OF_EVERY_CALL, **failures.WITH_ACCESS_TOKEN}
+_OF_PHONE_NUMBER: Failures = {**_WITH_TOKEN, **failures.OF_PHONE_NUMBER}
+_OF_SESSION_KEY: Failures = {**_WITH_TOKEN, **failures.OF_SESSION_KEY}
 
-# The errcodes of auth.code2Session (its page in the mini-program documentation, and 40163,
-# 40164, 41002, 41004, 41008, 45009, which it leaves out and WeChat answers all the same). What
-# the other calls add to them, or mean otherwise, follows.
-_MEANINGS: _Meanings = {
-    40029: InvalidCode,
-    41008: InvalidCode,
-    40163: CodeUsed,
-    40226: UserBlocked,
-    45011: lambda: WeChatRateLimited(retry_after=60),  # a quota per minute
-    45009: lambda: WeChatRateLimited(retry_after=3600),  # a quota per day
-    40002: AppRejected,
-    40013: AppRejected,
-    40125: AppRejected,
-    40164: AppRejected,
-    40243: AppRejected,
-    41002: AppRejected,
-    41004: AppRejected,
-}
-_OF_STABLE_TOKEN: _Meanings = {
-    **_MEANINGS,
-    **dict.fromkeys((40001, 50004, 50007, 89503, 89506, 89507), AppRejected),
-}
-_WITH_TOKEN: _Meanings = {
-    **_MEANINGS,
-    **dict.fromkeys((40001, 40014, 41001, 42001), AccessTokenRejected),
-}
-# There, 40013 is a code of another app, and 40003 one of another user: the app itself has just
-# shown that it is one, by its token. A code that was used is 40029 as well.
-_OF_PHONE_NUMBER: _Meanings = {**_WITH_TOKEN, 40003: InvalidCode, 40013: InvalidCode}
-_OF_SESSION_KEY: _Meanings = {**_WITH_TOKEN, 87007: SessionKeyStale, 87009: SessionKeyStale}
-
-_EVERYDAY = (InvalidCode, CodeUsed, SessionKeyStale, AccessTokenRejected)
+_EVERYDAY = (CodeError, SessionKeyStale, AccessTokenRejected)
 
 _RID = re.compile(r"rid: ([0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8})")
+_OUR_ADDRESS = re.compile(
+    r"invalid ip ([0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7})[ ,]"
+)
 
 _log = logging.getLogger(__name__)
+
+
+class _Call(NamedTuple):
+    """One of WeChat's calls, made for one of our apps."""
+
+    appid: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.appid}: {self.path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +118,8 @@ class WeChatClient:
             "js_code": code,
             "grant_type": "authorization_code",
         }
-        return _identity(self._ask("/sns/jscode2session", _MEANINGS, query=parameters))
+        call = _Call(appid, "/sns/jscode2session")
+        return _identity(call, self._ask(call, failures.OF_EVERY_CALL, query=parameters))
 
     def stable_token(self, appid: str) -> tuple[str, int]:
         """Return an access_token of the app, and for how many seconds it is good.
@@ -152,15 +136,18 @@ class WeChatClient:
             "secret": self.apps[appid],
             "force_refresh": False,
         }
-        reply = self._ask("/cgi-bin/stable_token", _OF_STABLE_TOKEN, body=wish)
+        call = _Call(appid, "/cgi-bin/stable_token")
+        reply = self._ask(call, _OF_STABLE_TOKEN, body=wish)
         token, seconds = reply.get("access_token"), reply.get("expires_in")
         if not (isinstance(token, str) and token and token.isascii()):
-            raise WeChatUnintelligible(retry_after=5)
+            raise _unanswered(call, "unintelligible")
         if not (type(seconds) is int and 0 < seconds <= _LONGEST_TOKEN_LIFE):
-            raise WeChatUnintelligible(retry_after=5)
+            raise _unanswered(call, "unintelligible")
         return token, seconds
 
-    def phone_number(self, access_token: str, code: str, openid: str | None = None) -> PhoneNumber:
+    def phone_number(
+        self, appid: str, access_token: str, code: str, openid: str | None = None
+    ) -> PhoneNumber:
         """Return the number that a code of the button getPhoneNumber stands for; it is spent then.
 
         With an `openid`, only that user's code is taken.
@@ -172,20 +159,19 @@ class WeChatClient:
             WeChatError: WeChat did not answer the question; the code may be spent.
         """
         wish = {"code": code} if openid is None else {"code": code, "openid": openid}
-        reply = self._ask(
-            "/wxa/business/getuserphonenumber",
-            _OF_PHONE_NUMBER,
-            query={"access_token": access_token},
-            body=wish,
-        )
+        call = _Call(appid, "/wxa/business/getuserphonenumber")
+        query = {"access_token": access_token}
+        reply = self._ask(call, _OF_PHONE_NUMBER, query=query, body=wish)
         told = reply.get("phone_info")
         phone = phone_number_of(told) if isinstance(told, dict) else None
         if phone is None:
-            raise WeChatUnintelligible(retry_after=5)
+            raise _unanswered(call, "unintelligible")
         return phone
 
-    def is_session_key_current(self, access_token: str, openid: str, session_key: str) -> bool:
-        """Tell whether this is the session_key that WeChat itself uses for the user now.
+    def is_session_key_current(
+        self, appid: str, access_token: str, openid: str, session_key: str
+    ) -> bool:
+        """Return whether this is the session_key that WeChat itself uses for the user now.
 
         Source: checkSessionKey in the mini-program documentation.
 
@@ -195,12 +181,14 @@ class WeChatClient:
         """
         query = _signed(access_token, openid, session_key)
         try:
-            self._ask("/wxa/checksession", _OF_SESSION_KEY, query=query)
+            self._ask(_Call(appid, "/wxa/checksession"), _OF_SESSION_KEY, query=query)
         except SessionKeyStale:
             return False
         return True
 
-    def reset_session_key(self, access_token: str, openid: str, session_key: str) -> str:
+    def reset_session_key(
+        self, appid: str, access_token: str, openid: str, session_key: str
+    ) -> str:
         """Return the session_key that takes the place of this one, which is dead from then on.
 
         The new one expires when the old one would have.
@@ -212,14 +200,13 @@ class WeChatClient:
             WeChatError: WeChat did not answer the question; the key may be dead all the same.
         """
         query = _signed(access_token, openid, session_key)
-        return _identity(
-            self._ask("/wxa/resetusersessionkey", _OF_SESSION_KEY, query=query)
-        ).session_key
+        call = _Call(appid, "/wxa/resetusersessionkey")
+        return _identity(call, self._ask(call, _OF_SESSION_KEY, query=query)).session_key
 
     def _ask(
         self,
-        path: str,
-        meanings: _Meanings,
+        call: _Call,
+        meanings: Failures,
         *,
         query: Mapping[str, str] | None = None,
         body: Mapping[str, object] | None = None,
@@ -232,27 +219,28 @@ class WeChatClient:
         """
         started = time.monotonic()
         for attempt in range(BUSY_RETRIES + 1):
-            reply = self._reply(path, query, body)
+            reply = self._reply(call, query, body)
             errcode = reply.get("errcode", 0)
             if errcode == 0:
                 return reply
-            if errcode != _SYSTEM_ERROR:
-                raise _refusal(path, meanings, errcode, str(reply.get("errmsg", "")))
-            if time.monotonic() - started > self._timeout[1]:
+            if errcode != failures.BUSY or time.monotonic() - started > self._timeout[1]:
                 break
             self._sleep(_BUSY_PAUSE * 2**attempt)
-        raise WeChatBusy(retry_after=2)
+        raise _refusal(call, meanings, errcode, str(reply.get("errmsg", "")))
 
     def _reply(
-        self, path: str, query: Mapping[str, str] | None, body: Mapping[str, object] | None
+        self, call: _Call, query: Mapping[str, str] | None, body: Mapping[str, object] | None
     ) -> Mapping[str, object]:
         try:
-            return _parsed(self._fetch(path, query, body))
-        except (requests.RequestException, HTTPError) as error:
-            failure = _in_own_words(error)
-        # Raised out here, so that not even the hidden context of our error has the URL in it.
-        _log.warning("%s: %s", path, failure.code)
-        raise failure
+            reply = _parsed(self._fetch(call.path, query, body))
+        except (requests.RequestException, HTTPError, _TooLong, _TooLate) as error:
+            reply, what = None, _in_a_word(error)
+        else:
+            what = "unintelligible"
+        if reply is None:
+            # Raised out here, so that not even the hidden context of our error has the URL in it.
+            raise _unanswered(call, what)
+        return reply
 
     def _fetch(
         self, path: str, query: Mapping[str, str] | None, wish: Mapping[str, object] | None
@@ -272,9 +260,9 @@ class WeChatClient:
             while chunk := response.raw.read1(_LONGEST_REPLY, decode_content=True):
                 body += chunk
                 if len(body) > _LONGEST_REPLY:
-                    raise WeChatUnintelligible(retry_after=5)
+                    raise _TooLong
                 if time.monotonic() > deadline:
-                    raise WeChatTimeout(retry_after=1)
+                    raise _TooLate
             return bytes(body)
 
 
@@ -308,20 +296,19 @@ def _without_query(record: logging.LogRecord) -> bool:
     return True
 
 
-def _parsed(body: bytes) -> Mapping[str, object]:
+def _parsed(body: bytes) -> Mapping[str, object] | None:
+    """Return the object that a body is, or None if it is anything else."""
     try:
         reply = json.loads(body)
     except (ValueError, RecursionError):
-        reply = None
-    if not isinstance(reply, dict):
-        raise WeChatUnintelligible(retry_after=5)
-    return reply
+        return None
+    return reply if isinstance(reply, dict) else None
 
 
-def _identity(reply: Mapping[str, object]) -> WeChatIdentity:
+def _identity(call: _Call, reply: Mapping[str, object]) -> WeChatIdentity:
     openid, session_key, unionid = (reply.get(k) for k in ("openid", "session_key", "unionid"))
     if not (isinstance(openid, str) and isinstance(session_key, str) and openid and session_key):
-        raise WeChatUnintelligible(retry_after=5)
+        raise _unanswered(call, "unintelligible")
     return WeChatIdentity(openid, session_key, unionid if isinstance(unionid, str) else None)
 
 
@@ -343,29 +330,81 @@ def _signed(access_token: str, openid: str, session_key: str) -> dict[str, str]:
     }
 
 
-def _refusal(path: str, meanings: _Meanings, errcode: object, errmsg: str) -> WxSessionError:
-    """Return what an errcode means to us; the text is only searched for its rid.
+def _refusal(call: _Call, meanings: Failures, errcode: object, errmsg: str) -> WxSessionError:
+    """Return what an errcode means to us, having logged it with its cure.
 
-    The rid names the call to WeChat's support; the rest of the text may repeat what was sent.
+    The rid names the call to WeChat's support; 40164 also names the address that WeChat sees us
+    come from. The rest of the text may repeat what was sent.
     """
-    meaning = meanings.get(errcode) if isinstance(errcode, int) else None
-    error = meaning() if meaning else WeChatUnintelligible(retry_after=5)
-    rid = _RID.search(errmsg)
-    level = logging.INFO if isinstance(error, _EVERYDAY) else logging.ERROR
-    what = errcode if isinstance(errcode, int) else "none"
-    _log.log(level, "%s: errcode %s, rid %s", path, what, rid[1] if rid else "none")
+    known = errcode if isinstance(errcode, int) else None
+    failure = failures.UNKNOWN if known is None else meanings.get(known, failures.UNKNOWN)
+    error = failure.error()
+    rid, address = _RID.search(errmsg), _OUR_ADDRESS.search(errmsg)
+    _log.log(
+        _level(error),
+        "%s: errcode %s, rid %s: %s%s; %s",
+        call,
+        "none" if known is None else known,
+        rid[1] if rid else "none",
+        failure.meaning,
+        f" (it is {address[1]})" if address and known == failures.ADDRESS_NOT_LISTED else "",
+        failure.cure,
+    )
     return error
 
 
-def _in_own_words(error: requests.RequestException | HTTPError) -> WeChatError:
-    match error:
-        case requests.ConnectTimeout():
-            return WeChatUnreachable(retry_after=1)
-        case requests.ReadTimeout() | ReadTimeoutError():
-            return WeChatTimeout(retry_after=1)
-        case requests.exceptions.ContentDecodingError() | DecodeError():
-            return WeChatUnintelligible(retry_after=5)
+def _unanswered(call: _Call, what: str) -> WxSessionError:
+    """Return what it means to us that there was no answer, having logged it with its cure."""
+    failure = failures.WITHOUT_ANSWER[what]
+    error = failure.error()
+    _log.log(
+        _level(error), "%s: %s, %s: %s; %s", call, error.code, what, failure.meaning, failure.cure
+    )
+    return error
+
+
+def _level(error: WxSessionError) -> int:
+    if isinstance(error, _EVERYDAY):
+        return logging.INFO
+    return logging.WARNING if error.retryable else logging.ERROR
+
+
+def _in_a_word(error: Exception) -> str:  # noqa: PLR0911 - a word for each
+    """Return which of `failures.WITHOUT_ANSWER` an exception is; never its text, nor its URL."""
+    match _reason(error):
+        case NameResolutionError():
+            return "dns"
+        case SSLError() | requests.exceptions.SSLError():
+            return "tls"
+        case NewConnectionError(__cause__=ConnectionRefusedError()):
+            return "refused"
+        case NewConnectionError():
+            return "no route"
+        case ConnectTimeoutError() | requests.ConnectTimeout():
+            return "connect timeout"
+        case ProxyError() | requests.exceptions.ProxyError():
+            return "proxy"
+        case _TooLate() | ReadTimeoutError() | requests.ReadTimeout():
+            return "read timeout"
+        case DecodeError() | requests.exceptions.ContentDecodingError():
+            return "unintelligible"
         case requests.ConnectionError() | HTTPError():
-            return WeChatUnreachable(retry_after=1)
+            return "broken"
         case _:
-            return WeChatUnintelligible(retry_after=5)
+            return "unintelligible"
+
+
+def _reason(error: Exception) -> BaseException:
+    """Return what urllib3 gave as the reason, as deep down as it wraps one in another."""
+    inner = error.args[0] if error.args else None
+    if isinstance(inner, MaxRetryError):
+        inner = inner.reason
+    return inner if isinstance(inner, HTTPError) else error
+
+
+class _TooLong(Exception):
+    """The body is longer than any answer of WeChat's."""
+
+
+class _TooLate(Exception):
+    """The body goes on dripping after the time for a whole one is over."""

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-_NUMBER = re.compile(r"[0-9]{1,20}")
-_COUNTRY_CODE = re.compile(r"[0-9]{1,6}")
+NUMBER = re.compile(r"[0-9]{1,20}")
+COUNTRY_CODE = re.compile(r"[0-9]{1,6}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,6 @@ def phone_number_of(data: Mapping[str, object]) -> PhoneNumber | None:
     number, country_code = data.get("purePhoneNumber"), data.get("countryCode")
     if not (isinstance(number, str) and isinstance(country_code, str)):
         return None
-    if not (_NUMBER.fullmatch(number) and _COUNTRY_CODE.fullmatch(country_code)):
+    if not (NUMBER.fullmatch(number) and COUNTRY_CODE.fullmatch(country_code)):
         return None
     return PhoneNumber(number, country_code)
