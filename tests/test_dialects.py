@@ -244,7 +244,9 @@ FACTS: dict[type[WxSessionError], Callable[[], WxSessionError]] = {
     errors.ContentTooLarge: lambda: errors.ContentTooLarge([{"field": "a", "message": "is long"}]),
     errors.SessionExpired: lambda: errors.SessionExpired("idle"),
     errors.SessionEnded: lambda: errors.SessionEnded("logout"),
-    errors.TooManyAttempts: lambda: errors.TooManyAttempts(retry_after=7, limit=10, window=900),
+    errors.TooManyAttempts: lambda: errors.TooManyAttempts(
+        "passwords", retry_after=7, limit=10, window=900
+    ),
     errors.WeChatRateLimited: lambda: errors.WeChatRateLimited(retry_after=7),
 }
 

@@ -19,13 +19,15 @@ from wxsession.api.introspection import API_KEY_HEADER
 from wxsession.problems import KINDS
 from wxsession.simulator import SettableClock, WeChat
 
-API_KEY = "an-api-key-that-is-made-up"
+API_KEY = "an-api-key-that-is-made-up-for-tests"
 
 
 @pytest.fixture
 def app(make_app: Callable[..., Flask]) -> Flask:
     """Return a server that a back end may ask, and that speaks our own dialect alone."""
-    return make_app(api_keys=f"shop:{API_KEY}", dialects="none")
+    return make_app(
+        api_keys=f"shop:{API_KEY}", dialects="none", code_limit="0", registration_limit="0"
+    )
 
 
 @pytest.fixture

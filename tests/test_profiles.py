@@ -73,6 +73,11 @@ def test_a_user_changes_and_clears_the_profile(phone: Phone, method: str) -> Non
         {"nickname": ""},
         {"nickname": "a\nb"},
         {"nickname": "a" * 65},
+        {"nickname": " "},
+        {"nickname": "\u3164"},
+        {"nickname": "\u200b\ufe0f\u2800"},
+        {"nickname": "Alice\u202e"},
+        {"nickname": "\u2066Alice"},
         {"avatar_url": "javascript:alert(1)"},
         {"avatar_url": "http://[x"},
         {"avatar_url": "http://user:password@127.0.0.1/"},
@@ -96,6 +101,29 @@ def test_what_wechat_says_is_kept_and_told_without_ids(phone: Phone, wechat: WeC
     assert answer.json["open_data"]["nickName"] == "爱丽丝"
     assert wechat.openid("alice") not in answer.text
     assert shown(phone) == ("爱丽丝", AVATAR)
+
+
+@pytest.mark.parametrize(
+    "name", ["爱丽丝\u2764\ufe0f", "\U0001f468\u200d\U0001f469\u200d\U0001f467", "a b"]
+)
+def test_an_emoji_of_several_characters_is_part_of_a_nickname(
+    phone: Phone, wechat: WeChat, name: str
+) -> None:
+    assert send(phone, {"nickname": name}, "/user").json["nickname"] == name
+    send(phone, {"nickname": None}, "/user")
+    wechat.set_profile("alice", nickName=name)
+    assert send(phone, wechat.user_info("alice")).status_code == 200
+    assert shown(phone)[0] == name
+
+
+@pytest.mark.parametrize("name", ["\u3164", "\u200b\u200b", "\u202eecilA"])
+def test_a_nickname_of_wechat_that_shows_nothing_changes_nothing(
+    phone: Phone, wechat: WeChat, name: str
+) -> None:
+    send(phone, {"nickname": "Alice"}, "/user")
+    wechat.set_profile("alice", nickName=name)
+    assert send(phone, wechat.user_info("alice")).status_code == 200
+    assert shown(phone)[0] == "Alice"
 
 
 def test_signed_data_alone_do(phone: Phone, wechat: WeChat) -> None:

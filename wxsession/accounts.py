@@ -95,22 +95,34 @@ class AccountService:
         self._apps = apps
         self._link_by_unionid = link_by_unionid
 
-    def verified(self, credentials: Credentials, client: Client) -> Account:
+    def verified(
+        self, credentials: Credentials, client: Client, *, session_of: UUID | None = None
+    ) -> Account:
         """Return the account that the credentials open; no connection is held while hashing.
+
+        `session_of` is the user whose live session they come with, if it is to be that one's.
 
         Raises:
             BadCredentials: no such user, or a wrong password.
-            TooManyAttempts: too many were wrong lately, for this name or from this address.
+            TooManyAttempts: too many were wrong lately, or are being tried, for this name or from
+                this address.
             Overloaded: the database or a place for hashing was not free in time.
         """
         name = normalised_username(credentials.username)
-        with self._throttle.watching(name, client.address):
+        # The place first: who finds none has cost no counting.
+        with (
+            self._passwords.place(),
+            self._throttle.guess(name, client, session_of=session_of) as guess,
+        ):
             account = self._account(name)
             stored = account.password_hash if account else None
             if not self._passwords.fits(credentials.password, stored) or account is None:
                 user_id = account.user_id if account else None
-                self._audit.note_refusal(client, BadCredentials.code, user_id=user_id)
-                raise BadCredentials
+                refusal = BadCredentials()
+                self._audit.count("login_failed", client, reason=refusal.code, user_id=user_id)
+                if guess.is_last:
+                    self._audit.count("login_locked", client, user_id=user_id)
+                raise refusal
         if self._passwords.is_outdated(account.password_hash):
             return self._rehash(account, credentials.password)
         return account
@@ -176,20 +188,22 @@ class AccountService:
             UsernameTaken: somebody has the name, or the session's user has one.
             ReauthenticationRequired: the session's login is longer ago than ten minutes.
             TokenError: the presented token is no way in.
+            TooManyAttempts: too many users were made from this address, or names found taken.
             Overloaded: as for `verified`.
         """
         name = new_credentials(credentials.username, credentials.password)
         view = self._recent(presented) if presented is not None else None
-        if (view and view.user.username is not None) or self._account(name):
-            raise UsernameTaken
-        password_hash = self._passwords.hash(credentials.password)
-        try:
-            with self._database.transaction() as connection:
-                if view is None or presented is None:
-                    return self._make(connection, name, password_hash, client)
-                return self._name(connection, view, presented, name, password_hash, client)
-        except IntegrityError:
-            raise UsernameTaken from None
+        with self._throttle.registration(client, view.user.id if view else None):
+            if (view and view.user.username is not None) or self._account(name):
+                raise UsernameTaken
+            password_hash = self._passwords.hash(credentials.password)
+            try:
+                with self._database.transaction() as connection:
+                    if view is None or presented is None:
+                        return self._make(connection, name, password_hash, client)
+                    return self._name(connection, view, presented, name, password_hash, client)
+            except IntegrityError:
+                raise UsernameTaken from None
 
     def bind(self, presented: str, credentials: Credentials, client: Client) -> Grant:
         """Let the session's WeChat user belong to an account; return the session's next token.
@@ -312,7 +326,8 @@ class AccountService:
         if view.user.username is None:
             self._passwords.fits(password, None)  # no takes as long as no to a wrong one
             raise BadCredentials
-        account = self.verified(Credentials(view.user.username, password), client)
+        credentials = Credentials(view.user.username, password)
+        account = self.verified(credentials, client, session_of=view.user.id)
         if account.user_id != view.user.id:
             raise BadCredentials
         return account

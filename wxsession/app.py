@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import requests
+from argon2 import PasswordHasher
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -32,7 +33,7 @@ from wxsession.key_ring import KeyRing
 from wxsession.keys import SecretKeys
 from wxsession.logins import LoginService
 from wxsession.open_data import OpenDataReader
-from wxsession.passwords import Passwords
+from wxsession.passwords import OWASP_MINIMUM, Passwords
 from wxsession.phone_numbers import PhoneNumbers
 from wxsession.profiles import ProfileService
 from wxsession.purge import Purge
@@ -81,6 +82,7 @@ class Services:
     logins: LoginService
     accounts: AccountService
     profiles: ProfileService
+    throttle: Throttle
     access_tokens: AccessTokens
     ring: KeyRing
     phones: PhoneNumbers
@@ -98,8 +100,12 @@ class Services:
         *,
         clock: Clock = _now,
         http: requests.Session | None = None,
+        hasher: PasswordHasher = OWASP_MINIMUM,
     ) -> "Services":
-        """Return the services; `clock` and `http` are the seams for time and for WeChat."""
+        """Return the services; `clock`, `http` and `hasher` are the seams of the outside.
+
+        They are the time, WeChat, and how dear a password is to whoever guesses it.
+        """
         limits = Limits(
             settings.pool_size,
             settings.database_timeout.total_seconds(),
@@ -125,10 +131,15 @@ class Services:
             database, phones, audit, clock, link_by_unionid=settings.link_by_unionid
         )
         sessions = SessionService(database, TokenSigner(keys), audit, settings, clock)
+        throttle = Throttle(
+            *(database, keys, audit, clock),
+            codes=settings.code_limit,
+            registrations=settings.registration_limit,
+        )
         accounts = AccountService(
             database,
-            Passwords(queue=settings.password_queue),
-            Throttle(database, keys, clock),
+            Passwords(queue=settings.password_queue, hasher=hasher),
+            throttle,
             sessions,
             phones,
             audit,
@@ -142,7 +153,9 @@ class Services:
             database=database,
             sessions=sessions,
             logins=LoginService(
-                database, wechat, codes, ring, reader, sessions, accounts, audit, identities, clock
+                *(database, wechat, codes, ring, reader, sessions, accounts, audit, identities),
+                clock,
+                throttle=throttle,
             ),
             accounts=accounts,
             profiles=ProfileService(
@@ -157,6 +170,7 @@ class Services:
                 clock=clock,
                 check_session_keys=settings.check_session_keys,
             ),
+            throttle=throttle,
             access_tokens=access_tokens,
             ring=ring,
             phones=phones,
@@ -183,10 +197,12 @@ class WxSession:
         settings: Settings | None = None,
         clock: Clock = _now,
         http: requests.Session | None = None,
+        hasher: PasswordHasher = OWASP_MINIMUM,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._http = http
+        self._hasher = hasher
         if app is not None:
             self.init_app(app)
 
@@ -199,7 +215,7 @@ class WxSession:
         settings = self._settings or Settings.read(app.config, dialects=DIALECTS)
         for name in settings.unknown:
             _log.warning("%s is no setting of wxsession", name)
-        services = Services.build(settings, clock=self._clock, http=self._http)
+        services = Services.build(settings, clock=self._clock, http=self._http, hasher=self._hasher)
         app.extensions[EXTENSION] = services
         app.register_error_handler(WxSessionError, problems.from_error)
         app.register_blueprint(
@@ -268,7 +284,11 @@ def _spoken(settings: Settings) -> tuple[Dialect, ...]:
 
 
 def create_app(
-    settings: Settings, *, clock: Clock = _now, http: requests.Session | None = None
+    settings: Settings,
+    *,
+    clock: Clock = _now,
+    http: requests.Session | None = None,
+    hasher: PasswordHasher = OWASP_MINIMUM,
 ) -> Flask:
     """Return the service: an application that is nothing but wxsession.
 
@@ -276,7 +296,7 @@ def create_app(
     """
     app = Flask("wxsession", static_folder=None)
     app.url_map.merge_slashes = False  # nothing redirects, least of all a request with a token
-    WxSession(app, settings=settings, clock=clock, http=http)
+    WxSession(app, settings=settings, clock=clock, http=http, hasher=hasher)
     problems.register(app)
     app.after_request(problems.protected)
     if settings.trusted_proxies:

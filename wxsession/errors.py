@@ -18,7 +18,7 @@
     │   └── UserBlocked
     ├── AccountError             the account does not allow it
     │   ├── BadCredentials       unknown user or wrong password: nobody is told which
-    │   ├── TooManyAttempts      too many wrong passwords for a while
+    │   ├── TooManyAttempts      too many passwords, codes or registrations for a while
     │   ├── UsernameTaken
     │   ├── IdentityBound        the account has a WeChat user of this app, or the user an account
     │   ├── LastCredential       without it the user could never log in again
@@ -184,19 +184,25 @@ class BadCredentials(AccountError):
 
 
 class TooManyAttempts(AccountError):
-    """Too many wrong passwords for this account or from this address; `retry_after` in seconds.
+    """Too many for this account or from this address; `retry_after` in seconds.
 
-    `limit` failures are allowed in `window` seconds.
+    `reason` says of what: ``passwords`` that were wrong, ``codes`` that were refused, or
+    ``registrations``. `limit` of them are allowed in `window` seconds.
     """
 
     code = "too_many_attempts"
     retryable = True
 
-    def __init__(self, *, retry_after: int, limit: int, window: int) -> None:
+    def __init__(self, reason: str, *, retry_after: int, limit: int, window: int) -> None:
         super().__init__()
+        self.reason = reason
         self.retry_after = retry_after
         self.limit = limit
         self.window = window
+
+    def facts(self) -> Mapping[str, object]:
+        """Return what there were too many of."""
+        return {"reason": self.reason}
 
 
 class UsernameTaken(AccountError):

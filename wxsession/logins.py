@@ -10,14 +10,16 @@ from sqlalchemy import Connection, update
 
 from wxsession.accounts import Account, AccountService, Credentials
 from wxsession.audit import Audit
-from wxsession.codes import Claim, LoginCodes
+from wxsession.codes import Claim, LoginCodes, ensure_code
 from wxsession.db import Database, insist
 from wxsession.errors import (
     CodeError,
     CodeUsed,
     DatabaseUnavailable,
     IdentityBound,
+    InvalidCode,
     InvalidRequest,
+    UserBlocked,
     WeChatError,
     WxSessionError,
 )
@@ -35,6 +37,7 @@ from wxsession.models import (
 from wxsession.open_data import OpenData, OpenDataReader, profile_of
 from wxsession.sessions import Grant, SessionService
 from wxsession.statements import together
+from wxsession.throttle import Throttle
 from wxsession.wechat.client import WeChatClient, WeChatIdentity
 
 
@@ -71,6 +74,8 @@ class LoginService:
         audit: Audit,
         identities_: IdentityService,
         clock: Callable[[], datetime],
+        *,
+        throttle: Throttle,
     ) -> None:
         self._database = database
         self._wechat = wechat
@@ -81,6 +86,7 @@ class LoginService:
         self._accounts = accounts
         self._audit = audit
         self._identities = identities_
+        self._throttle = throttle
         self._clock = clock
 
     def by_code(self, login: CodeLogin, client: Client) -> Grant:
@@ -94,7 +100,7 @@ class LoginService:
             InvalidRequest: the appid is not one of ours, or open data have not their form.
             CodeError: WeChat refuses the code or the user, or the user is disabled here.
             AccountError: the credentials are wrong, or the two cannot be bound; wrong ones have
-                not cost the code.
+                not cost the code. Or too many codes from this address were refused lately.
             WeChatError: WeChat did not answer the question.
             OpenDataError: the open data that came along cannot be taken.
             Overloaded: the database, or a place among the WeChat calls, was not free in time.
@@ -103,6 +109,9 @@ class LoginService:
         if login.open_data is not None:
             login.open_data.ensure_form()  # before it costs the code
         with self._audited(client, appid):
+            self._throttle.ensure_codes_allowed(client, appid=appid)
+            with self._throttle.counting_codes(client):
+                ensure_code(login.code)
             account = None
             if login.credentials is not None:
                 account = self._accounts.verified(login.credentials, client)
@@ -110,7 +119,7 @@ class LoginService:
                 claim = self._codes.claim(appid, login.code, client)
                 if claim.identity_id is not None:
                     return insist(lambda: self._log_in_again(claim, login, account, client))
-                with self._noted(claim):
+                with self._noted(claim), self._throttle.counting_codes(client):
                     known = self._wechat.code2session(appid, login.code)
             with self._noted(claim):
                 # The code is spent and cannot be asked for again.
@@ -137,7 +146,10 @@ class LoginService:
         """Write down a refusal; wrong passwords are written down where they are looked at."""
         try:
             yield
-        except (CodeError, IdentityBound) as refusal:
+        except (InvalidCode, CodeUsed) as refusal:  # anybody may send as many as they like
+            self._audit.count("login_failed", client, reason=refusal.code, appid=appid)
+            raise
+        except (UserBlocked, IdentityBound) as refusal:
             self._audit.note_refusal(client, refusal.code, appid=appid)
             raise
 

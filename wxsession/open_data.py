@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from wxsession.errors import InvalidRequest, SessionKeyStale, WatermarkMismatch
+from wxsession.invisible import is_invisible, turns
 from wxsession.key_ring import FRESH, KeyRing
 from wxsession.models import LONGEST_AVATAR_URL, LONGEST_NICKNAME, Identity, User
 from wxsession.wechat import open_data as wechat_data
@@ -203,8 +204,13 @@ def user_info(user: User, data: Mapping[str, Any] | None = None) -> dict[str, An
 
 
 def is_nickname(text: str) -> bool:
-    """Tell whether a user may be called this: something, not too long, on one line."""
-    return 0 < len(text) <= LONGEST_NICKNAME and not _CONTROL.search(text)
+    """Return whether a user may be called this: something to be seen, not too long, on one line.
+
+    What is invisible may stand between what is not: an emoji of several has joiners in it.
+    """
+    if len(text) > LONGEST_NICKNAME or _CONTROL.search(text) or turns(text):
+        return False
+    return not all(map(is_invisible, text))
 
 
 def is_avatar_url(text: str) -> bool:

@@ -73,8 +73,8 @@ KINDS: Mapping[str, Kind] = {
     ),
     "too_many_attempts": Kind(
         HTTPStatus.TOO_MANY_REQUESTS,
-        "Too many wrong passwords.",
-        "Try again later. A login by WeChat code is still possible.",
+        "Too many attempts.",
+        "Try again later. Wrong passwords leave the login by WeChat code open.",
     ),
     "username_taken": Kind(
         HTTPStatus.CONFLICT,
@@ -197,8 +197,8 @@ def from_error(error: WxSessionError) -> Response:
         response.headers["WWW-Authenticate"] = 'Basic realm="wxsession"'
     elif isinstance(error, TooManyAttempts):
         # draft-ietf-httpapi-ratelimit-headers: the policy, and what is left of it.
-        response.headers["RateLimit-Policy"] = f'"passwords";q={error.limit};w={error.window}'
-        response.headers["RateLimit"] = f'"passwords";r=0;t={error.retry_after}'
+        response.headers["RateLimit-Policy"] = f'"{error.reason}";q={error.limit};w={error.window}'
+        response.headers["RateLimit"] = f'"{error.reason}";r=0;t={error.retry_after}'
     return response
 
 

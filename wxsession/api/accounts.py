@@ -38,6 +38,7 @@ def add_accounts(calls: Endpoints, accounts: AccountService, phones: PhoneNumber
             "session_superseded",
             "reauthentication_required",
             "username_taken",
+            "too_many_attempts",
             *DATABASE_ERRORS,
         ),
         takes_token=True,

@@ -113,7 +113,10 @@ class LogoutBody(Body):
 
 def _nickname(text: str) -> str:
     if not is_nickname(text):
-        raise ValueError("must be 1 to 64 characters, and none of them a control character")
+        raise ValueError(
+            "must be 1 to 64 characters, some of which can be seen; leave out control characters"
+            " and those that change the direction of reading"
+        )
     return text
 
 
@@ -377,5 +380,7 @@ class Problem(Reply):
     detail: str
     code: str
     retryable: bool = Field(description="whether the same request may be sent again")
-    reason: str | None = Field(default=None, description="of session_expired and session_ended")
+    reason: str | None = Field(
+        default=None, description="of session_expired, session_ended and too_many_attempts"
+    )
     errors: list[FieldError] | None = Field(default=None, description="of invalid_request")
