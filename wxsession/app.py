@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import requests
 from flask import Flask, Response
@@ -29,6 +29,8 @@ from wxsession.health import Health
 from wxsession.introspection import Introspection
 from wxsession.key_ring import KeyRing
 from wxsession.keys import SecretKeys
+from wxsession.leases import Leases
+from wxsession.limits import Places
 from wxsession.logins import LoginService
 from wxsession.open_data import OpenDataReader
 from wxsession.passwords import Passwords
@@ -39,7 +41,6 @@ from wxsession.resealing import Resealing
 from wxsession.sealing import Sealer
 from wxsession.sessions import SessionService
 from wxsession.settings import ALL, Settings, unknown_dialects
-from wxsession.slots import Slots
 from wxsession.throttle import Throttle
 from wxsession.tokens import TokenSigner
 from wxsession.wechat.client import WeChatClient, longest_call, transport
@@ -101,15 +102,20 @@ class Services:
         """Return the services; `clock` and `http` are the seams for time and for WeChat."""
         database = connect(settings.database_url)
         keys = SecretKeys(settings.secret_keys)
+        # What waits, for WeChat or for a processor, leaves a quarter of the threads to the rest.
+        budget = Places(settings.threads * 3 // 4)
+        calls = settings.wechat_concurrency or max(1, settings.threads // 2)
         wechat = WeChatClient(
-            http or transport(),
+            http or transport(calls),
             url=settings.wechat_url,
             timeout=settings.wechat_timeout,
             apps=settings.apps,
-            slots=Slots(settings.wechat_concurrency, patience=settings.wechat_timeout[0]),
+            concurrency=calls,
+            budget=budget,
         )
-        lease = timedelta(seconds=longest_call(settings.wechat_timeout))
-        codes = LoginCodes(database, clock, lease=lease, replay=settings.login_replay)
+        leases = Leases()
+        patience = longest_call(settings.wechat_timeout)
+        codes = LoginCodes(database, clock, leases, patience=patience, replay=settings.login_replay)
         sealer = Sealer(keys)
         ring = KeyRing(sealer)
         reader = OpenDataReader(ring, clock)
@@ -118,7 +124,7 @@ class Services:
         sessions = SessionService(database, TokenSigner(keys), audit, settings, clock)
         accounts = AccountService(
             database,
-            Passwords(queue=settings.password_queue),
+            Passwords(part=settings.threads // 4, budget=budget),
             Throttle(database, keys, clock),
             sessions,
             phones,
@@ -126,7 +132,7 @@ class Services:
             clock,
             apps=frozenset(settings.apps),
         )
-        access_tokens = AccessTokens(database, wechat, sealer, clock, lease=lease)
+        access_tokens = AccessTokens(database, wechat, sealer, clock, leases, patience=patience)
         return cls(
             settings=settings,
             database=database,
@@ -269,8 +275,10 @@ def create_app(
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies)  # type: ignore[method-assign]
     services: Services = app.extensions[EXTENSION]
-    path = (settings.url_prefix or "") + api.CHECK
-    app.wsgi_app = api.CheckFirst(app.wsgi_app, path, services.sessions, services.phones)  # type: ignore[method-assign]
+    prefix = settings.url_prefix or ""
+    app.wsgi_app = api.CheckFirst(  # type: ignore[method-assign]
+        app.wsgi_app, prefix + api.CHECK, services.sessions, services.phones
+    )
     return app
 
 

@@ -21,10 +21,10 @@ from wxsession.errors import (
     InvalidRequest,
     Overloaded,
     UserBlocked,
-    WeChatError,
     WxSessionError,
 )
 from wxsession.key_ring import KeyRing
+from wxsession.limits import logins_at_database
 from wxsession.merging import lock, merge
 from wxsession.models import (
     WECHAT,
@@ -91,6 +91,7 @@ class LoginService:
         self._audit = audit
         self._phones = phones
         self._clock = clock
+        self._line = logins_at_database()
 
     def by_code(self, login: CodeLogin, client: Client) -> Grant:
         """Return a session for the WeChat user whose code this is; a first login makes a user.
@@ -112,23 +113,18 @@ class LoginService:
         if login.open_data is not None:
             login.open_data.ensure_form()  # before it costs the code
         with self._audited(client, appid):
+            self._wechat.ensure_usable()
             account = None
             if login.credentials is not None:
                 account = self._accounts.verified(login.credentials, client)
-            with self._wechat.slots.one():
+            with self._wechat.budget.one():
                 claim = self._codes.claim(appid, login.code, client)
                 if claim.identity_id is not None:
                     return self._log_in_again(claim.identity_id, login, account, client)
-                with self._noted(claim):
-                    known = self._wechat.code2session(appid, login.code)
-            with self._noted(claim):
-                try:
-                    return self._log_in(claim, appid, known, login, account, client)
-                except Overloaded:
-                    # The code is spent and cannot be asked for again. A connection that broke at
-                    # the wrong moment is no reason to send the user away: a second one may be
-                    # had at once.
-                    return self._log_in(claim, appid, known, login, account, client)
+                with self._codes.renewed(claim):
+                    known = self._exchange(claim, appid, login.code)
+                    with self._noted(claim):
+                        return self._log_in_surely(claim, appid, known, login, account, client)
 
     def by_password(
         self, credentials: Credentials, client: Client, *, presented: str | None = None
@@ -164,20 +160,44 @@ class LoginService:
             return login.referring_appid
         return next(iter(self._wechat.apps))
 
+    def _exchange(self, claim: Claim, appid: str, code: str) -> WeChatIdentity:
+        """Return what WeChat says, or note that it does not take the code, or was not asked."""
+        try:
+            return self._wechat.code2session(appid, code)
+        except CodeError as refusal:
+            self._codes.refuse(claim, refusal)
+            raise
+        except WxSessionError:
+            self._codes.release(claim)
+            raise
+
     @contextmanager
     def _noted(self, claim: Claim) -> Iterator[None]:
-        """Note what is known about the code when it did not lead to a session."""
+        """Note why a code that WeChat took did not lead to a session."""
         try:
             yield
         except CodeError as refusal:
             self._codes.refuse(claim, refusal)
             raise
-        except WeChatError:
-            self._codes.release(claim)
-            raise
         except WxSessionError:
-            self._codes.refuse(claim, CodeUsed())  # WeChat took it; nothing came of it here
+            self._codes.refuse(claim, CodeUsed())  # nothing came of it here
             raise
+
+    def _log_in_surely(  # noqa: PLR0913 - as for `_log_in`
+        self,
+        claim: Claim,
+        appid: str,
+        known: WeChatIdentity,
+        login: CodeLogin,
+        account: Account | None,
+        client: Client,
+    ) -> Grant:
+        try:
+            return self._log_in(claim, appid, known, login, account, client)
+        except Overloaded:
+            # The code is spent and cannot be asked for again. A connection that broke at the
+            # wrong moment is no reason to send the user away: a second one may be had at once.
+            return self._log_in(claim, appid, known, login, account, client)
 
     def _log_in(  # noqa: PLR0913 - what is known, and what was asked
         self,
@@ -189,7 +209,7 @@ class LoginService:
         client: Client,
     ) -> Grant:
         now = self._clock()
-        with self._database.transaction() as connection:
+        with self._line.one(), self._database.transaction() as connection:
             identity, user, new_user = self._identify(connection, appid, known, now)
             if user.disabled_at is not None:
                 raise UserBlocked
@@ -213,7 +233,7 @@ class LoginService:
         """Return one more session for a code that was exchanged a moment ago."""
         query = select_identities().where(identities.c.id == identity_id)
         query = query.with_for_update(of=[identities, users])
-        with self._database.transaction() as connection:
+        with self._line.one(), self._database.transaction() as connection:
             for _ in range(_ATTEMPTS):
                 if row := connection.execute(query).first():
                     break  # else it changed users in the moment that its lock was waited for

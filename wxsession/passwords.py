@@ -2,20 +2,20 @@
 
 Parameters are OWASP's minimum for argon2id (Password Storage Cheat Sheet): 19 MiB, two passes,
 one lane. A hash takes tens of milliseconds of a processor, so each process makes only as many at
-once as half of the processors can, and whoever finds too many waiting is sent away.
+once as half of the processors can.
 """
 
-import os
 import secrets
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from wxsession.errors import InvalidRequest
-from wxsession.slots import Slots
+from wxsession.limits import ConcurrencyLimit, Places, processors
 
 SHORTEST_USERNAME, LONGEST_USERNAME = 3, 64
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 128
@@ -29,11 +29,16 @@ _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 
 class Passwords:
-    """Hashes and verifies; `queue` is how many may wait for that at once in this process."""
+    """Hashes and verifies, for as many as `budget` and the part of it that is theirs have room.
 
-    def __init__(self, *, queue: int) -> None:
-        at_once = max(1, (os.cpu_count() or 1) // 2)
-        self._slots = Slots(at_once, waiting=queue, patience=_PATIENCE)
+    The part is there because guessing costs a client nothing: a flood of it leaves the logins by
+    code the rest of the budget.
+    """
+
+    def __init__(self, *, part: int, budget: Places) -> None:
+        self._part = Places(part)
+        self._budget = budget
+        self._limit = ConcurrencyLimit(max(1, processors() // 2), patience=_PATIENCE)
 
     def hash(self, password: str) -> str:
         """Return what may be stored of a password.
@@ -41,7 +46,7 @@ class Passwords:
         Raises:
             Overloaded: too many are waiting, or it took too long until it was this one's turn.
         """
-        with self._slots.one():
+        with self._turn():
             return _hasher.hash(_normalised(password))
 
     def fits(self, password: str, stored: str | None) -> bool:
@@ -50,12 +55,17 @@ class Passwords:
         Raises:
             Overloaded: as for `hash`.
         """
-        with self._slots.one():
+        with self._turn():
             decoy = _decoy()  # made before the answer is known, so that its making tells nothing
             try:
                 return _hasher.verify(stored or decoy, _normalised(password)) and bool(stored)
             except (VerificationError, InvalidHashError):
                 return False
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with self._part.one(), self._budget.one(), self._limit.one():
+            yield
 
     def is_outdated(self, stored: str) -> bool:
         """Tell whether a hash was made with other parameters than today's."""
