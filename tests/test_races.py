@@ -1,7 +1,7 @@
 """Two at once, and the server that fails in between."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -78,6 +78,24 @@ def test_a_claim_of_a_dead_worker_is_taken_over_when_its_lease_is_over(
     assert alive.claim_id != dead.claim_id
     assert alive.identity_id is None
     assert LEASE <= clock() - claimed_at <= timedelta(seconds=3)
+
+
+def test_whoever_waits_for_a_dead_worker_holds_nobody_else_up(
+    make_app: Callable[..., Flask], wechat: WeChat, clock: SettableClock
+) -> None:
+    app = make_app(wechat_concurrency=1)
+    phones = [Phone(app, wechat, "alice") for _ in range(4)]
+    code = phones[0].code()
+    database = services_of(app).database
+    dead = LoginCodes(database, clock, Leases(), patience=0, replay=timedelta(0))
+    dead.claim(APPID, code, Client(phones[0].address, phones[0].user_agent))
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(phone.log_in, code) for phone in phones]
+        for name in "bob", "carol", "dave":
+            assert Phone(app, wechat, name).log_in().status_code == 200
+        assert not any(one.done() for one in waiting)
+        clock.advance(seconds=LEASE.total_seconds())
+        assert [one.result().status_code for one in waiting] == [200] * 4
 
 
 def test_a_claim_is_ones_own_for_as_long_as_its_work_takes(
