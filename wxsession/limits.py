@@ -1,8 +1,8 @@
 """Limits on what goes on at once in one process.
 
-A thread that waits, for WeChat or for a processor, cannot check a session. So all that waits is
-counted against one budget, which is a part of the threads; and the costly things, a call of
-WeChat or a hash, each have a concurrency limit of their own, for which one waits in line.
+A thread that waits, for WeChat or for a processor, cannot check a session. So everything that
+waits has a place in one budget, which is a part of the threads. What is costly by itself, a call of
+WeChat or a hash, has a concurrency limit as well, and waits in line for it.
 """
 
 import os
@@ -19,22 +19,22 @@ _PATIENCE = 15.0
 
 
 def logins_at_database() -> "ConcurrencyLimit":
-    """Return a limit on one step of the logins that is taken at the database.
+    """Return a limit on how many logins are at the database at once, for one step of a login.
 
-    There are sixteen connections, and whoever waits two seconds for one is refused. A burst waits
-    in front of them instead: for longer, in its order, and out of the way of what is not a login.
+    A process has sixteen connections, and a caller that waits two seconds for one is refused. A
+    burst waits in front of them instead: longer, in its order, and without holding up refreshes.
     """
     return ConcurrencyLimit(_LOGINS_AT_DATABASE, patience=_PATIENCE)
 
 
 class Places:
-    """So many places; whoever finds none taken by nobody is refused, and nobody waits."""
+    """A fixed number of places, for a caller that is refused when there is no free one."""
 
     def __init__(self, count: int) -> None:
         self._free = [None] * max(1, count)
 
     def take(self) -> bool:
-        """Return whether there was a place; whoever has one gives it back."""
+        """Return whether there was a free place; it has to be given back."""
         try:
             self._free.pop()  # `pop` and `append` of a list are atomic: no lock that could wait
         except IndexError:
@@ -61,9 +61,9 @@ class Places:
 
 
 class ConcurrencyLimit:
-    """So many at once; whoever comes later waits in line, for `patience` seconds at most.
+    """So many at once; a later caller waits in line, for `patience` seconds at most.
 
-    First come, first served: a place goes to the first in line, and no newcomer overtakes it.
+    First come, first served: a free place is handed to the first in line, and nobody overtakes it.
     """
 
     def __init__(self, limit: int, *, patience: float) -> None:
@@ -75,7 +75,7 @@ class ConcurrencyLimit:
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Hold a place, when it is one's turn.
+        """Hold a place, as soon as it is the caller's turn.
 
         Raises:
             Overloaded: it did not come in time.
@@ -88,7 +88,7 @@ class ConcurrencyLimit:
             self._leave()
 
     def close(self, refusal: Callable[[], WxSessionError]) -> None:
-        """Refuse with this error whoever comes, and whoever is in line; who is in stays."""
+        """Refuse every new caller, and those in line, with this error; who has a place keeps it."""
         with self._lock:
             self._refusal = refusal
             while self._line:

@@ -105,9 +105,9 @@ class LoginService:
             CodeError: WeChat refuses the code or the user, or the user is disabled here.
             AccountError: the credentials are wrong, or the two cannot be bound; wrong ones have
                 not cost the code.
-            WeChatError: WeChat did not answer the question.
+            WeChatError: WeChat did not answer the question, or has not for a while.
             OpenDataError: the open data that came along cannot be taken.
-            Overloaded: the database, or a place among the WeChat calls, was not free in time.
+            Overloaded: too many wait already, or the database was not free in time.
         """
         appid = self._app_of(login)
         if login.open_data is not None:

@@ -29,10 +29,10 @@ _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 
 class Passwords:
-    """Hashes and verifies, for as many as `budget` and the part of it that is theirs have room.
+    """Hashes and verifies; a caller has a place of `budget` while it waits and hashes.
 
-    The part is there because guessing costs a client nothing: a flood of it leaves the logins by
-    code the rest of the budget.
+    At most `part` of the places are for that: guessing costs a client nothing, and a flood of it
+    leaves the rest to logins by code.
     """
 
     def __init__(self, *, part: int, budget: Places) -> None:

@@ -41,7 +41,7 @@ SUBJECTS: Final = (
     Subject("storage", "Bytes a session", storage.measure),
     Subject("memory", "Memory of a worker", memory.measure),
     Subject("start-up", "Start-up", start_up.measure),
-    Subject("hanging", "WeChat hangs for 5 s, 256 impatient logins", hanging.measure),
+    Subject("hanging", "WeChat hangs for more than 5 s, 256 impatient logins", hanging.measure),
     Subject("floods", "Codes that hang and passwords, together", floods.measure),
     Subject("touches", "Touches", touches.measure),
     Subject("refresh", "Refresh", refresh.measure),

@@ -9,11 +9,12 @@ from benchmarks.rounds import Contestant, compare, rate
 from benchmarks.servers import Ours
 from benchmarks.wechat import WeChat
 
-_HANGS = 5.0
+_TIMEOUT = 5.0  # as shipped
+_HANGS = _TIMEOUT + 1
 _CLIENTS = 256
 
 _HOW = (
-    "A worker with the threads that it is shipped with, and WeChat's timeout as it is: after the"
+    "A worker with the threads and the timeout that it is shipped with: after the"
     " first calls without an answer the logins are refused at once, but for one at a time. An"
     " impatient client gives up after two seconds, or is refused, and begins again two seconds"
     " after its beginning."
@@ -27,7 +28,7 @@ def measure(bench: Bench) -> Outcome:
     """Compare the check with itself, on a worker with as many threads as it is shipped with."""
     filled = bench.ours(bench.scale.growth[0])
     users = min(filled.sessions, MOST_USERS)
-    settled = 3 * bench.scale.warm_up
+    settled = (_TIMEOUT + 1) * bench.scale.warm_up  # until the first calls have timed out
     check = asking("/check_session", filled.requests)
 
     with (
