@@ -1,6 +1,7 @@
 """How gunicorn runs the service: `gunicorn wsgi:app` in this folder reads this file."""
 
 import os
+import resource
 import sys
 from typing import Any
 
@@ -12,7 +13,10 @@ from wxsession import SettingsError
 bind = "127.0.0.1:8000"
 workers = 2
 worker_class = "gthread"  # a login waits for WeChat; it must not keep a whole process
-threads = 32
+# A thread that waits costs memory alone, and none is made before it is needed. Three quarters of
+# them may wait: so 512 logins at once have room even if one worker takes all of them.
+threads = 768
+worker_connections = 2 * threads
 graceful_timeout = 30
 keepalive = 5
 control_socket_disable = True
@@ -47,11 +51,21 @@ logger_class = OnlyWantedAccess
 
 def on_starting(server: Any) -> None:
     """Refuse a bad configuration once, before any worker is made."""
-    # Half of a worker's threads may wait for WeChat, three quarters for a password to be hashed,
-    # which is soon over; the others go on checking sessions.
-    os.environ.setdefault("WXSESSION_WECHAT_CONCURRENCY", str(max(1, server.cfg.threads // 2)))
-    os.environ.setdefault("WXSESSION_PASSWORD_QUEUE", str(server.cfg.threads * 3 // 4))
+    os.environ.setdefault("WXSESSION_THREADS", str(server.cfg.threads))
+    _allow_files(4 * server.cfg.worker_connections)
     try:
         read_settings()
     except SettingsError as error:
         sys.exit(str(error))
+
+
+def _allow_files(wanted: int) -> None:
+    """Let the workers open so many files, as far as the system lets us.
+
+    A request under way holds its socket, what waits for it, and a connection to WeChat. systemd
+    and shells begin with 1024, and let whoever asks have more.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

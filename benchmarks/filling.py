@@ -7,6 +7,7 @@ during the last week, one after the other, as their ids say. All will be live fo
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import timedelta
+from threading import Lock
 from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, text, update
@@ -103,10 +104,12 @@ _EXPIRED_SQLITE = (
 )
 _DAY = 24 * 60 * 60 * 1000
 
+_migrating = Lock()  # two databases are filled at once, and Alembic knows one context
+
 
 def migrate(url: str) -> None:
     """Give a database our tables."""
-    with _database(url) as database:
+    with _migrating, _database(url) as database:
         upgrade(database)
 
 

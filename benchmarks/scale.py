@@ -28,6 +28,9 @@ class Scale:
     logins: int
     """How many logins or refreshes are prepared for each second of a leg."""
     login_threads: int
+    """How many of them are under way at once."""
+    burst: int
+    """How many logins come in one moment."""
 
 
 SAMPLE: Final = Scale(
@@ -44,6 +47,7 @@ SAMPLE: Final = Scale(
     starts=1,
     logins=1_000,
     login_threads=8,
+    burst=24,
 )
 BENCH: Final = Scale(
     name="bench",
@@ -59,6 +63,7 @@ BENCH: Final = Scale(
     starts=5,
     logins=2_500,
     login_threads=64,
+    burst=512,
 )
 FULL: Final = replace(
     BENCH,

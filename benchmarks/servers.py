@@ -35,16 +35,17 @@ class Ours(OnOneCore, Service):
         self,
         database_url: str,
         *,
-        threads: int = THREADS,
+        threads: int | None = THREADS,
         wechat_url: str = "http://127.0.0.1:9",
         module: str = "wsgi:app",
         **settings: object,
     ) -> None:
-        """Start nothing yet."""
+        """Start nothing yet; without `threads` it has those that it is shipped with."""
+        fewer = () if threads is None else ("--threads", str(threads))
         super().__init__(
             database_url,
             wechat_url=wechat_url,
-            options=("--workers", "1", "--threads", str(threads)),
+            options=("--workers", "1", *fewer),
             module=module,
             **settings,
         )

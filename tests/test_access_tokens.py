@@ -1,24 +1,27 @@
 """One access token for everybody: fetched once, sealed, replaced when it is rejected."""
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
 import pytest
+import requests
 from sqlalchemy import insert, select
 
+from tests.support.line import HeldLine
 from tests.support.settings import APPID, APPS
 from wxsession.access_tokens import COLUMN, AccessTokens, row_of
 from wxsession.db import Database, connect, new_id
 from wxsession.errors import AccessTokenRejected, AppRejected, WeChatTimeout, WeChatUnreachable
 from wxsession.keys import SecretKeys
+from wxsession.leases import LEASE, Leases
+from wxsession.limits import Places
 from wxsession.models import access_tokens
 from wxsession.sealing import Sealer
 from wxsession.simulator import Fault, SettableClock, WeChat, wechat_transport
-from wxsession.slots import Slots
 from wxsession.wechat.client import WeChatClient
 
-LEASE = timedelta(seconds=20)
+PATIENCE = 20.0
 SEALER = Sealer(SecretKeys(("a-secret-key-that-is-made-up-for-tests",)))
 
 Make = Callable[..., AccessTokens]
@@ -33,16 +36,23 @@ def database(database_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def make(database: Database, wechat: WeChat, clock: SettableClock) -> Make:
+    return maker(database, wechat_transport(wechat), clock)
+
+
+def maker(database: Database, http: requests.Session, clock: SettableClock) -> Make:
     client = WeChatClient(
-        wechat_transport(wechat),
+        http,
         url="https://api.weixin.qq.com",
         timeout=(0.5, 0.5),
         apps=APPS,
-        slots=Slots(64, patience=1),
+        concurrency=64,
+        budget=Places(64),
     )
 
     def made(**seams: Callable[[float], None]) -> AccessTokens:
-        return AccessTokens(database, client, SEALER, clock, lease=LEASE, **seams)
+        return AccessTokens(
+            database, client, SEALER, clock, Leases(interval=0.01), patience=PATIENCE, **seams
+        )
 
     return made
 
@@ -144,6 +154,25 @@ def test_a_worker_that_died_is_overtaken_after_its_lease(
 
     assert token_of(make(sleep=sleep))
     assert sum(waits) == pytest.approx(LEASE.total_seconds(), abs=0.5)
+
+
+def test_a_fetch_that_takes_long_is_not_overtaken(
+    database: Database, clock: SettableClock, wechat: WeChat
+) -> None:
+    line = HeldLine(wechat)
+    query = select(access_tokens.c.claimed_until)
+    with ThreadPoolExecutor(1) as pool:
+        fetch = pool.submit(token_of, maker(database, line.session(), clock)())
+        let_go = line.next()
+        for _ in range(3):
+            clock.advance(seconds=LEASE.total_seconds() - 1)
+            deadline = time.monotonic() + 30
+            with database.statement() as connection:
+                while connection.execute(query).scalar_one() != clock() + LEASE:
+                    assert time.monotonic() < deadline
+        let_go.set()
+        assert fetch.result(60)
+    assert wechat.token_fetches == 1
 
 
 def test_waiting_for_another_worker_has_an_end(

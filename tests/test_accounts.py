@@ -13,11 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 
+from tests.conftest import services_of
+from tests.support.line import HeldLine
 from tests.support.phone import Answer, Phone, problem
-from tests.support.settings import APPID, OTHER_APPID
+from tests.support.settings import APPID, OTHER_APPID, settings_for
+from wxsession import create_app
 from wxsession.accounts import Credentials
 from wxsession.app import Services
 from wxsession.errors import BadCredentials, InvalidRequest
+from wxsession.limits import Places
 from wxsession.models import Client, audit_events, identities, sessions, users
 from wxsession.passwords import Passwords, new_username, normalised_username
 from wxsession.simulator import SettableClock, WeChat
@@ -701,7 +705,7 @@ def test_parallel_guesses_are_all_counted(account: Phone, make_phone: MakePhone)
 
 
 def test_hashing_is_bounded(make_app: Callable[..., Flask], wechat: WeChat) -> None:
-    phone = Phone(make_app(password_queue=0), wechat, "alice")
+    phone = Phone(make_app(threads=16), wechat, "alice")
     phone.log_in()
     with ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(lambda n: by_password(phone, f"name-{n}"), range(64)))
@@ -710,8 +714,29 @@ def test_hashing_is_bounded(make_app: Callable[..., Flask], wechat: WeChat) -> N
     assert all("Retry-After" in a.headers for a in answers if a.status_code == 503)
 
 
+def test_whoever_waits_for_wechat_and_for_a_hash_share_three_quarters_of_the_threads(
+    database_url: str, clock: SettableClock, wechat: WeChat
+) -> None:
+    line = HeldLine(wechat)
+    settings = settings_for(database_url, threads=8, wechat_concurrency=8)
+    app = create_app(settings, clock=clock, http=line.session())
+    phones = [Phone(app, wechat, f"user-{number}") for number in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        waiting = [pool.submit(phone.log_in) for phone in phones]
+        held = [line.next() for _ in phones]
+        late = Phone(app, wechat, "late")
+        assert problem(by_password(late))[:2] == (503, "overloaded")
+        assert problem(late.log_in())[:2] == (503, "overloaded")
+        assert problem(late.check("none"))[:2] == (401, "invalid_token")  # it finds a thread
+        for let_go in held:
+            let_go.set()
+        assert [one.result(60).status_code for one in waiting] == [200] * 6
+    assert problem(by_password(late))[:2] == (401, "bad_credentials")
+    services_of(app).database.close()
+
+
 def test_without_a_stored_hash_nothing_fits() -> None:
-    passwords = Passwords(queue=1)
+    passwords = Passwords(part=1, budget=Places(1))
     assert not passwords.fits("anything", None)
     assert not passwords.fits("anything", "not a hash at all")
 

@@ -10,7 +10,7 @@ from werkzeug.test import create_environ, run_wsgi_app
 
 from tests.conftest import services_of
 from tests.support.phone import Phone
-from wxsession.api import CheckFirst
+from wxsession.api import CheckFirst, Door
 from wxsession.models import users
 from wxsession.simulator import SettableClock, WeChat
 from wxsession.wechat.phone_number import PhoneNumber
@@ -27,8 +27,10 @@ def ask(application: Any, method: str, path: str, headers: dict[str, str]) -> An
 
 
 def front_of(app: Flask) -> CheckFirst:
-    assert isinstance(app.wsgi_app, CheckFirst)
-    return app.wsgi_app
+    assert isinstance(app.wsgi_app, Door)
+    front = app.wsgi_app.application
+    assert isinstance(front, CheckFirst)
+    return front
 
 
 def log_out(phone: Phone, _clock: SettableClock) -> None:

@@ -1,7 +1,7 @@
 """Two at once, and the server that fails in between."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -16,11 +16,11 @@ from wxsession import create_app
 from wxsession.app import Services
 from wxsession.codes import LoginCodes
 from wxsession.errors import Disconnected, WeChatTimeout
+from wxsession.leases import LEASE, Leases
 from wxsession.models import Client, login_codes, sessions
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
 
 ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-LEASE = timedelta(seconds=20)
 HERE = Client("203.0.113.7", "phone")
 
 
@@ -39,7 +39,8 @@ def codes(services: Services, clock: SettableClock) -> LoginCodes:
     return LoginCodes(
         services.database,
         clock,
-        lease=LEASE,
+        Leases(),
+        patience=20,
         replay=timedelta(seconds=10),
         sleep=lambda seconds: clock.advance(seconds=seconds),
     )
@@ -76,14 +77,60 @@ def test_a_claim_of_a_dead_worker_is_taken_over_when_its_lease_is_over(
     alive = codes.claim(APPID, "code", HERE)
     assert alive.claim_id != dead.claim_id
     assert alive.identity_id is None
-    assert clock() - claimed_at >= LEASE
+    assert LEASE <= clock() - claimed_at <= timedelta(seconds=3)
+
+
+def test_whoever_waits_for_a_dead_worker_holds_nobody_else_up(
+    make_app: Callable[..., Flask], wechat: WeChat, clock: SettableClock
+) -> None:
+    app = make_app(wechat_concurrency=1)
+    phones = [Phone(app, wechat, "alice") for _ in range(4)]
+    code = phones[0].code()
+    database = services_of(app).database
+    dead = LoginCodes(database, clock, Leases(), patience=0, replay=timedelta(0))
+    dead.claim(APPID, code, Client(phones[0].address, phones[0].user_agent))
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(phone.log_in, code) for phone in phones]
+        for name in "bob", "carol", "dave":
+            assert Phone(app, wechat, name).log_in().status_code == 200
+        assert not any(one.done() for one in waiting)
+        clock.advance(seconds=LEASE.total_seconds())
+        assert [one.result().status_code for one in waiting] == [200] * 4
+
+
+def test_a_claim_is_ones_own_for_as_long_as_its_work_takes(
+    services: Services, clock: SettableClock
+) -> None:
+    replay = timedelta(seconds=10)
+    renewing = Leases(interval=0.01)
+    codes = LoginCodes(services.database, clock, renewing, patience=0, replay=replay)
+    others = LoginCodes(services.database, clock, Leases(), patience=0, replay=replay)
+
+    def see_it_renewed() -> None:
+        deadline = time.monotonic() + 30
+        query = select(login_codes.c.expires_at)
+        while time.monotonic() < deadline:
+            with services.database.statement() as connection:
+                if connection.execute(query).scalar_one() == clock() + LEASE:
+                    return
+        raise AssertionError("it was not renewed")
+
+    claim = codes.claim(APPID, "code", HERE)
+    with codes.renewed(claim):
+        for _ in range(4):
+            clock.advance(seconds=LEASE.total_seconds() - 1)
+            see_it_renewed()
+            with pytest.raises(WeChatTimeout):
+                others.claim(APPID, "code", HERE)
+    clock.advance(seconds=LEASE.total_seconds())
+    assert others.claim(APPID, "code", HERE).claim_id != claim.claim_id
 
 
 def test_what_the_dead_one_notes_after_all_does_not_count(
     codes: LoginCodes, services: Services, clock: SettableClock
 ) -> None:
     slow = codes.claim(APPID, "code", HERE)
-    clock.advance(seconds=20)
+    clock.advance(seconds=LEASE.total_seconds())
     codes.claim(APPID, "code", HERE)
     codes.release(slow)
     with services.database.statement() as connection:
@@ -94,7 +141,8 @@ def test_waiting_for_somebody_elses_exchange_ends(services: Services, clock: Set
     impatient = LoginCodes(
         services.database,
         clock,
-        lease=timedelta(seconds=1),
+        Leases(),
+        patience=1,
         replay=timedelta(seconds=10),
         sleep=lambda _seconds: None,  # the clock stands still: the lease never ends
     )

@@ -24,7 +24,7 @@ import pytest
 import config
 from tests.support.documents import CHINESE, ENGLISH, blocks
 from tests.support.service import ROOT, free_port, plain_environment
-from tests.support.settings import settings_for
+from tests.support.settings import environment
 from wxsession.problems import KINDS
 from wxsession.settings import PREFIX, Settings
 from wxsession.wechat import failures
@@ -192,10 +192,11 @@ def test_the_settings_and_their_defaults_are_those_of_the_code(name: str) -> Non
     database = told.pop(f"{PREFIX}DATABASE_URL")
     assert str(database).replace("///", f"///{ROOT}/") == config.DATABASE_URL
     without = {name.removeprefix(PREFIX) for name, default in told.items() if default is None}
-    assert without == {"API_KEYS", "APPS", "DIALECTS", "SECRET_KEYS", "URL_PREFIX"}
+    in_words = {"WECHAT_CONCURRENCY"}
+    assert without == {"API_KEYS", "APPS", "DIALECTS", "SECRET_KEYS", "URL_PREFIX"} | in_words
     defaults = {k.removeprefix(PREFIX).lower(): v for k, v in told.items() if v is not None}
     url = "sqlite:////tmp/wxsession.db"
-    assert settings_for(url, **defaults) == settings_for(url)
+    assert Settings.read(environment(url, **defaults)) == Settings.read(environment(url))
 
 
 @pytest.mark.parametrize("name", BOTH)

@@ -26,6 +26,8 @@ def test_the_defaults() -> None:
     settings = Settings.read(environment(URL))
     assert settings.wechat_url == "https://api.weixin.qq.com"
     assert settings.wechat_timeout == (3, 5)
+    assert settings.threads == 32
+    assert settings.wechat_concurrency is None  # half of them
     assert settings.idle_timeout == timedelta(days=7)
     assert settings.absolute_timeout == timedelta(days=30)
     assert settings.touch_interval == timedelta(hours=1)
@@ -53,13 +55,14 @@ def test_every_fault_is_told_at_once() -> None:
         secret_keys="short",
         wechat_url="ftp://x",
         wechat_timeout="3",
+        threads="0",
         wechat_concurrency="0",
         idle_timeout="soon",
         max_sessions="-1",
         url_prefix="auth",
         trusted_proxies="one",
     )
-    assert len(found) == 9
+    assert len(found) == 10
 
 
 @pytest.mark.parametrize(

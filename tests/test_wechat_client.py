@@ -1,27 +1,28 @@
 """What WeChat answers, and what it fails to answer, in our own words."""
 
 import logging
-import queue
 import re
 import socket
 import threading
 import time
 import traceback
-from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import requests
 import responses
+from requests.adapters import HTTPAdapter
 
+from tests.support.line import HeldLine
 from tests.support.settings import APPID, APPS
 from wxsession.errors import (
     AccessTokenRejected,
     AppRejected,
     CodeUsed,
     InvalidCode,
-    Overloaded,
     SessionKeyStale,
     UserBlocked,
     WeChatBusy,
@@ -32,8 +33,9 @@ from wxsession.errors import (
     WeChatUnreachable,
     WxSessionError,
 )
+from wxsession.limits import Places
 from wxsession.simulator import Fault, WeChat, wechat_transport
-from wxsession.slots import Slots
+from wxsession.wechat.breaker import SILENCES
 from wxsession.wechat.client import WeChatClient, key_signature, transport
 
 URL = "https://api.weixin.qq.com"
@@ -77,13 +79,16 @@ FAULTS = {
 HARMLESS = {Fault.LEGACY_EXPIRES_IN, Fault.LEGACY_ERRCODE, Fault.NO_UNIONID, Fault.UNKNOWN_KEYS}
 
 
-def client(http: requests.Session, *, url: str = URL, patience: float = 0.1) -> WeChatClient:
+def client(
+    http: requests.Session, *, url: str = URL, concurrency: int = 2, timeout: float = 0.5
+) -> WeChatClient:
     return WeChatClient(
         http,
         url=url,
-        timeout=(0.5, 0.5),
+        timeout=(timeout, timeout),
         apps=APPS,
-        slots=Slots(2, patience=patience),
+        concurrency=concurrency,
+        budget=Places(1),
         sleep=lambda _seconds: None,
     )
 
@@ -353,7 +358,7 @@ def test_a_real_refused_connection_is_retried_and_leaves_no_secret_in_any_log(
         taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         with caplog.at_level(logging.DEBUG):
-            assert type(failure(client(transport(), url=url))) is WeChatUnreachable
+            assert type(failure(client(transport(2), url=url))) is WeChatUnreachable
     assert "Retrying" in caplog.text
     assert ": wechat_unreachable, refused: " in caplog.text
     assert APPS[APPID] not in caplog.text
@@ -368,7 +373,7 @@ def silent_url() -> Iterator[str]:
 
 
 def test_a_real_name_that_no_dns_knows_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    failure(client(transport(), url="https://wechat.invalid"))  # RFC 6761: never resolves
+    failure(client(transport(2), url="https://wechat.invalid"))  # RFC 6761: never resolves
     assert ": wechat_unreachable, dns: " in told(caplog).getMessage()
 
 
@@ -383,7 +388,7 @@ def test_a_real_port_that_speaks_no_tls_is_told(caplog: pytest.LogCaptureFixture
 
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()
-        failure(client(transport(), url=f"https://127.0.0.1:{server.getsockname()[1]}"))
+        failure(client(transport(2), url=f"https://127.0.0.1:{server.getsockname()[1]}"))
         server.shutdown(socket.SHUT_RDWR)
         thread.join(30)
     assert ": wechat_unreachable, tls: " in told(caplog).getMessage()
@@ -397,7 +402,7 @@ def test_a_real_connection_that_is_never_made_is_told(caplog: pytest.LogCaptureF
         for one in waiting:
             one.setblocking(False)  # noqa: FBT003 - as it is
             one.connect_ex(full.getsockname())
-        failure(client(transport(), url=f"http://127.0.0.1:{full.getsockname()[1]}"))
+        failure(client(transport(2), url=f"http://127.0.0.1:{full.getsockname()[1]}"))
         for one in waiting:
             one.close()
     assert ": wechat_unreachable, connect timeout: " in told(caplog).getMessage()
@@ -405,7 +410,7 @@ def test_a_real_connection_that_is_never_made_is_told(caplog: pytest.LogCaptureF
 
 def test_a_real_silence_ends_at_the_read_timeout(silent_url: str) -> None:
     started = time.monotonic()
-    assert type(failure(client(transport(), url=silent_url))) is WeChatTimeout
+    assert type(failure(client(transport(2), url=silent_url))) is WeChatTimeout
     assert time.monotonic() - started < 5
 
 
@@ -418,36 +423,141 @@ def test_a_real_answer_that_drips_ends_at_the_deadline() -> None:
     assert time.monotonic() - started < 5
 
 
-def test_two_slots_let_one_wait_and_refuse_the_others_at_once() -> None:
-    slots = Slots(2, patience=60)
-    let_go = threading.Event()
-    outcomes: queue.Queue[str] = queue.Queue()
+@pytest.fixture
+def line(wechat: WeChat) -> HeldLine:
+    return HeldLine(wechat)
 
-    def call() -> None:
-        try:
-            with slots.one():
-                outcomes.put("in")
-                let_go.wait(30)
-        except Overloaded:
-            outcomes.put("refused")
 
-    threads = [threading.Thread(target=call) for _ in range(7)]
-    for thread in threads:
-        thread.start()
-    assert Counter(outcomes.get(timeout=30) for _ in range(6)) == {"in": 2, "refused": 4}
-    assert outcomes.empty()  # the seventh waits
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(16) as threads:
+        yield threads
+
+
+def asking_over(line: HeldLine, *, concurrency: int, timeout: float = 60) -> WeChatClient:
+    return client(line.session(), concurrency=concurrency, timeout=timeout)
+
+
+def exchange(asking: WeChatClient, code: str) -> str:
+    """Return how an exchange of a code ends, in one word."""
+    try:
+        asking.code2session(APPID, code)
+    except WxSessionError as error:
+        return error.code
+    return "ok"
+
+
+def silence(asking: WeChatClient, wechat: WeChat, line: HeldLine, pool: ThreadPoolExecutor) -> None:
+    """Let WeChat leave some calls without an answer, one after the other."""
+    for _ in range(SILENCES):
+        wechat.fail_next(Fault.TIMEOUT_AFTER_EXCHANGE)
+        call = pool.submit(exchange, asking, wechat.login("alice"))
+        line.next().set()
+        assert call.result(60) == "wechat_timeout"
+
+
+def test_a_call_waits_for_its_turn_and_is_made(
+    wechat: WeChat, line: HeldLine, pool: ThreadPoolExecutor
+) -> None:
+    asking = asking_over(line, concurrency=2)
+    calls = [pool.submit(exchange, asking, wechat.login(f"user-{n}")) for n in range(8)]
+    first, second = line.next(), line.next()
+    assert line.is_quiet
+    first.set()
+    second.set()
+    for _ in range(6):
+        line.next().set()
+    assert [call.result(60) for call in calls] == ["ok"] * 8
+
+
+def test_after_a_few_calls_without_an_answer_one_at_a_time_is_made(
+    wechat: WeChat, line: HeldLine, pool: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    asking = asking_over(line, concurrency=8)
+    silence(asking, wechat, line, pool)
+    asking.ensure_usable()  # for the one that finds out
+    finds_out = pool.submit(exchange, asking, wechat.login("alice"))
+    let_go = line.next()
+    with pytest.raises(WeChatTimeout) as refused:
+        asking.ensure_usable()
+    assert refused.value.retry_after
+    assert exchange(asking, wechat.login("bob")) == "wechat_timeout"
+    with pytest.raises(WeChatTimeout):
+        asking.stable_token(APPID)
+    assert line.is_quiet
+    wechat.fail_next(Fault.TIMEOUT_AFTER_EXCHANGE)
     let_go.set()
-    assert outcomes.get(timeout=30) == "in"
-    for thread in threads:
-        thread.join(30)
+    assert finds_out.result(60) == "wechat_timeout"
+
+    finds_out = pool.submit(exchange, asking, wechat.login("alice"))
+    line.next().set()
+    assert finds_out.result(60) == "ok"
+    calls = [pool.submit(exchange, asking, wechat.login(f"user-{n}")) for n in range(8)]
+    for let_go in [line.next() for _ in calls]:
+        let_go.set()
+    assert {call.result(60) for call in calls} == {"ok"}
+    said = [record.getMessage() for record in caplog.records if record.name.endswith("breaker")]
+    assert said == [
+        "WeChat does not answer: one call at a time until it does",
+        "WeChat answers again",
+    ]
 
 
-def test_waiting_for_a_slot_ends_with_the_patience() -> None:
-    slots = Slots(2, patience=0.01)
-    with slots.one(), slots.one(), pytest.raises(Overloaded), slots.one():
-        pass
-    with slots.one(), slots.one():
-        pass  # both came back
+def test_whoever_waits_for_a_turn_is_sent_away_when_wechat_does_not_answer(
+    wechat: WeChat, line: HeldLine, pool: ThreadPoolExecutor
+) -> None:
+    asking = asking_over(line, concurrency=1)
+    wechat.fail_next(Fault.TIMEOUT_AFTER_EXCHANGE, times=SILENCES)
+    calls = [pool.submit(exchange, asking, wechat.login("alice")) for _ in range(SILENCES + 4)]
+    for _ in range(SILENCES):
+        line.next().set()
+    assert {call.result(60) for call in calls} == {"wechat_timeout"}
+    assert line.is_quiet
+
+
+def test_calls_that_others_overtake_say_nothing_about_wechat(
+    wechat: WeChat, line: HeldLine, pool: ThreadPoolExecutor
+) -> None:
+    asking = asking_over(line, concurrency=8)
+    slow = [pool.submit(exchange, asking, wechat.login("alice")) for _ in range(SILENCES)]
+    held = [line.next() for _ in slow]
+    quick = pool.submit(exchange, asking, wechat.login("bob"))
+    line.next().set()
+    assert quick.result(60) == "ok"
+    wechat.fail_next(Fault.TIMEOUT_AFTER_EXCHANGE, times=SILENCES)
+    for let_go in held:
+        let_go.set()
+    assert {call.result(60) for call in slow} == {"wechat_timeout"}
+    calls = [pool.submit(exchange, asking, wechat.login("alice")) for _ in range(2)]
+    for let_go in [line.next() for _ in calls]:  # both at once
+        let_go.set()
+    assert {call.result(60) for call in calls} == {"ok"}
+
+
+def test_a_connection_that_is_not_made_in_time_is_no_answer(wechat: WeChat) -> None:
+    class Nowhere(HTTPAdapter):
+        def send(self, *_: Any, **__: Any) -> requests.Response:
+            raise requests.ConnectTimeout
+
+    session = requests.Session()
+    session.mount("https://", Nowhere())
+    asking = client(session)
+    told = [exchange(asking, wechat.login("alice")) for _ in range(SILENCES)]
+    assert told == ["wechat_unreachable"] * SILENCES
+    session.mount("https://", line := HeldLine(wechat))
+    with ThreadPoolExecutor(1) as pool:
+        finds_out = pool.submit(exchange, asking, wechat.login("alice"))
+        let_go = line.next()
+        assert exchange(asking, wechat.login("bob")) == "wechat_timeout"
+        let_go.set()
+        assert finds_out.result(60) == "ok"
+
+
+def test_a_connection_that_is_refused_holds_nobody_up(wechat: WeChat) -> None:
+    asking = client(wechat_transport(wechat))
+    wechat.fail_next(Fault.CONNECTION_REFUSED, times=2 * SILENCES)
+    told = {exchange(asking, wechat.login("alice")) for _ in range(2 * SILENCES)}
+    assert told == {"wechat_unreachable"}
 
 
 @pytest.mark.parametrize(

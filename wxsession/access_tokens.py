@@ -18,6 +18,7 @@ from sqlalchemy import Update, and_, or_, select, update
 
 from wxsession.db import Database, insist, new_id, upsert
 from wxsession.errors import AccessTokenRejected, AppRejected, Overloaded, WeChatTimeout
+from wxsession.leases import LEASE, Leases
 from wxsession.models import access_tokens
 from wxsession.sealing import Sealer, Unsealable
 from wxsession.wechat.client import WeChatClient
@@ -52,7 +53,10 @@ class _Kept:
 
 
 class AccessTokens:
-    """Lends the token of an app to whoever calls WeChat."""
+    """Lends the token of an app to whoever calls WeChat.
+
+    `patience` is for how many seconds somebody else's fetch is waited for.
+    """
 
     def __init__(  # noqa: PLR0913 - each is a collaborator or a seam
         self,
@@ -60,15 +64,17 @@ class AccessTokens:
         wechat: WeChatClient,
         sealer: Sealer,
         clock: Callable[[], datetime],
+        leases: Leases,
         *,
-        lease: timedelta,
+        patience: float,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._database = database
         self._wechat = wechat
         self._sealer = sealer
         self._clock = clock
-        self._lease = lease
+        self._leases = leases
+        self._patience = patience
         self._sleep = sleep
 
     def use(self, appid: str, call: Callable[[str], T]) -> T:
@@ -96,7 +102,7 @@ class AccessTokens:
     def _token(self, appid: str) -> tuple[str, bytes]:
         """Return a token with the bytes it lies under."""
         claim_id, waited, pause = new_id(), 0.0, _FIRST_PAUSE
-        while waited <= self._lease.total_seconds() + _LONGEST_PAUSE:
+        while waited <= self._patience:
             now = self._clock()
             kept = insist(lambda: self._kept(appid))
             if kept.token and kept.sealed and kept.is_good_until(now + RENEWED_BEFORE_END):
@@ -124,7 +130,7 @@ class AccessTokens:
 
     def _claim(self, appid: str, claim_id: UUID, kept: _Kept, now: datetime) -> bool:
         """Take the right to fetch, unless somebody has it, or has fetched since we looked."""
-        values = {"claim_id": claim_id, "claimed_until": now + self._lease}
+        values = {"claim_id": claim_id, "claimed_until": now + LEASE}
         free = or_(
             access_tokens.c.claimed_until.is_(None),
             access_tokens.c.claimed_until <= now,
@@ -150,7 +156,8 @@ class AccessTokens:
         )
         released = mine.values(claim_id=None, claimed_until=None)
         try:
-            token, seconds = self._wechat.stable_token(appid)
+            with self._leases.renewed(self._renew, claim_id):
+                token, seconds = self._wechat.stable_token(appid)
         except BaseException:
             self._note(released)
             raise
@@ -158,6 +165,10 @@ class AccessTokens:
         expires_at = asked_at + timedelta(seconds=seconds)
         self._note(released.values(sealed=sealed, expires_at=expires_at))
         return token, sealed
+
+    def _renew(self, claim_ids: frozenset[UUID]) -> None:
+        mine = update(access_tokens).where(access_tokens.c.claim_id.in_(claim_ids))
+        self._run(mine.values(claimed_until=self._clock() + LEASE))
 
     def _discard(self, appid: str, sealed: bytes) -> None:
         """Forget exactly this token: another one may have come in its place already."""

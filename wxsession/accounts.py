@@ -324,7 +324,8 @@ class AccountService:
             TooManyAttempts, Overloaded: as for `verified`.
         """
         if view.user.username is None:
-            self._passwords.fits(password, None)  # no takes as long as no to a wrong one
+            with self._passwords.place():
+                self._passwords.fits(password, None)  # no takes as long as no to a wrong one
             raise BadCredentials
         credentials = Credentials(view.user.username, password)
         account = self.verified(credentials, client, session_of=view.user.id)

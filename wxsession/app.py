@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import requests
 from argon2 import PasswordHasher
@@ -31,6 +31,8 @@ from wxsession.identities import IdentityService
 from wxsession.introspection import Introspection
 from wxsession.key_ring import KeyRing
 from wxsession.keys import SecretKeys
+from wxsession.leases import Leases
+from wxsession.limits import Places
 from wxsession.logins import LoginService
 from wxsession.open_data import OpenDataReader
 from wxsession.passwords import OWASP_MINIMUM, Passwords
@@ -41,7 +43,6 @@ from wxsession.resealing import Resealing
 from wxsession.sealing import Sealer
 from wxsession.sessions import SessionService
 from wxsession.settings import ALL, Settings, unknown_dialects
-from wxsession.slots import Slots
 from wxsession.throttle import Throttle
 from wxsession.tokens import TokenSigner
 from wxsession.wechat.client import WeChatClient, longest_call, transport
@@ -113,15 +114,20 @@ class Services:
         )
         database = connect(settings.database_url, limits)
         keys = SecretKeys(settings.secret_keys)
+        # What waits, for WeChat or for a processor, leaves a quarter of the threads to the rest.
+        budget = Places(settings.threads * 3 // 4)
+        calls = settings.wechat_concurrency or max(1, settings.threads // 2)
         wechat = WeChatClient(
-            http or transport(),
+            http or transport(calls),
             url=settings.wechat_url,
             timeout=settings.wechat_timeout,
             apps=settings.apps,
-            slots=Slots(settings.wechat_concurrency, patience=settings.wechat_timeout[0]),
+            concurrency=calls,
+            budget=budget,
         )
-        lease = timedelta(seconds=longest_call(settings.wechat_timeout))
-        codes = LoginCodes(database, clock, lease=lease, replay=settings.login_replay)
+        leases = Leases()
+        patience = longest_call(settings.wechat_timeout)
+        codes = LoginCodes(database, clock, leases, patience=patience, replay=settings.login_replay)
         sealer = Sealer(keys)
         ring = KeyRing(sealer)
         reader = OpenDataReader(ring, clock)
@@ -138,7 +144,7 @@ class Services:
         )
         accounts = AccountService(
             database,
-            Passwords(queue=settings.password_queue, hasher=hasher),
+            Passwords(part=settings.threads // 4, budget=budget, hasher=hasher),
             throttle,
             sessions,
             phones,
@@ -147,7 +153,7 @@ class Services:
             apps=frozenset(settings.apps),
             link_by_unionid=settings.link_by_unionid,
         )
-        access_tokens = AccessTokens(database, wechat, sealer, clock, lease=lease)
+        access_tokens = AccessTokens(database, wechat, sealer, clock, leases, patience=patience)
         return cls(
             settings=settings,
             database=database,
@@ -302,6 +308,9 @@ def create_app(
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies)  # type: ignore[method-assign]
     services: Services = app.extensions[EXTENSION]
-    path = (settings.url_prefix or "") + api.CHECK
-    app.wsgi_app = api.CheckFirst(app.wsgi_app, path, services.sessions, services.phones)  # type: ignore[method-assign]
+    prefix = settings.url_prefix or ""
+    app.wsgi_app = api.CheckFirst(  # type: ignore[method-assign]
+        app.wsgi_app, prefix + api.CHECK, services.sessions, services.phones
+    )
+    app.wsgi_app = api.Door(app.wsgi_app, prefix + api.ALIVE, threads=settings.threads)  # type: ignore[method-assign]
     return app

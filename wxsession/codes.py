@@ -5,20 +5,21 @@ claimed before WeChat is asked, what came of it is noted, and whoever sends it a
 replay window is answered from the note. Only the same address and user agent are: to anybody
 else the code is used up.
 
-A claim is a lease. A worker that dies with it leaves nothing to clean up: once the lease is
-over, the next one to send the code makes the exchange.
+A claim is a short lease, renewed while the exchange is under way. A worker that dies with it
+leaves nothing to clean up: once the lease is over, the next one to send the code makes the
+exchange.
 """
 
 import hashlib
 import re
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Executable, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, Executable, bindparam, delete, or_, select, update
 
 from wxsession.db import Database, insist, new_id, upsert
 from wxsession.errors import (
@@ -29,6 +30,8 @@ from wxsession.errors import (
     UserBlocked,
     WeChatTimeout,
 )
+from wxsession.leases import LEASE, Leases
+from wxsession.limits import logins_at_database
 from wxsession.models import Client, login_codes
 from wxsession.statements import Filled, Given, made_once
 
@@ -65,28 +68,34 @@ def ensure_code(code: str) -> None:
 
 
 class LoginCodes:
-    """Keeps count of the codes under way and of those just exchanged."""
+    """Keeps count of the codes under way and of those just exchanged.
 
-    def __init__(
+    `patience` is for how many seconds somebody else's exchange is waited for.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a collaborator, a setting or a seam
         self,
         database: Database,
         clock: Callable[[], datetime],
+        leases: Leases,
         *,
-        lease: timedelta,
+        patience: float,
         replay: timedelta,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._lease = lease
+        self._leases = leases
+        self._patience = patience
         self._replay = replay
         self._sleep = sleep
         self._taking = _taking(database)
+        self._line = logins_at_database()
 
     def claim(self, appid: str, code: str, client: Client) -> Claim:
         """Return the right to exchange the code, or wait for what came of it elsewhere.
 
-        No connection is held while it waits, and it waits no longer than the lease.
+        No connection is held while it waits.
 
         Raises:
             CodeError: the code was refused a moment ago, or another client sent it first.
@@ -95,7 +104,7 @@ class LoginCodes:
         code_hash = hashlib.sha256(f"{appid}\0{code}".encode()).digest()
         own = Claim(code_hash, new_id())
         waited, pause = 0.0, _FIRST_PAUSE
-        while waited <= self._lease.total_seconds() + _LONGEST_PAUSE:
+        while waited <= self._patience:
             if insist(lambda: self._take(own, client)):
                 return own
             if exchanged := insist(lambda: self._outcome(code_hash, client)):
@@ -103,6 +112,10 @@ class LoginCodes:
             self._sleep(pause)
             waited, pause = waited + pause, min(pause * 2, _LONGEST_PAUSE)
         raise WeChatTimeout(retry_after=1)
+
+    def renewed(self, claim: Claim) -> AbstractContextManager[None]:
+        """Return what keeps a claim one's own for as long as its block runs."""
+        return self._leases.renewed(self._renew, claim)
 
     def settling(self, claim: Claim, identity_id: UUID) -> Filled:
         """Return the statement that notes, inside the caller's transaction, whose code it was."""
@@ -119,8 +132,13 @@ class LoginCodes:
     def _note(self, statement: Filled) -> None:
         # What is not noted costs whoever sends the code again the rest of the lease; that is no
         # reason to hide from this client what WeChat said.
-        with suppress(Overloaded), self._database.statement() as connection:
+        with suppress(Overloaded), self._statement() as connection:
             connection.execute(*statement)
+
+    @contextmanager
+    def _statement(self) -> Iterator[Connection]:
+        with self._line.one(), self._database.statement() as connection:
+            yield connection
 
     def _take(self, claim: Claim, client: Client) -> bool:
         """Write the claim down, unless there is another one; done twice, it is there once."""
@@ -132,15 +150,24 @@ class LoginCodes:
             "identity_id": None,
             "client_address": client.address,
             "user_agent": client.user_agent,
-            "expires_at": now + self._lease,
+            "expires_at": now + LEASE,
             "now": now,
         }
-        with self._database.statement() as connection:
+        with self._statement() as connection:
             return connection.execute(self._taking, values).first() is not None
+
+    def _renew(self, claims: frozenset[Claim]) -> None:
+        renewing = update(login_codes).where(
+            login_codes.c.code_hash.in_([claim.code_hash for claim in claims]),
+            login_codes.c.claim_id.in_([claim.claim_id for claim in claims]),
+            login_codes.c.outcome.is_(None),  # what is noted has a time of its own
+        )
+        with self._database.statement() as connection:
+            connection.execute(renewing.values(expires_at=self._clock() + LEASE))
 
     def _outcome(self, code_hash: bytes, client: Client) -> Claim | None:
         query = select(login_codes).where(login_codes.c.code_hash == code_hash)
-        with self._database.statement() as connection:
+        with self._statement() as connection:
             row = connection.execute(query).first()
         if row is None:
             return None

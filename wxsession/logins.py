@@ -20,11 +20,11 @@ from wxsession.errors import (
     InvalidCode,
     InvalidRequest,
     UserBlocked,
-    WeChatError,
     WxSessionError,
 )
 from wxsession.identities import IdentityService, WeChatUser
 from wxsession.key_ring import KeyRing
+from wxsession.limits import logins_at_database
 from wxsession.models import (
     Client,
     Identity,
@@ -88,6 +88,7 @@ class LoginService:
         self._identities = identities_
         self._throttle = throttle
         self._clock = clock
+        self._line = logins_at_database()
 
     def by_code(self, login: CodeLogin, client: Client) -> Grant:
         """Return a session for the WeChat user whose code this is; a first login makes a user.
@@ -101,9 +102,9 @@ class LoginService:
             CodeError: WeChat refuses the code or the user, or the user is disabled here.
             AccountError: the credentials are wrong, or the two cannot be bound; wrong ones have
                 not cost the code. Or too many codes from this address were refused lately.
-            WeChatError: WeChat did not answer the question.
+            WeChatError: WeChat did not answer the question, or has not for a while.
             OpenDataError: the open data that came along cannot be taken.
-            Overloaded: the database, or a place among the WeChat calls, was not free in time.
+            Overloaded: too many wait already, or the database was not free in time.
         """
         appid = self._app_of(login)
         if login.open_data is not None:
@@ -112,18 +113,22 @@ class LoginService:
             self._throttle.ensure_codes_allowed(client, appid=appid)
             with self._throttle.counting_codes(client):
                 ensure_code(login.code)
+            self._wechat.ensure_usable()
             account = None
             if login.credentials is not None:
                 account = self._accounts.verified(login.credentials, client)
-            with self._wechat.slots.one():
+            with self._wechat.budget.one():
                 claim = self._codes.claim(appid, login.code, client)
                 if claim.identity_id is not None:
                     return insist(lambda: self._log_in_again(claim, login, account, client))
-                with self._noted(claim), self._throttle.counting_codes(client):
-                    known = self._wechat.code2session(appid, login.code)
-            with self._noted(claim):
-                # The code is spent and cannot be asked for again.
-                return insist(lambda: self._log_in(claim, appid, known, login, account, client))
+                with self._codes.renewed(claim):
+                    with self._throttle.counting_codes(client):
+                        known = self._exchange(claim, appid, login.code)
+                    with self._noted(claim):
+                        # The code is spent and cannot be asked for again.
+                        return insist(
+                            lambda: self._log_in(claim, appid, known, login, account, client)
+                        )
 
     def by_password(
         self, credentials: Credentials, client: Client, *, presented: str | None = None
@@ -162,21 +167,29 @@ class LoginService:
             return login.referring_appid
         return next(iter(self._wechat.apps))
 
+    def _exchange(self, claim: Claim, appid: str, code: str) -> WeChatIdentity:
+        """Return what WeChat says, or note that it does not take the code, or was not asked."""
+        try:
+            return self._wechat.code2session(appid, code)
+        except CodeError as refusal:
+            self._codes.refuse(claim, refusal)
+            raise
+        except WxSessionError:
+            self._codes.release(claim)
+            raise
+
     @contextmanager
     def _noted(self, claim: Claim) -> Iterator[None]:
-        """Note what is known about the code when it did not lead to a session."""
+        """Note why a code that WeChat took did not lead to a session."""
         try:
             yield
         except CodeError as refusal:
             self._codes.refuse(claim, refusal)
             raise
-        except WeChatError:
-            self._codes.release(claim)
-            raise
         except DatabaseUnavailable:
             raise  # nor can this be noted; it would be waited for as long again
         except WxSessionError:
-            self._codes.refuse(claim, CodeUsed())  # WeChat took it; nothing came of it here
+            self._codes.refuse(claim, CodeUsed())  # nothing came of it here
             raise
 
     def _log_in(  # noqa: PLR0913 - what is known, and what was asked
@@ -189,7 +202,7 @@ class LoginService:
         client: Client,
     ) -> Grant:
         now = self._clock()
-        with self._database.transaction() as connection:
+        with self._line.one(), self._database.transaction() as connection:
             identity, user, new_user = self._identities.identify(
                 connection,
                 WeChatUser(appid, known.openid, known.unionid),
@@ -218,7 +231,7 @@ class LoginService:
             CodeUsed: as many as a user may have came of it already.
         """
         query = select_identities().where(identities.c.id == claim.identity_id)
-        with self._database.transaction() as connection:
+        with self._line.one(), self._database.transaction() as connection:
             who, _ = identity_from(connection.execute(query).one())
             identity, user, _ = self._identities.identify(
                 connection,

@@ -2,12 +2,10 @@
 
 Parameters are OWASP's minimum for argon2id (Password Storage Cheat Sheet): 19 MiB, two passes,
 one lane. A hash takes tens of milliseconds of a processor, so each process makes only as many at
-once as half of the processors can, and whoever finds too many waiting is sent away.
+once as half of the processors can.
 """
 
-import os
 import secrets
-import threading
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,9 +14,9 @@ from functools import cache, cached_property
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from wxsession.errors import InvalidRequest, Overloaded
+from wxsession.errors import InvalidRequest
 from wxsession.invisible import is_invisible
-from wxsession.slots import Slots
+from wxsession.limits import ConcurrencyLimit, Places, processors
 
 SHORTEST_USERNAME, LONGEST_USERNAME = 3, 64
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 128
@@ -31,13 +29,19 @@ OWASP_MINIMUM = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1
 
 
 class Passwords:
-    """Hashes and verifies; `queue` is how many may wait for that at once in this process."""
+    """Hashes and verifies; a caller has a place of `budget` while it waits and hashes.
 
-    def __init__(self, *, queue: int, hasher: PasswordHasher = OWASP_MINIMUM) -> None:
+    At most `part` of the places are for that: guessing costs a client nothing, and a flood of it
+    leaves the rest to logins by code.
+    """
+
+    def __init__(
+        self, *, part: int, budget: Places, hasher: PasswordHasher = OWASP_MINIMUM
+    ) -> None:
         self._hasher = hasher
-        at_once = max(1, (os.cpu_count() or 1) // 2)
-        self._places = threading.Semaphore(at_once + queue)
-        self._slots = Slots(at_once, waiting=queue, patience=_PATIENCE)
+        self._part = Places(part)
+        self._budget = budget
+        self._limit = ConcurrencyLimit(max(1, processors() // 2), patience=_PATIENCE)
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -46,12 +50,8 @@ class Passwords:
         Raises:
             Overloaded: too many are waiting.
         """
-        if not self._places.acquire(blocking=False):
-            raise Overloaded
-        try:
+        with self._part.one(), self._budget.one():
             yield
-        finally:
-            self._places.release()
 
     def hash(self, password: str) -> str:
         """Return what may be stored of a password.
@@ -59,7 +59,7 @@ class Passwords:
         Raises:
             Overloaded: too many are waiting, or it took too long until it was this one's turn.
         """
-        with self.place(), self._slots.one():
+        with self.place(), self._limit.one():
             return self._hasher.hash(_normalised(password))
 
     def fits(self, password: str, stored: str | None) -> bool:
@@ -70,7 +70,7 @@ class Passwords:
         Raises:
             Overloaded: it took too long until it was this one's turn.
         """
-        with self._slots.one():
+        with self._limit.one():
             decoy = self._decoy  # made before it is looked at, so that its making tells nothing
             try:
                 return self._hasher.verify(stored or decoy, _normalised(password)) and bool(stored)

@@ -119,7 +119,7 @@ class ProfileService:
         """
         view = self._sessions.check(presented)
         appid, openid = self._app_of(view.identity)
-        with self._wechat.slots.one():
+        with self._wechat.budget.one():
             phone = self._access_tokens.use(
                 appid, lambda token: self._wechat.phone_number(appid, token, code, openid)
             )
@@ -170,7 +170,7 @@ class ProfileService:
             return "of_other_apps"
         reset = self._wechat.reset_session_key
         try:
-            with self._wechat.slots.one():
+            with self._wechat.budget.one():
                 fresh = self._access_tokens.use(
                     identity.appid,
                     lambda token: reset(identity.appid, token, identity.openid, kept.session_key),
@@ -224,7 +224,7 @@ class ProfileService:
 
     def _is_current(self, identity: Identity, session_key: str) -> bool:
         ask = self._wechat.is_session_key_current
-        with self._wechat.slots.one():
+        with self._wechat.budget.one():
             return self._access_tokens.use(
                 identity.appid,
                 lambda token: ask(identity.appid, token, identity.openid, session_key),

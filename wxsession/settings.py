@@ -21,8 +21,7 @@ T = TypeVar("T")
 PREFIX = "WXSESSION_"
 ALL = "all"
 NONE = "none"
-DEFAULT_WECHAT_CONCURRENCY = 16
-DEFAULT_PASSWORD_QUEUE = 64
+DEFAULT_THREADS = 32
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
@@ -64,7 +63,10 @@ class Settings:
     wechat_url: str = "https://api.weixin.qq.com"
     wechat_timeout: tuple[float, float] = (3.0, 5.0)
     """Seconds to connect, to read."""
-    wechat_concurrency: int = DEFAULT_WECHAT_CONCURRENCY
+    threads: int = DEFAULT_THREADS
+    """How many requests one process serves at once; what may wait is a part of them."""
+    wechat_concurrency: int | None = None
+    """How many calls of WeChat are under way at once in one process; None: half of the threads."""
     idle_timeout: timedelta = timedelta(days=7)
     absolute_timeout: timedelta = timedelta(days=30)
     touch_interval: timedelta = timedelta(hours=1)
@@ -75,8 +77,6 @@ class Settings:
     audit_retention: timedelta = timedelta(days=180)
     api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Keys by the names of the back ends that hold them."""
-    password_queue: int = DEFAULT_PASSWORD_QUEUE
-    """How many may wait in one process for their password to be hashed."""
     link_by_unionid: bool = True
     """Whether a unionid makes one user of the WeChat users of several apps."""
     code_limit: Limit | None = DEFAULT_CODE_LIMIT
@@ -301,6 +301,7 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "SECRET_KEYS": _secret_keys,
     "WECHAT_URL": _http_url,
     "WECHAT_TIMEOUT": _timeouts,
+    "THREADS": _whole(1),
     "WECHAT_CONCURRENCY": _whole(1),
     "IDLE_TIMEOUT": _positive_duration,
     "ABSOLUTE_TIMEOUT": _positive_duration,
@@ -311,7 +312,6 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "RETENTION": duration,
     "AUDIT_RETENTION": duration,
     "API_KEYS": _api_keys,
-    "PASSWORD_QUEUE": _whole(0),
     "LINK_BY_UNIONID": _switch,
     "CODE_LIMIT": _limit,
     "REGISTRATION_LIMIT": _limit,

@@ -7,7 +7,9 @@ from typing import Final
 from benchmarks.bench import Bench
 from benchmarks.outcome import Outcome
 from benchmarks.subjects import (
+    burst,
     check,
+    floods,
     growth,
     hanging,
     login,
@@ -39,10 +41,12 @@ SUBJECTS: Final = (
     Subject("storage", "Bytes a session", storage.measure),
     Subject("memory", "Memory of a worker", memory.measure),
     Subject("start-up", "Start-up", start_up.measure),
-    Subject("hanging", "WeChat hangs for 5 s, 64 impatient logins", hanging.measure),
+    Subject("hanging", "WeChat hangs for more than 5 s, 256 impatient logins", hanging.measure),
+    Subject("floods", "Codes that hang and passwords, together", floods.measure),
     Subject("touches", "Touches", touches.measure),
     Subject("refresh", "Refresh", refresh.measure),
     Subject("login", "Login, WeChat answers after 100 ms", login.measure),
+    Subject("burst", "Logins in one moment", burst.measure),
     Subject("purge", "Purge on PostgreSQL", purge.measure),
     Subject("purge-sqlite", "Purge on SQLite", purge_sqlite.measure),
 )

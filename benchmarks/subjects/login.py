@@ -19,7 +19,7 @@ _CPU_BOUND = 0.9
 
 
 def measure(bench: Bench) -> Outcome:
-    """Log in on as many connections as there are threads, all of which may ask WeChat."""
+    """Log in on as many connections as there may be calls of WeChat at once."""
     filled = bench.fresh(bench.scale.growth[0])  # logins end sessions that others present
     users, threads = min(filled.sessions, MOST_USERS), bench.scale.login_threads
     name = f"login, {threads} threads"
@@ -35,7 +35,7 @@ def measure(bench: Bench) -> Outcome:
         WeChat(delay=_LATENCY) as wechat,
         Ours(
             filled.url,
-            threads=threads,
+            threads=2 * threads,  # three quarters of which may wait
             wechat_url=wechat.url,
             wechat_concurrency=threads,
         ) as server,
@@ -58,8 +58,8 @@ def measure(bench: Bench) -> Outcome:
     busy = login.median(lambda leg: leg.busy)
     bound = f"the CPU is the limit: {busy:.0%} of the core" if busy >= _CPU_BOUND else ""
     how = (
-        f"A worker with {threads} threads, all of which may ask WeChat"
-        " (`WXSESSION_WECHAT_CONCURRENCY`), and as many connections to it. The logins that are"
+        f"A worker with {2 * threads} threads, {threads} of which may ask WeChat"
+        " (`WXSESSION_WECHAT_CONCURRENCY`), and so many connections to it. The logins that are"
         " under way when the load ends have cost CPU, but are not counted."
     )
     return of_standings(

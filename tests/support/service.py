@@ -23,7 +23,7 @@ from tests.support.settings import APPS, environment
 ROOT: Final = Path(__file__).resolve().parents[2]
 
 _PATIENCE: Final = 30.0
-_MOST_CONNECTIONS: Final = 256
+_MOST_CONNECTIONS: Final = 640
 
 # The server's parent is this program, and not the test process. Its standard input ends when the
 # test process ends, however that ends: then it kills the server and all its workers, and removes
@@ -184,9 +184,11 @@ class Simulator(Server):
         super().__init__(environment(""))
 
     def command(self) -> list[str]:
-        """Return how the simulator is called."""
-        flask = [sys.executable, "-m", "flask", "--app", "wxsession.simulator", "run"]
-        return [*flask, "--host", "127.0.0.1", "--port", str(self.port), "--no-reload"]
+        """Return how the simulator is called: by a server that takes hundreds of calls at once."""
+        gunicorn = [sys.executable, "-m", "gunicorn", "-c", "/dev/null", "--no-control-socket"]
+        many = ["--worker-class", "gthread", "--threads", "640", "--keep-alive", "600"]
+        bound = ["--bind", f"127.0.0.1:{self.port}", "--log-level", "warning"]
+        return [*gunicorn, *many, *bound, "wxsession.simulator:create_app()"]
 
     def code(self, user: str) -> str:
         """Return a code of wx.login for the first of our apps."""

@@ -20,5 +20,5 @@ def environment(database_url: str, /, **changes: object) -> dict[str, str]:
 
 
 def settings_for(database_url: str, /, **changes: object) -> Settings:
-    """Return settings, with changes to the defaults."""
-    return Settings.read(environment(database_url, **changes))
+    """Return settings, with changes to the defaults; a test may want many threads."""
+    return Settings.read(environment(database_url, **{"threads": 256, **changes}))

@@ -9,6 +9,7 @@ from wxsession import problems
 from wxsession.accounts import AccountService
 from wxsession.api.accounts import add_accounts
 from wxsession.api.check_first import CheckFirst
+from wxsession.api.door import Door
 from wxsession.api.endpoint import Endpoints
 from wxsession.api.errors import DATABASE_ERRORS
 from wxsession.api.introspection import add_introspection
@@ -24,7 +25,9 @@ from wxsession.phone_numbers import PhoneNumbers
 from wxsession.profiles import ProfileService
 from wxsession.sessions import SessionService
 
-__all__ = ["CHECK", "CheckFirst", "Served", "blueprint"]
+__all__ = ["ALIVE", "CHECK", "CheckFirst", "Door", "Served", "blueprint"]
+
+ALIVE = "/healthz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +68,7 @@ def blueprint(served: Served, url_prefix: str | None) -> Blueprint:
 
 
 def _add_health(calls: Endpoints, health: Health) -> None:
-    @calls.add("GET", path="/healthz", reply=HealthReply)
+    @calls.add("GET", path=ALIVE, reply=HealthReply)
     def healthz() -> HealthReply:
         """Tell that the process is alive; touches nothing."""
         return HealthReply()

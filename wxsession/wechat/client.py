@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import ceil
 from typing import NamedTuple
 
 import requests
@@ -30,9 +31,16 @@ from urllib3.exceptions import (
 )
 from urllib3.util import Retry
 
-from wxsession.errors import AccessTokenRejected, CodeError, SessionKeyStale, WxSessionError
-from wxsession.slots import Slots
+from wxsession.errors import (
+    AccessTokenRejected,
+    CodeError,
+    SessionKeyStale,
+    WeChatTimeout,
+    WxSessionError,
+)
+from wxsession.limits import ConcurrencyLimit, Places
 from wxsession.wechat import failures
+from wxsession.wechat.breaker import Breaker
 from wxsession.wechat.failures import Failures
 from wxsession.wechat.phone_number import PhoneNumber, phone_number_of
 
@@ -78,9 +86,11 @@ class WeChatIdentity:
 
 
 class WeChatClient:
-    """Asks WeChat over an injected `requests.Session`.
+    """Asks WeChat over an injected `requests.Session`, `concurrency` calls at once.
 
-    `timeout` is in seconds, to connect and to read; `apps` has the secrets by appid.
+    `timeout` is in seconds, to connect and to read; `apps` has the secrets by appid. Each call
+    takes as long as WeChat does, and may wait for its turn before: a caller that serves a request
+    holds a place of `budget` meanwhile, as everybody does who lets a thread wait.
     """
 
     def __init__(  # noqa: PLR0913 - each is a setting or a seam
@@ -90,16 +100,27 @@ class WeChatClient:
         url: str,
         timeout: tuple[float, float],
         apps: Mapping[str, str],
-        slots: Slots,
+        concurrency: int,
+        budget: Places,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.apps = apps
-        self.slots = slots
+        self.budget = budget
+        limit = ConcurrencyLimit(concurrency, patience=sum(timeout))
+        self._breaker = Breaker(limit, lambda: WeChatTimeout(retry_after=ceil(timeout[1])))
         self._http = http
         self._url = url
         self._timeout = timeout
         self._sleep = sleep
         keep_queries_out_of_logs()
+
+    def ensure_usable(self) -> None:
+        """Return unless it is known that WeChat does not answer.
+
+        Raises:
+            WeChatTimeout: it has not answered for a while, and another call is finding out.
+        """
+        self._breaker.ensure_usable()
 
     def code2session(self, appid: str, code: str) -> WeChatIdentity:
         """Return the identity that a code of wx.login stands for; the code is spent by that.
@@ -217,27 +238,36 @@ class WeChatClient:
         Raises:
             WxSessionError: what the errcode means in this call.
             WeChatError: there was no reply, or none that makes sense.
+            Overloaded: no place among the calls was free in time.
         """
-        started = time.monotonic()
-        for attempt in range(BUSY_RETRIES + 1):
-            reply = self._reply(call, query, body)
-            errcode = reply.get("errcode", 0)
-            if errcode == 0:
-                return reply
-            if errcode != failures.BUSY or time.monotonic() - started > self._timeout[1]:
-                break
-            self._sleep(_BUSY_PAUSE * 2**attempt)
+        with self._breaker.call() as begun:
+            started = time.monotonic()
+            for attempt in range(BUSY_RETRIES + 1):
+                reply = self._reply(call, query, body, begun)
+                errcode = reply.get("errcode", 0)
+                if errcode == 0:
+                    return reply
+                if errcode != failures.BUSY or time.monotonic() - started > self._timeout[1]:
+                    break
+                self._sleep(_BUSY_PAUSE * 2**attempt)
         raise _refusal(call, meanings, errcode, str(reply.get("errmsg", "")))
 
     def _reply(
-        self, call: _Call, query: Mapping[str, str] | None, body: Mapping[str, object] | None
+        self,
+        call: _Call,
+        query: Mapping[str, str] | None,
+        body: Mapping[str, object] | None,
+        begun: int,
     ) -> Mapping[str, object]:
         try:
-            reply = _parsed(self._fetch(call.path, query, body))
+            sent = self._fetch(call.path, query, body)
         except (requests.RequestException, HTTPError, _TooLong, _TooLate) as error:
             reply, what = None, _in_a_word(error)
+            if isinstance(error, requests.Timeout | ReadTimeoutError | _TooLate):
+                self._breaker.not_answered(begun)
         else:
-            what = "unintelligible"
+            self._breaker.answered()
+            reply, what = _parsed(sent), "unintelligible"
         if reply is None:
             # Raised out here, so that not even the hidden context of our error has the URL in it.
             raise _unanswered(call, what)
@@ -267,12 +297,15 @@ class WeChatClient:
             return bytes(body)
 
 
-def transport() -> requests.Session:
-    """Return what production talks to WeChat with: connections are retried, answers never."""
+def transport(concurrency: int) -> requests.Session:
+    """Return what production talks to WeChat with: connections are retried, answers never.
+
+    It keeps as many connections as there are calls at once.
+    """
     retry = Retry(total=None, connect=CONNECTION_RETRIES, read=False, redirect=0, status=0, other=0)
     session = requests.Session()
-    session.mount("https://", HTTPAdapter(pool_maxsize=64, max_retries=retry))
-    session.mount("http://", HTTPAdapter(pool_maxsize=64, max_retries=retry))
+    for scheme in "https://", "http://":
+        session.mount(scheme, HTTPAdapter(pool_maxsize=concurrency, max_retries=retry))
     return session
 
 

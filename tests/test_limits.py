@@ -1,0 +1,96 @@
+"""Limits: a budget refuses at once, a concurrency limit lets one wait in line."""
+
+import queue
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from wxsession.errors import Overloaded, WeChatTimeout, WxSessionError
+from wxsession.limits import ConcurrencyLimit, Places, processors
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(8) as threads:
+        yield threads
+
+
+class Crowd:
+    """Threads that come to a limit one after the other."""
+
+    def __init__(self, limit: ConcurrencyLimit, pool: ThreadPoolExecutor) -> None:
+        self.limit = limit
+        self.came_in: queue.Queue[int] = queue.Queue()
+        self._pool = pool
+        self._leaves = [threading.Event() for _ in range(8)]
+
+    def send(self, number: int) -> Future[str]:
+        """Let one come, and return what becomes of him; he is in line now, or in."""
+        comes = threading.Event()
+        future = self._pool.submit(self._come, number, comes)
+        assert comes.wait(30)
+        return future
+
+    def let_leave(self, number: int) -> None:
+        """Let one who is in, or will be, go."""
+        self._leaves[number].set()
+
+    def _come(self, number: int, comes: threading.Event) -> str:
+        comes.set()
+        try:
+            with self.limit.one():
+                self.came_in.put(number)
+                assert self._leaves[number].wait(30)
+        except WxSessionError as error:
+            return error.code
+        return "was in"
+
+
+def test_a_budget_refuses_who_finds_no_place_and_has_it_again_afterwards() -> None:
+    budget = Places(2)
+    with budget.one(), budget.one(), pytest.raises(Overloaded), budget.one():
+        pass
+    with budget.one(), budget.one():
+        pass
+
+
+def test_waiting_in_line_ends_with_the_patience() -> None:
+    limit = ConcurrencyLimit(1, patience=0.01)
+    with limit.one(), pytest.raises(Overloaded), limit.one():
+        pass
+    with limit.one():
+        pass  # who left the line got no place
+
+
+def test_everybody_has_a_turn_and_no_more_at_once_than_may_be(pool: ThreadPoolExecutor) -> None:
+    crowd = Crowd(ConcurrencyLimit(2, patience=60), pool)
+    becomes = [crowd.send(number) for number in range(8)]
+    inside = {crowd.came_in.get(timeout=30), crowd.came_in.get(timeout=30)}
+    for _ in range(6):
+        assert crowd.came_in.empty()
+        crowd.let_leave(inside.pop())
+        inside.add(crowd.came_in.get(timeout=30))
+    for number in inside:
+        crowd.let_leave(number)
+    assert [one.result(30) for one in becomes] == ["was in"] * 8
+
+
+def test_closing_sends_the_line_away_and_lets_who_is_in_go_on(pool: ThreadPoolExecutor) -> None:
+    crowd = Crowd(ConcurrencyLimit(1, patience=60), pool)
+    inside = crowd.send(0)
+    crowd.came_in.get(timeout=30)
+    waits = [crowd.send(number) for number in range(1, 5)]
+    crowd.limit.close(lambda: WeChatTimeout(retry_after=5))
+    assert {one.result(30) for one in waits} == {"wechat_timeout"}
+    assert crowd.send(5).result(30) == "wechat_timeout"
+    crowd.let_leave(0)
+    assert inside.result(30) == "was in"
+    crowd.limit.open()
+    crowd.let_leave(6)
+    assert crowd.send(6).result(30) == "was in"
+
+
+def test_there_is_a_processor() -> None:
+    assert processors() >= 1
