@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer with pip; `make test` and `make bench` also need Node 20 or newer with
-# npm, because clients of mini-programs and a peer of the benchmark run in it; `make bench` needs
-# wrk, too. Everything of Python goes into .venv; pip and npm are called plainly, so that their own
+# npm, because clients of mini-programs and a peer of the benchmark run in it; `make test` needs
+# nginx, pgbouncer and ip, which root gets from apt; `make bench` needs wrk, too. Everything of Python goes into .venv; pip and npm are called plainly, so that their own
 # configuration (a mirror, a proxy) holds here as well.
 
 PYTHON ?= python3
@@ -31,7 +31,7 @@ help:
 run: $(VENV)/.server
 	@exec $(BIN)/python scripts/run.py
 
-test coverage: $(VENV)/.test $(CLIENTS)/node_modules/.installed $(EXPRESS)/node_modules/.installed
+test coverage: $(VENV)/.test $(VENV)/.programs $(CLIENTS)/node_modules/.installed $(EXPRESS)/node_modules/.installed
 	$(BIN)/python -m pytest $(if $(filter coverage,$@),--cov --cov-report=term) $(ARGS)
 
 prove: $(VENV)/.test
@@ -58,6 +58,22 @@ clean:
 $(VENV)/.server $(VENV)/.test $(VENV)/.bench $(VENV)/.lint: $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'Installing wxsession[$*] into $(VENV) ...'
 	@$(INSTALL) --editable '.[$*]'
+	@touch $@
+
+# What stands before or beside the service in the tests: each program with its package.
+$(VENV)/.programs: | $(BIN)/python
+	@PATH="$$PATH:/usr/sbin:/sbin"; \
+	missing=; \
+	for program in nginx:nginx pgbouncer:pgbouncer ip:iproute2; do \
+	    command -v "$${program%:*}" >/dev/null || missing="$$missing $${program#*:}"; \
+	done; \
+	install="apt-get install -y -qq --no-install-recommends$$missing"; \
+	if [ "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "Installing$$missing ..."; \
+	    export DEBIAN_FRONTEND=noninteractive; \
+	    { $$install || { apt-get update -qq && $$install; }; } >/dev/null && missing=; \
+	fi; \
+	[ -z "$$missing" ] || { echo "Programs are missing: apt install$$missing" >&2; exit 1; }
 	@touch $@
 
 # No lock file: it would name a registry. The packages are named with their exact versions.

@@ -1,10 +1,10 @@
 """An operator finds users and sessions, keeps users out, and sees nothing that opens anything."""
 
 import json
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -21,8 +21,8 @@ from wxsession import create_app
 from wxsession.app import Services
 from wxsession.cli import EXIT_NOT_ALL
 from wxsession.cli.output import exit_on_error
-from wxsession.db import new_id
-from wxsession.errors import NotReady, Overloaded, WxSessionError
+from wxsession.db import metadata, new_id
+from wxsession.errors import DatabaseUnavailable, NotReady, Overloaded, WxSessionError
 from wxsession.models import audit_events, sessions, users
 from wxsession.simulator import Fault, SettableClock, WeChat
 from wxsession.wechat.phone_number import PhoneNumber
@@ -535,30 +535,37 @@ def test_a_wechat_that_does_not_answer_is_told_in_a_line(
 
 
 @pytest.mark.parametrize("command", EVERY_COMMAND, ids=" ".join)
-def test_a_database_that_cannot_be_used_is_told_in_a_line(
-    command: tuple[str, ...], tmp_path: Path, clock: SettableClock
+def test_a_database_without_a_schema_is_told_in_a_line(
+    operator: Operator, services: Services, command: tuple[str, ...]
 ) -> None:
-    path = tmp_path / "never-migrated.db"
-    app = create_app(settings_for(f"sqlite:///{path}"), clock=clock)
-    result = Operator(app).run(*command)
+    metadata.drop_all(services.database.engine)
+    result = operator.run(*command)
+    assert isinstance(result.exception, SystemExit)
+    cure = "the database has no schema of this version: run `flask --app wsgi upgrade-database`"
+    assert (result.exit_code, result.output) == (1, f"Error: {cure}\n")
+
+
+@pytest.mark.parametrize("command", [*EVERY_COMMAND, ("upgrade-database",)], ids=" ".join)
+def test_a_database_that_is_down_is_told_in_a_line(
+    command: tuple[str, ...], clock: SettableClock
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
+        url = f"postgresql://wxsession@127.0.0.1:{taken.getsockname()[1]}/wxsession"
+        app = create_app(settings_for(url), clock=clock)
+        result = Operator(app).run(*command)
+        services_of(app).database.close()
     assert isinstance(result.exception, SystemExit)
     assert result.exit_code == 1
-    assert result.output.startswith("Error: the database ")
+    assert result.output.startswith("Error: the database cannot be used; the log says why. ")
     assert result.output.count("\n") == 1
-    services_of(app).database.close()
-
-
-class Unavailable(Overloaded):
-    """The database cannot be used."""
-
-    code = "database_unavailable"
 
 
 @pytest.mark.parametrize(
     ("error", "told"),
     [
         (NotReady(), "run `flask --app wsgi upgrade-database`"),
-        (Unavailable(), "whether WXSESSION_DATABASE_URL leads to it"),
+        (DatabaseUnavailable(), "whether WXSESSION_DATABASE_URL leads to it"),
         (Overloaded(), "Run this again"),
     ],
     ids=str,

@@ -253,18 +253,22 @@ def use_the_commands(app: Flask) -> str:
 
 
 def break_the_database(app: Flask, wechat: WeChat, server: PostgresServer) -> list[str]:
-    """Let the database refuse, miss a table, and go away; return the bodies."""
+    """Let the database have other types, miss a table, and go away; return the bodies."""
     phone = Phone(app, wechat, "alice")
     phone.log_in()
     database = services_of(app).database
     with database.statement() as connection:
+        connection.execute(text("ALTER TABLE sessions ALTER id TYPE text"))
+        connection.execute(text("ALTER TABLE sessions ALTER user_agent TYPE int USING 0"))
+    unforeseen = [phone.check(), phone.refresh(), phone.log_in(), phone.log_out()]
+    assert {answer.status_code for answer in unforeseen} == {500}
+    with database.statement() as connection:
         connection.execute(text("ALTER TABLE sessions RENAME TO elsewhere"))
-    answers = [phone.check(), phone.refresh(), phone.log_in(), phone.log_out()]
-    assert {answer.status_code for answer in answers} == {500}
+    refused = [phone.check(), phone.refresh(), phone.log_in(), phone.log_out()]
     server.kill()
-    answers += [phone.check(), phone.refresh(), phone.log_in(), phone.log_out()]
-    assert {answer.status_code for answer in answers[4:]} == {503}
-    return [answer.text for answer in answers]
+    refused += [phone.check(), phone.refresh(), phone.log_in(), phone.log_out()]
+    assert {answer.status_code for answer in refused} == {503}
+    return [answer.text for answer in (*unforeseen, *refused)]
 
 
 def test_no_secret_shows_anywhere(

@@ -1,6 +1,7 @@
 """What the database may do to us: be slow, be full, be gone, be demoted, be busy."""
 
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from flask import Flask
 from sqlalchemy import Column, Integer, MetaData, Table, event, insert, select, text
-from sqlalchemy.exc import ProgrammingError, StatementError
+from sqlalchemy.exc import StatementError
 from sqlalchemy.pool import QueuePool
 
 from tests.conftest import services_of
@@ -19,12 +20,14 @@ from tests.support.postgres import PostgresServer
 from tests.support.settings import settings_for
 from wxsession import create_app
 from wxsession.app import Services
-from wxsession.db import POOL_OVERFLOW, POOL_SIZE, UtcDateTime, connect
-from wxsession.errors import Overloaded
+from wxsession.db import Limits, UtcDateTime, connect, metadata
+from wxsession.errors import NotReady, Overloaded
 from wxsession.held import HELD, Held
+from wxsession.logs import RareWarning
 from wxsession.models import sessions
 from wxsession.schema import upgrade
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
+from wxsession.watchdog import TICK, Overdue, Watchdog
 
 ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -71,9 +74,7 @@ def test_a_transaction_that_fails_leaves_nothing(services: Services, phone: Phon
 
 def test_no_error_of_the_database_shows_a_value(services: Services) -> None:
     with (
-        pytest.raises(
-            ProgrammingError if services.database.is_postgresql else Overloaded
-        ) as caught,
+        pytest.raises(NotReady) as caught,
         services.database.statement() as connection,
     ):
         connection.execute(text("SELECT * FROM nowhere WHERE x = :x"), {"x": "canary"})
@@ -85,7 +86,7 @@ def test_an_exhausted_pool_is_told_within_two_seconds_and_liveness_needs_none(
 ) -> None:
     phone.log_in()
     database = services_of(app).database
-    busy = [database.engine.connect() for _ in range(POOL_SIZE + POOL_OVERFLOW)]
+    busy = [database.engine.connect() for _ in range(Limits().pool_size)]
     started = time.monotonic()
     answer = phone.check()
     assert problem(answer) == (503, "overloaded", None)
@@ -128,6 +129,63 @@ def test_a_demoted_primary_counts_as_a_broken_connection(services: Services) -> 
         assert connection.connection.dbapi_connection is not before
 
 
+@ON_POSTGRESQL
+@pytest.mark.parametrize(
+    ("sqlstate", "code"),
+    [
+        ("53100", "database_unavailable"),  # disk full
+        ("57014", "database_unavailable"),  # statement timeout
+        ("55P03", "database_unavailable"),  # lock timeout
+        ("42501", "database_unavailable"),  # the role may not
+        ("40P01", "overloaded"),  # deadlock
+        ("40001", "overloaded"),
+    ],
+)
+def test_a_login_that_the_database_cannot_write_says_why(
+    phone: Phone, services: Services, sqlstate: str, code: str
+) -> None:
+    with services.database.statement() as connection:
+        connection.execute(
+            text(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+                f" $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{sqlstate}'; END $$"
+            )
+        )
+        connection.execute(
+            text("CREATE TRIGGER t BEFORE INSERT ON sessions EXECUTE FUNCTION refuse()")
+        )
+    answer = phone.log_in()
+    assert problem(answer) == (503, code, None)
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+CALLS = [
+    ("GET", "/check_session"),
+    ("POST", "/refresh"),
+    ("POST", "/logout"),
+    ("GET", "/sessions"),
+    ("GET", "/user"),
+    ("PATCH", "/user"),
+    ("GET", "/readyz"),
+]
+
+
+@pytest.mark.parametrize("lost", ["everything", "a column"])
+def test_without_its_schema_every_call_says_so(phone: Phone, services: Services, lost: str) -> None:
+    phone.log_in()
+    with services.database.transaction() as connection:
+        if lost == "everything":
+            metadata.drop_all(connection)
+            connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
+        else:
+            connection.execute(text("ALTER TABLE sessions RENAME COLUMN auth_time TO since"))
+            connection.execute(text("ALTER TABLE users RENAME COLUMN nickname TO name"))
+            connection.execute(text("UPDATE alembic_version SET version_num = '20261121_01'"))
+    told = {call: problem(phone.send(*call, token=phone.token, json={})) for call in CALLS}
+    assert told == dict.fromkeys(CALLS, (503, "not_ready", None))
+    assert problem(phone.log_in()) == (503, "not_ready", None)
+
+
 @pytest.mark.parametrize("call", ["check", "refresh", "log_out", "log_in"])
 def test_nobody_notices_that_postgresql_was_restarted(
     clock: SettableClock, wechat: WeChat, call: str
@@ -142,8 +200,8 @@ def test_nobody_notices_that_postgresql_was_restarted(
         own.restart()
         assert getattr(phone, call)().status_code in {200, 204}  # over connections that are dead
         own.kill()
-        assert problem(getattr(phone, call)()) == (503, "overloaded", None)
-        assert problem(phone.send("GET", "/readyz")) == (503, "not_ready", None)
+        assert problem(getattr(phone, call)()) == (503, "database_unavailable", None)
+        assert problem(phone.send("GET", "/readyz")) == (503, "database_unavailable", None)
         own.restart()
         assert phone.send("GET", "/readyz").status_code == 200
         services_of(app).database.close()
@@ -193,8 +251,8 @@ def test_most_connections_stay_with_the_pool_however_many_lookups_there_were(
 ) -> None:
     pool, held = services.database.engine.pool, services.database.held
     assert isinstance(pool, QueuePool)
-    taken = [held.take() for _ in range(POOL_SIZE)]
-    assert pool.checkedout() == POOL_SIZE
+    taken = [held.take() for _ in range(8)]
+    assert pool.checkedout() == 8
     for each in taken:
         held.give_back(each)
     assert pool.checkedout() == HELD
@@ -259,3 +317,53 @@ def test_logins_of_one_user_keep_the_cap_however_many_at_once(
         statuses = list(pool.map(log_in, range(20)))
     assert statuses == [200] * 20
     assert [phone.check().status_code for phone in phones].count(200) == 5
+
+
+class FakeSocket:
+    """A connection of psycopg's, as far as a watchdog sees it."""
+
+    def __init__(self) -> None:
+        self.near, self.far = socket.socketpair()
+        self.pgconn = self
+
+    @property
+    def socket(self) -> int:
+        """The number of its socket."""
+        return self.near.fileno()
+
+
+def test_a_watchdog_cuts_what_takes_too_long_and_nothing_else() -> None:
+    dog, slow, quick = Watchdog(), FakeSocket(), FakeSocket()
+    with pytest.raises(Overdue), dog.watching(slow, time.monotonic()):
+        assert slow.near.recv(1) == b""  # as whoever waits for an answer
+    with dog.watching(quick, time.monotonic() + 60):
+        quick.far.send(b"!")
+        assert quick.near.recv(1) == b"!"
+    for each in (slow, quick):
+        each.near.close()
+        each.far.close()
+
+
+def test_a_watchdog_that_had_nothing_to_do_watches_again() -> None:
+    dog = Watchdog(ticks_without_work=0)
+    for _ in range(3):
+        slow = FakeSocket()
+        with pytest.raises(Overdue), dog.watching(slow, time.monotonic()):
+            assert slow.near.recv(1) == b""
+        slow.near.close()
+        slow.far.close()
+        time.sleep(2 * TICK)
+
+
+def test_what_fails_for_many_is_told_once_in_ten_seconds_with_a_count(
+    clock: SettableClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn = RareWarning("somewhere", timer=lambda: clock().timestamp())
+    for _ in range(100):
+        warn("it %s", "failed")
+    clock.advance(seconds=9.9)
+    warn("it %s", "failed")
+    clock.advance(seconds=0.2)
+    warn("it %s", "failed")
+    told = [record.getMessage() for record in caplog.records if record.name == "somewhere"]
+    assert told == ["it failed", "it failed (100 more failed since the last line)"]

@@ -4,7 +4,7 @@ import io
 import json
 from collections.abc import Callable
 from contextlib import redirect_stderr
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -16,9 +16,9 @@ from tests.conftest import services_of
 from tests.support.phone import Phone, problem
 from wxsession.app import Services
 from wxsession.cli import Progress
-from wxsession.db import POOL_OVERFLOW, POOL_SIZE, new_id
-from wxsession.errors import PurgeRunning
-from wxsession.models import login_codes, purge_date, sessions
+from wxsession.db import Limits, new_id
+from wxsession.errors import ClocksDisagree, PurgeRunning
+from wxsession.models import leases, login_codes, purge_date, sessions
 from wxsession.patience import LONGEST_BUSY_PAUSE
 from wxsession.purge import Purge
 from wxsession.simulator import SettableClock, WeChat
@@ -247,6 +247,36 @@ def test_a_purge_that_failed_leaves_no_lock(
     assert services.purge.run(WEEK).sessions == 3
 
 
+def test_the_lease_of_a_purge_that_died_is_taken_over_when_it_is_over(
+    phone: Phone, services: Services, clock: SettableClock
+) -> None:
+    fill(services, clock, phone, expired=5)
+    with services.database.statement() as connection:
+        until = services.database.now() + timedelta(seconds=1.5)
+        dead = {"name": "purge", "holder": new_id(), "held_until": until}
+        connection.execute(insert(leases), dead)
+    assert services.purge.run(WEEK).sessions == 5
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("off", [timedelta(days=365), timedelta(days=-365), timedelta(minutes=2)])
+def test_a_host_whose_clock_is_wrong_purges_nothing(
+    phone: Phone, services: Services, clock: SettableClock, off: timedelta
+) -> None:
+    fill(services, clock, phone, expired=5)
+    purge = Purge(
+        services.database,
+        clock,
+        audit_retention=WEEK,
+        host_time=lambda: datetime.now(UTC) + off,
+    )
+    with pytest.raises(ClocksDisagree):
+        purge.run(WEEK)
+    with pytest.raises(ClocksDisagree):
+        purge.count(WEEK)
+    assert stored(services) == 6
+
+
 def test_the_command_prints_one_line(app: Flask, phone: Phone, clock: SettableClock) -> None:
     fill(services_of(app), clock, phone, expired=3)
     run = app.test_cli_runner().invoke
@@ -361,7 +391,7 @@ def test_the_command_says_when_the_database_cannot_be_used(
 ) -> None:
     fill(services_of(app), clock, phone, expired=1)
     database = services_of(app).database
-    busy = [database.engine.connect() for _ in range(POOL_SIZE + POOL_OVERFLOW)]
+    busy = [database.engine.connect() for _ in range(Limits().pool_size)]
     result = app.test_cli_runner().invoke(args=["purge-sessions"])
     for connection in busy:
         connection.close()

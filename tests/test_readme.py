@@ -22,6 +22,7 @@ from typing import Any, Final
 import pytest
 
 import config
+from tests.support.documents import CHINESE, ENGLISH, blocks
 from tests.support.service import ROOT, free_port, plain_environment
 from tests.support.settings import settings_for
 from wxsession.problems import KINDS
@@ -29,8 +30,6 @@ from wxsession.settings import PREFIX, Settings
 from wxsession.wechat import failures
 from wxsession.wechat.failures import Failure
 
-ENGLISH: Final = "README.md"
-CHINESE: Final = "README.zh-CN.md"
 BOTH: Final = (ENGLISH, CHINESE)
 SHELLS: Final = [shell for shell in ("sh", "bash", "zsh") if shutil.which(shell)]
 
@@ -226,7 +225,7 @@ def test_the_chinese_readme_is_built_like_the_english_one() -> None:
 
 
 def test_the_chinese_readme_has_the_same_commands_and_code() -> None:
-    for language in ("console", "python", "js", "ini", "nginx", "cron"):
+    for language in ("console", "python", "js", "ini", "nginx", "cron", "sh", "yaml"):
         english, chinese = blocks(ENGLISH, language), blocks(CHINESE, language)
         assert [bare(block) for block in chinese] == [bare(block) for block in english]
 
@@ -250,13 +249,6 @@ def outline(name: str) -> list[str]:
 def bare(block: str) -> str:
     """Return a block without comments: those are translated."""
     return re.sub(r"(^|\s)#.*", "", block, flags=re.MULTILINE)
-
-
-def blocks(name: str, language: str) -> list[str]:
-    """Return the fenced blocks of that language."""
-    text = (ROOT / name).read_text(encoding="utf-8")
-    found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [str(block) for block in found]
 
 
 def rows(name: str) -> list[list[str]]:

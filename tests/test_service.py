@@ -250,8 +250,8 @@ def test_a_server_without_its_database_starts_and_recovers_by_itself(
     service = serve(own_postgres.url("own"))
     assert service.send("GET", "/healthz").status_code == 200
     not_ready = service.send("GET", "/readyz")
-    assert (not_ready.status_code, code_of(not_ready)) == (503, "not_ready")
-    assert code_of(service.log_in(wechat.code("alice"))) == "overloaded"
+    assert (not_ready.status_code, code_of(not_ready)) == (503, "database_unavailable")
+    assert code_of(service.log_in(wechat.code("alice"))) == "database_unavailable"
     own_postgres.restart()
     eventually(lambda: service.send("GET", "/readyz").ok)
     assert service.check(log_in(service, wechat)).ok
@@ -264,7 +264,9 @@ def test_a_database_that_comes_back_is_used_again_and_has_every_session(
     token = log_in(service, wechat)
     own_postgres.kill()
     down = list(pool.map(service.check, [token] * 10))
-    assert {(answer.status_code, code_of(answer)) for answer in down} == {(503, "overloaded")}
+    assert {(answer.status_code, code_of(answer)) for answer in down} == {
+        (503, "database_unavailable")
+    }
     assert service.send("GET", "/healthz").status_code == 200
     own_postgres.restart()
     eventually(lambda: all(a.ok for a in pool.map(service.check, [token] * 10)))

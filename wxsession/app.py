@@ -15,7 +15,7 @@ from wxsession.accounts import AccountService
 from wxsession.administration import Administration
 from wxsession.audit import Audit
 from wxsession.codes import LoginCodes
-from wxsession.db import Database, connect
+from wxsession.db import Database, Limits, connect
 from wxsession.dialects import Dialect, Served
 from wxsession.dialects.book import BOOK
 from wxsession.dialects.code_header import CODE_HEADER
@@ -99,7 +99,12 @@ class Services:
         http: requests.Session | None = None,
     ) -> "Services":
         """Return the services; `clock` and `http` are the seams for time and for WeChat."""
-        database = connect(settings.database_url)
+        limits = Limits(
+            settings.pool_size,
+            settings.database_timeout.total_seconds(),
+            settings.prepared_statements,
+        )
+        database = connect(settings.database_url, limits)
         keys = SecretKeys(settings.secret_keys)
         wechat = WeChatClient(
             http or transport(),

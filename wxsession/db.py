@@ -6,7 +6,7 @@ transaction is wanted, BEGIN is said here. To SQLite it is BEGIN IMMEDIATE: a de
 that turns into a writer half way is refused however long it would wait.
 """
 
-import logging
+import math
 import os
 import secrets
 import sqlite3
@@ -30,29 +30,33 @@ from sqlalchemy import (
     TypeDecorator,
     create_engine,
     event,
+    func,
+    select,
 )
 from sqlalchemy import exc as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from wxsession.errors import Disconnected, Overloaded
+from wxsession.errors import DatabaseUnavailable, Disconnected, Overloaded
+from wxsession.failures import in_own_words, tell_overdue
 from wxsession.held import Held
 from wxsession.patience import patiently
+from wxsession.pool import SharingPool, wait_for_another
+from wxsession.postgresql import SERVER_LIMITS, Opener, network_options
+from wxsession.watchdog import Overdue, Unwatched, Watchdog
 
 T = TypeVar("T")
 
 SCHEMA_REVISION = "20261124_01"
 """The oldest schema that this code can work with; revisions sort by their dates."""
 
-POOL_SIZE = 8
-POOL_OVERFLOW = 8
 POOL_TIMEOUT_SECONDS = 2
+AT_ONCE_SECONDS = 1.0
+"""What broke within that time was broken before it was asked."""
 
 _TRANSACTIONAL = "wxsession_transactional"
 _READ_ONLY_TRANSACTION = "25006"
-
-_log = logging.getLogger(__name__)
 
 metadata = MetaData(
     naming_convention={
@@ -98,21 +102,39 @@ def uuid7(milliseconds: int, rest: int) -> UUID:
     return UUID(int=number & ~(0x3 << 62) | 0x2 << 62)
 
 
-def insist(action: Callable[[], T]) -> T:
+def insist(action: Callable[[], T], *, also_overloaded: bool = False) -> T:
     """Do what may be done twice, and do it again if its connection turns out to be broken.
 
     After a restart of the database every pooled connection is, and the first to notice would
-    else have to tell its client.
+    otherwise have to tell its client. A connection that took long to break is no such one, and
+    whoever waited for it has waited enough. With `also_overloaded`, a deadlock is tried again too.
     """
+    started = time.monotonic()
     try:
         return action()
-    except Disconnected:
+    except Overloaded as failure:
+        is_down = isinstance(failure, DatabaseUnavailable)
+        worth_it = isinstance(failure, Disconnected) or (also_overloaded and not is_down)
+        if not worth_it or time.monotonic() - started > AT_ONCE_SECONDS:
+            raise
         return action()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one process takes of the database; `timeout` is in seconds."""
+
+    pool_size: int = 16
+    timeout: float = 5.0
+    prepared_statements: bool = True
 
 
 @dataclass(frozen=True)
 class Database:
-    """Where rows are: a way to run one statement, and a way to run several as one."""
+    """Where rows are: a way to run one statement, and a way to run several as one.
+
+    Nothing here waits for the database longer than the timeout of its limits.
+    """
 
     engine: Engine
     """Its connections are in autocommit mode."""
@@ -120,6 +142,8 @@ class Database:
     """The same, with a BEGIN where SQLAlchemy begins."""
     held: Held
     """Some of the first kind, already checked out."""
+    watchdog: Watchdog
+    limits: Limits
 
     @property
     def is_postgresql(self) -> bool:
@@ -132,8 +156,9 @@ class Database:
 
         Raises:
             Overloaded: no connection was to be had in time, or it broke.
+            NotReady: the schema is not there, or too old.
         """
-        with _told(), self.engine.connect() as connection:
+        with self._connection(self.engine, time.monotonic() + self.limits.timeout) as connection:
             yield connection
 
     @contextmanager
@@ -142,14 +167,54 @@ class Database:
 
         Raises:
             Overloaded: no connection was to be had in time, or it broke.
+            NotReady: the schema is not there, or too old.
         """
-        with _told(), self._transactional.begin() as connection:
+        until = time.monotonic() + self.limits.timeout
+        with self._connection(self._transactional, until) as connection, connection.begin():
             yield connection
+
+    @contextmanager
+    def long_transaction(self) -> Iterator[Connection]:
+        """Yield a connection inside a transaction that may take its time: for commands alone.
+
+        Raises:
+            Overloaded: no connection was to be had in time, or it broke.
+            NotReady: the schema is not there, or too old.
+        """
+        with (
+            self._connection(self._transactional, math.inf) as connection,
+            connection.begin(),
+        ):
+            if self.is_postgresql:
+                connection.execute(select(*(func.set_config(n, "0", True) for n in SERVER_LIMITS)))  # noqa: FBT003 - in this transaction alone
+            yield connection
+
+    def now(self) -> datetime:
+        """Return what time the database has; an SQLite file has its host's.
+
+        Raises:
+            Overloaded: the database did not answer in time.
+        """
+        if not self.is_postgresql:
+            return datetime.now(UTC)
+        with self.statement() as connection:
+            moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+        return moment.astimezone(UTC)
 
     def close(self) -> None:
         """Close every connection that is not in use."""
         self.held.release()
         self.engine.dispose()
+
+    @contextmanager
+    def _connection(self, engine: Engine, until: float) -> Iterator[Connection]:
+        with _told(), _checked_out(engine) as connection:
+            try:
+                with self.watchdog.watching(connection.connection.dbapi_connection, until):
+                    yield connection
+            except Overdue:
+                connection.invalidate()
+                raise
 
 
 def upsert(database: Database, table: Table) -> postgresql.Insert | sqlite.Insert:
@@ -157,48 +222,72 @@ def upsert(database: Database, table: Table) -> postgresql.Insert | sqlite.Inser
     return postgresql.insert(table) if database.is_postgresql else sqlite.insert(table)
 
 
-def connect(url: str) -> Database:
+def connect(url: str, limits: Limits = Limits()) -> Database:
     """Return the database at `url`; nothing is opened before it is asked.
 
     Connections are never shared with a forked child: each process opens its own.
     """
     parsed = make_url(url)
+    is_postgresql = parsed.get_backend_name() == "postgresql"
     options: dict[str, object] = {
         "hide_parameters": True,  # an error text may end in a log; the values may be secrets
+        "poolclass": SharingPool,
         "pool_timeout": POOL_TIMEOUT_SECONDS,
-        "pool_size": POOL_SIZE,
-        "max_overflow": POOL_OVERFLOW,
+        "pool_size": limits.pool_size,
+        "max_overflow": 0,
         "pool_reset_on_return": None,  # whoever begins a transaction ends it, see `transaction`
     }
-    if parsed.get_backend_name() == "postgresql":
-        given = parsed.query.keys()
-        defaults = {"connect_timeout": POOL_TIMEOUT_SECONDS, "application_name": "wxsession"}
+    if is_postgresql:
+        defaults = {"application_name": "wxsession", **network_options(limits.timeout)}
         options["connect_args"] = {
-            **{k: v for k, v in defaults.items() if k not in given},
+            **{k: v for k, v in defaults.items() if k not in parsed.query},
             "client_encoding": "utf8",  # whatever the URL says: a lookup reads bytes
         }
         options |= {"pool_use_lifo": True, "pool_recycle": 1800}
     else:
         Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(parsed, isolation_level="AUTOCOMMIT", **options)
+    held = Held(engine)
+    watchdog = Watchdog(held.tick) if is_postgresql else Unwatched()
     event.listen(engine, "begin", _begin)
-    if engine.dialect.name == "sqlite":
+    event.listen(engine, "handle_error", _count_read_only_as_broken)
+    if is_postgresql:
+        opener = Opener(watchdog, timeout=limits.timeout, prepares=limits.prepared_statements)
+        event.listen(engine, "do_connect", opener.connect)
+    else:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "do_execute", _execute_patiently)
-    event.listen(engine, "handle_error", _count_read_only_as_broken)
-    held = Held(engine)
-    _forget_in_children(held)
-    return Database(engine, engine.execution_options(**{_TRANSACTIONAL: True}), held)
+    _forget_in_children(held, watchdog)
+    transactional = engine.execution_options(**{_TRANSACTIONAL: True})
+    return Database(engine, transactional, held, watchdog, limits)
 
 
-def _forget_in_children(held: Held) -> None:
-    known = weakref.ref(held)
+def _forget_in_children(*ours: Held | Watchdog) -> None:
+    known = [weakref.ref(mine) for mine in ours]
 
     def forget() -> None:
-        if (mine := known()) is not None:
-            mine.forget()
+        for ref in known:
+            if (mine := ref()) is not None:
+                mine.forget()
 
-    os.register_at_fork(after_in_child=forget)
+    if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork either
+        os.register_at_fork(after_in_child=forget)
+
+
+@contextmanager
+def _checked_out(engine: Engine) -> Iterator[Connection]:
+    """Check a connection out; where the server opens no more, wait for one as for a free one."""
+    deadline = time.monotonic() + POOL_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection = engine.connect()
+        except sa.DBAPIError as error:
+            if not wait_for_another(engine.pool, error.orig, deadline):
+                raise
+        else:
+            break
+    with connection:
+        yield connection
 
 
 @contextmanager
@@ -207,18 +296,13 @@ def _told() -> Iterator[None]:
         yield
     except sa.TimeoutError:
         raise Overloaded from None
+    except Overdue as overdue:
+        raise tell_overdue() from overdue
     except sa.DBAPIError as error:
-        # Refused, gone, locked, deadlocked, full: the database could not do it now. The text
-        # of the driver's error has hosts and reasons in it, but neither values nor passwords.
-        if not (error.connection_invalidated or isinstance(error, sa.OperationalError)):
+        told = in_own_words(error.orig, broken=error.connection_invalidated)
+        if told is None:
             raise
-        raise in_own_words(error.orig, broken=error.connection_invalidated) from error
-
-
-def in_own_words(error: BaseException | None, *, broken: bool) -> Overloaded:
-    """Return what an error of the driver is to others, having logged it."""
-    _log.warning("database: %s", str(error).strip().replace("\n", "; "))
-    return Disconnected() if broken else Overloaded()
+        raise told from error
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:

@@ -35,8 +35,10 @@
     │   ├── AccessTokenRejected  another access_token has to be fetched
     │   └── AppRejected          our appid, secret or address; an operator has to act
     ├── Overloaded               no connection or no slot was free in time
-    │   └── Disconnected         the connection broke; another try may find a new one
-    ├── NotReady                 the database is not there, or not migrated
+    │   └── DatabaseUnavailable  it cannot be reached, is read-only or full, or does not answer
+    │       └── Disconnected     the connection broke; another try may find a new one
+    ├── NotReady                 the schema is not there, or older than this code needs
+    ├── ClocksDisagree           this host and its database do not agree what time it is
     ├── PurgeRunning             another purge holds the lock
     ├── NoSuchUser               an administrator named a user that is not here
     └── NoSuchSession            … or a session
@@ -303,12 +305,38 @@ class Overloaded(WxSessionError):
         self.retry_after = retry_after
 
 
-class Disconnected(Overloaded):
-    """A connection broke that had been good: at once, a new one may be had."""
+class DatabaseUnavailable(Overloaded):
+    """The database cannot be reached, is read-only or full, or does not answer in time."""
+
+    code = "database_unavailable"
+
+    def __init__(self, *, retry_after: int = 2) -> None:
+        super().__init__(retry_after=retry_after)
+
+
+class Disconnected(DatabaseUnavailable):
+    """A connection broke that had been good; a new one may be available at once."""
+
+
+class ClocksDisagree(WxSessionError):
+    """The clocks of this host and its database are `seconds` apart; which is right is unknown."""
+
+    code = "clocks_disagree"
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def facts(self) -> Mapping[str, object]:
+        """Return by how much they differ."""
+        return {"seconds": self.seconds}
 
 
 class NotReady(WxSessionError):
-    """The database cannot be reached, or its schema is older than this code needs."""
+    """The database is there, and its schema is not, or is older than this code needs.
+
+    An operator has to run ``upgrade-database``.
+    """
 
     code = "not_ready"
     retryable = True

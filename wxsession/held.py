@@ -5,17 +5,21 @@ from collections import deque
 
 from sqlalchemy import Engine, PoolProxiedConnection
 
+from wxsession.pool import SharingPool
+
 HELD = 4
 HOLD_SECONDS = 60
+_TICKS = 8
 
 
 class HeldConnection:
     """A connection that was checked out of the pool and stays so, until `until` (monotonic)."""
 
-    __slots__ = ("connection", "info", "until")
+    __slots__ = ("connection", "driver", "info", "until")
 
     def __init__(self, connection: PoolProxiedConnection, until: float) -> None:
         self.connection = connection
+        self.driver = connection.dbapi_connection
         self.info = connection.info
         self.until = until
 
@@ -24,7 +28,8 @@ class Held:
     """A few connections of the pool, at hand for whoever wants one for a single statement.
 
     To check a connection out and in takes the pool as long as PostgreSQL takes for a row. So they
-    go back only after `seconds`, for the pool to renew them when they are old.
+    go back only after `seconds`, for the pool to renew them when they are old; or when nobody
+    needed them for a while.
     """
 
     def __init__(self, engine: Engine, *, seconds: float = HOLD_SECONDS) -> None:
@@ -32,6 +37,8 @@ class Held:
         self._seconds = seconds
         self._free: deque[HeldConnection] = deque()
         self._of_parent: deque[HeldConnection] = deque()
+        self._unused = 0
+        self._ticks = 0
 
     def take(self) -> HeldConnection:
         """Return a connection for the caller alone, who gives it back or closes it."""
@@ -53,12 +60,28 @@ class Held:
         else:
             held.connection.close()
 
+    def tick(self) -> None:
+        """Leave to the pool, every eighth time, what was unused each time since."""
+        pool = self._engine.pool
+        if isinstance(pool, SharingPool):
+            self._unused = min(self._unused, len(self._free)) if self._ticks else len(self._free)
+            self._ticks = (self._ticks + 1) % _TICKS
+            if self._ticks == 0:
+                self._leave(self._unused)
+            pool.tick()
+
     def release(self) -> None:
         """Leave all of them to the pool."""
-        while self._free:
-            self._free.pop().connection.close()
+        self._leave(len(self._free))
 
     def forget(self) -> None:
         """Use none of them in a forked child; left alone, since a lock may be held for ever."""
         self._free, self._of_parent = deque(), self._free
         self._engine.dispose(close=False)
+
+    def _leave(self, how_many: int) -> None:
+        for _ in range(how_many):
+            try:
+                self._free.popleft().connection.close()
+            except IndexError:  # somebody needs them after all
+                return

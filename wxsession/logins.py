@@ -13,10 +13,11 @@ from sqlalchemy import Connection, Executable, exists, func, insert, select, upd
 from wxsession.accounts import Account, AccountService, Credentials
 from wxsession.audit import Audit
 from wxsession.codes import Claim, LoginCodes
-from wxsession.db import Database, new_id, upsert
+from wxsession.db import Database, insist, new_id, upsert
 from wxsession.errors import (
     CodeError,
     CodeUsed,
+    DatabaseUnavailable,
     IdentityBound,
     InvalidRequest,
     Overloaded,
@@ -122,13 +123,11 @@ class LoginService:
                 with self._noted(claim):
                     known = self._wechat.code2session(appid, login.code)
             with self._noted(claim):
-                try:
-                    return self._log_in(claim, appid, known, login, account, client)
-                except Overloaded:
-                    # The code is spent and cannot be asked for again. A connection that broke at
-                    # the wrong moment is no reason to send the user away: a second one may be
-                    # had at once.
-                    return self._log_in(claim, appid, known, login, account, client)
+                # The code is spent and cannot be asked for again.
+                return insist(
+                    lambda: self._log_in(claim, appid, known, login, account, client),
+                    also_overloaded=True,
+                )
 
     def by_password(
         self, credentials: Credentials, client: Client, *, presented: str | None = None
@@ -175,6 +174,8 @@ class LoginService:
         except WeChatError:
             self._codes.release(claim)
             raise
+        except DatabaseUnavailable:
+            raise  # nor can this be noted; it would be waited for as long again
         except WxSessionError:
             self._codes.refuse(claim, CodeUsed())  # WeChat took it; nothing came of it here
             raise

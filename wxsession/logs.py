@@ -2,7 +2,35 @@
 
 import json
 import logging
+import threading
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+
+_SECONDS_BETWEEN = 10.0
+
+
+class RareWarning:
+    """Warns of what fails for many at once: at most once in ten seconds, with a count."""
+
+    def __init__(self, logger: str, *, timer: Callable[[], float] = time.monotonic) -> None:
+        self._log = logging.getLogger(logger)
+        self._timer = timer
+        self._lock = threading.Lock()
+        self._silent_until = 0.0
+        self._unsaid = 0
+
+    def __call__(self, message: str, *arguments: object) -> None:
+        """Log a warning, or count it with those that the next one speaks of."""
+        with self._lock:
+            now = self._timer()
+            if now < self._silent_until:
+                self._unsaid += 1
+                return
+            unsaid, self._unsaid = self._unsaid, 0
+            self._silent_until = now + _SECONDS_BETWEEN
+        more = f" ({unsaid} more failed since the last line)" if unsaid else ""
+        self._log.warning(message + more, *arguments)
 
 
 class JsonFormatter(logging.Formatter):

@@ -6,6 +6,7 @@ connections are SQLAlchemy's; but the text is made once, PostgreSQL prepares it 
 connection and is asked through libpq, and the few types there are get read here.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,22 +17,19 @@ from uuid import UUID
 from sqlalchemy import LargeBinary, PoolProxiedConnection, Select, String, Uuid
 from sqlalchemy import exc as sa
 
-from wxsession.db import (
-    POOL_OVERFLOW,
-    POOL_SIZE,
-    Database,
-    UtcDateTime,
-    in_own_words,
-)
+from wxsession.db import AT_ONCE_SECONDS, POOL_TIMEOUT_SECONDS, Database, UtcDateTime
 from wxsession.errors import Disconnected, Overloaded
+from wxsession.failures import in_own_words, tell_overdue
 from wxsession.held import HeldConnection
 from wxsession.patience import patiently
+from wxsession.pool import wait_for_another
 
 Row = Sequence[Any]
 Answer = Callable[[bytes], Row | None]
 
 _NO_SUCH_STATEMENT = b"26000"
 _BINARY_FORMAT = (1,)
+_UUID_TYPE = (2950,)
 
 _numbers = count()
 
@@ -45,40 +43,65 @@ class Lookup:
 
     def __init__(self, database: Database, query: Select[Any]) -> None:
         self._held = database.held
+        self._watchdog = database.watchdog
+        self._limits = database.limits
         self._engine = database.engine
-        self._driver = self._engine.dialect.loaded_dbapi
+        self._driver: Any = self._engine.dialect.loaded_dbapi
         kind = _InPostgresql if database.is_postgresql else _InSqlite
         self._question: _InPostgresql | _InSqlite = kind(self._engine.dialect, query)
 
     def __call__(self, key: bytes) -> Row | None:
         """Return the row; after a restart every pooled connection is broken, and is tried once."""
-        for _ in range(POOL_SIZE + POOL_OVERFLOW):
+        begun = time.monotonic()
+        until = begun + self._limits.timeout
+        for _ in range(self._limits.pool_size):
             try:
-                return self._ask(key)
+                return self._ask(key, until)
             except Disconnected:
-                continue
-        return self._ask(key)
+                if time.monotonic() - begun > AT_ONCE_SECONDS:
+                    raise
+        return self._ask(key, until)
 
-    def _ask(self, key: bytes) -> Row | None:
-        held = None
+    def _ask(self, key: bytes, until: float) -> Row | None:
+        held = self._take()
+        driver = held.driver
+        self._watchdog.watch(driver, until)
         try:
-            held = self._held.take()
             answer = held.info.get(self) or self._introduce(held)
             row = answer(key)
-        except sa.TimeoutError:
-            raise Overloaded from None
-        except self._driver.Error as error:
-            connection = held.connection if held else None
-            broken = self._engine.dialect.is_disconnect(error, connection, None)
-            if connection is not None:
-                if broken:
-                    connection.invalidate(error)
-                connection.close()
-            if not broken and not isinstance(error, self._driver.OperationalError):
-                raise
-            raise in_own_words(error, broken=broken) from error
-        self._held.give_back(held)
+        except BaseException as error:
+            in_time = self._watchdog.unwatch(driver)
+            raise self._failure(held, error, in_time=in_time) from error
+        if self._watchdog.unwatch(driver):
+            self._held.give_back(held)
+        else:  # the answer came just before the connection was cut
+            held.connection.invalidate()
+            held.connection.close()
         return row
+
+    def _failure(
+        self, held: HeldConnection, error: BaseException, *, in_time: bool
+    ) -> BaseException:
+        """Return what to raise, having left the connection to the pool."""
+        broken, meaning = True, None  # whatever else interrupts it, half an answer may be left
+        if isinstance(error, self._driver.Error):
+            broken = self._engine.dialect.is_disconnect(error, held.connection, None)
+            meaning = in_own_words(error, broken=broken) if in_time else tell_overdue()
+        if broken or not in_time:
+            held.connection.invalidate()
+        held.connection.close()
+        return meaning or error
+
+    def _take(self) -> HeldConnection:
+        deadline = time.monotonic() + POOL_TIMEOUT_SECONDS
+        while True:
+            try:
+                return self._held.take()
+            except sa.TimeoutError:
+                raise Overloaded from None
+            except self._driver.Error as error:
+                if not wait_for_another(self._engine.pool, error, deadline):
+                    raise in_own_words(error, broken=False) or error from error
 
     def _introduce(self, held: HeldConnection) -> Answer:
         """Return what answers on this connection, which remembers it for as long as it lives."""
@@ -120,14 +143,24 @@ class _InPostgresql:
         self._found = self._psycopg.pq.ExecStatus.TUPLES_OK
 
     def on(self, connection: PoolProxiedConnection) -> Answer:
-        libpq = connection.dbapi_connection.pgconn  # type: ignore[union-attr]
-        self._prepare(libpq)
-        return partial(self._ask, libpq)
+        driver: Any = connection.dbapi_connection
+        if driver.prepare_threshold is None:  # a pooler would lose what is prepared
+            return partial(self._ask_unprepared, driver.pgconn)
+        self._prepare(driver.pgconn)
+        return partial(self._ask, driver.pgconn)
 
     def _ask(self, libpq: Any, key: bytes) -> Row | None:
         found = libpq.exec_prepared(self._name, (key,), _BINARY_FORMAT, 1)
         if found.status != self._found:
             found = self._ask_again(libpq, key, found)
+        return self._row(found)
+
+    def _ask_unprepared(self, libpq: Any, key: bytes) -> Row | None:
+        found = libpq.exec_params(self._text, (key,), _UUID_TYPE, _BINARY_FORMAT, 1)
+        self._ensure(found, "TUPLES_OK")
+        return self._row(found)
+
+    def _row(self, found: Any) -> Row | None:
         if not found.ntuples:
             return None
         value_of = found.get_value

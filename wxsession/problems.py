@@ -139,7 +139,13 @@ KINDS: Mapping[str, Kind] = {
     "not_ready": Kind(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The server is not ready.",
-        "Its database cannot be reached, or is not migrated.",
+        "The schema of its database is missing or too old. The operator has to run"
+        " upgrade-database.",
+    ),
+    "database_unavailable": Kind(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "The database is not available.",
+        "It cannot be reached, is read-only or full, or does not answer. Try again in a moment.",
     ),
     "not_found": Kind(HTTPStatus.NOT_FOUND, "There is nothing here.", "See /openapi.json."),
     "method_not_allowed": Kind(

@@ -6,13 +6,10 @@ would mean to read over all the entries that earlier batches left behind. The ro
 database: it counts them, and says where the batch stopped.
 """
 
-import fcntl
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -30,12 +27,14 @@ from sqlalchemy import (
 )
 
 from wxsession.db import Database
-from wxsession.errors import PurgeRunning
+from wxsession.errors import ClocksDisagree, PurgeRunning
+from wxsession.lease import LeaseTaken, lease
 from wxsession.models import audit_events, failed_attempts, login_codes, sessions
 from wxsession.pace import FIRST_SIZE, Pace
 from wxsession.patience import LONGEST_BUSY_PAUSE
 
-_LOCK = 0x77787365_7373696F  # "wxsessio", as a PostgreSQL advisory lock has it
+_LEASE = "purge"
+_FURTHEST_APART = timedelta(minutes=1)
 _AIM = 0.05
 _AIM_OF_SQLITE = 0.016  # meanwhile every writer of the file stands still
 
@@ -63,7 +62,7 @@ class Purge:
     events that are older than `audit_retention`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a clock, and the seams of the clocks behind it
         self,
         database: Database,
         clock: Callable[[], datetime],
@@ -71,8 +70,10 @@ class Purge:
         audit_retention: timedelta,
         sleep: Callable[[float], None] = time.sleep,
         timer: Callable[[], float] = time.monotonic,
+        host_time: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
+        self._host_time = host_time
         self._clock = clock
         self._audit_retention = audit_retention
         self._sleep = sleep
@@ -96,27 +97,36 @@ class Purge:
 
         Raises:
             PurgeRunning: another purge of this database is under way.
+            ClocksDisagree: what time it is, this host and its database do not agree about.
             Overloaded: the database did not answer in time.
         """
         run = _Run(self._deletion(), self._sleep, self._timer, max_seconds)
         pace = self._pace(batch_size)
-        with self._alone():
-            now = self._clock()
-            gone = run.delete(_sessions_over(now - older_than), pace, progress)
-            codes, attempts, events = (
-                run.delete(over, pace)
-                for over in (
-                    _Over.until(login_codes.c.expires_at, now),
-                    _Over.until(failed_attempts.c.expires_at, now),
-                    _Over.until(audit_events.c.at, now - self._audit_retention),
+        self._ensure_clocks_agree()
+        try:
+            with lease(self._database, _LEASE, sleep=self._sleep):
+                now = self._clock()
+                gone = run.delete(_sessions_over(now - older_than), pace, progress)
+                codes, attempts, events = (
+                    run.delete(over, pace)
+                    for over in (
+                        _Over.until(login_codes.c.expires_at, now),
+                        _Over.until(failed_attempts.c.expires_at, now),
+                        _Over.until(audit_events.c.at, now - self._audit_retention),
+                    )
                 )
-            )
+        except LeaseTaken:
+            raise PurgeRunning from None
         return Purged(
             gone, codes, attempts, events, run.batches, run.seconds(), complete=run.complete
         )
 
     def count(self, older_than: timedelta) -> int:
-        """Return how many sessions a purge would delete now."""
+        """Return how many sessions a purge would delete now.
+
+        Raises:
+            ClocksDisagree, Overloaded: as for `run`.
+        """
         return self._count(_sessions_over(self._clock() - older_than))
 
     def count_audit_events(self) -> int:
@@ -124,8 +134,15 @@ class Purge:
         return self._count(_Over.until(audit_events.c.at, self._clock() - self._audit_retention))
 
     def _count(self, over: "_Over") -> int:
-        with self._database.statement() as connection:
+        self._ensure_clocks_agree()
+        with self._database.long_transaction() as connection:
             return connection.execute(select(func.count()).where(over.condition)).scalar_one()
+
+    def _ensure_clocks_agree(self) -> None:
+        """Return if this host may say what is over: a wrong clock would delete what is live."""
+        apart = self._database.now() - self._host_time()
+        if abs(apart) > _FURTHEST_APART:
+            raise ClocksDisagree(int(apart.total_seconds()))
 
     def _deletion(self) -> "_Deletion":
         kind = _delete_in_postgresql if self._database.is_postgresql else _delete_in_sqlite
@@ -137,12 +154,6 @@ class Purge:
         else:  # whoever waits for the file asks for it once in every rest, and finds it free
             aim, rest = _AIM_OF_SQLITE, LONGEST_BUSY_PAUSE
         return Pace(FIRST_SIZE, aim, rest) if batch_size is None else Pace(batch_size, None, rest)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        lock = _advisory_lock if self._database.is_postgresql else _file_lock
-        with lock(self._database):
-            yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,27 +289,3 @@ class _Run:
 
     def _time_is_up(self) -> bool:
         return self._max_seconds is not None and self.seconds() >= self._max_seconds
-
-
-@contextmanager
-def _advisory_lock(database: Database) -> Iterator[None]:
-    """Hold PostgreSQL's lock; it goes with its connection, so a killed purge leaves none."""
-    with database.statement() as connection:
-        if not connection.execute(select(func.pg_try_advisory_lock(_LOCK))).scalar_one():
-            raise PurgeRunning
-        try:
-            yield
-        finally:
-            connection.execute(select(func.pg_advisory_unlock(_LOCK)))
-
-
-@contextmanager
-def _file_lock(database: Database) -> Iterator[None]:
-    """Hold a lock beside the SQLite file; it goes with the process that holds it."""
-    path = Path(f"{database.engine.url.database}-purge.lock")
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PurgeRunning from None
-        yield

@@ -23,7 +23,7 @@ def upgrade(database: Database) -> str:
     Raises:
         Overloaded: the database did not answer in time.
     """
-    with database.transaction() as connection:
+    with database.long_transaction() as connection:
         if database.is_postgresql:
             connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
         config = Config()

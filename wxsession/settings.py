@@ -28,6 +28,8 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 _SHORTEST_SECRET_KEY = 32
 _SHORTEST_API_KEY = 16
+_SHORTEST_DATABASE_TIMEOUT = timedelta(seconds=3)  # a connection alone may take two
+_LONGEST_DATABASE_TIMEOUT = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,12 @@ class Settings:
     """Where the dialect ``code-header`` has its code and its token."""
     url_prefix: str | None = None
     trusted_proxies: int = 0
+    pool_size: int = 16
+    """How many database connections one process may open."""
+    database_timeout: timedelta = timedelta(seconds=5)
+    """How long a request may wait for the database."""
+    prepared_statements: bool = True
+    """Whether statements are prepared on the server; a pooler may not know them."""
     unknown: tuple[str, ...] = ()
     """Names that begin like a setting and are none: most likely misspelt."""
 
@@ -124,6 +132,13 @@ def _positive_duration(text: str) -> timedelta:
     length = duration(text)
     if not length:
         raise ValueError("must be longer than nothing")
+    return length
+
+
+def _database_timeout(text: str) -> timedelta:
+    length = duration(text)
+    if not _SHORTEST_DATABASE_TIMEOUT <= length <= _LONGEST_DATABASE_TIMEOUT:
+        raise ValueError("has to be between 3s and 60s")
     return length
 
 
@@ -262,6 +277,9 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "TOKEN_HEADER": _header_name,
     "URL_PREFIX": _url_prefix,
     "TRUSTED_PROXIES": _whole(0),
+    "POOL_SIZE": _whole(1),
+    "DATABASE_TIMEOUT": _database_timeout,
+    "PREPARED_STATEMENTS": _switch,
 }
 
 _REQUIRED = {

@@ -8,7 +8,7 @@ from benchmarks.outcome import Figure, Outcome, of_standings
 from benchmarks.rounds import Contestant, compare, rate
 from benchmarks.servers import Ours
 from benchmarks.wechat import WeChat
-from wxsession.db import POOL_OVERFLOW, POOL_SIZE
+from wxsession.db import Limits
 
 _HANGS = 5.0
 _CLIENTS = 64
@@ -16,7 +16,7 @@ _THREADS = 32  # as shipped
 
 _HOW = (
     f"A worker with {_THREADS} threads; half of them may wait for WeChat, and there are"
-    f" {POOL_SIZE + POOL_OVERFLOW} connections to the database: if a waiting login held one, none"
+    f" {Limits().pool_size} connections to the database: if a waiting login held one, none"
     " would be left for the checks. An impatient client gives up after two seconds."
 )
 

@@ -1,4 +1,4 @@
-const { WxSessionError } = require('./errors')
+const { ensure } = require('./errors')
 
 // What can be read in two ways (user@host, a backslash, a blank) has no origin.
 const ORIGIN = /^https?:\/\/[^/?#\\@\s]+(?=[/?#]|$)/i
@@ -7,15 +7,13 @@ const ABSOLUTE = /^([a-z][a-z\d+.-]*:|[/\\]{2})/i
 /** A function that gives the address of a request, or throws if our token must not go there. */
 function createAddresses(baseUrl, origins) {
   const trusted = [].concat(baseUrl, origins).map(originOf)
-  if (trusted.indexOf('') >= 0 || /[?#\\\s]/.test(baseUrl)) {
-    throw new WxSessionError('invalid_options')
-  }
+  ensure(trusted.indexOf('') < 0 && !/[?#\\\s]/.test(baseUrl), 'invalid_options')
   const base = baseUrl.replace(/\/+$/, '')
 
   return function addressOf(url) {
-    if (typeof url !== 'string') throw new WxSessionError('invalid_options')
+    ensure(typeof url === 'string', 'invalid_options')
     if (!ABSOLUTE.test(url)) return `${base}/${url.replace(/^\//, '')}`
-    if (trusted.indexOf(originOf(url)) < 0) throw new WxSessionError('foreign_url')
+    ensure(trusted.indexOf(originOf(url)) >= 0, 'foreign_url')
     return url
   }
 }

@@ -18,8 +18,13 @@ function errorIn(answer) {
 
 // The spelling of a header's name depends on the phone.
 function retryAfter({ header }) {
-  const name = Object.keys(header || {}).find(key => key.toLowerCase() === 'retry-after')
-  return name ? Number(header[name]) || undefined : undefined
+  const told = header || {}
+  const name = Object.keys(told).find(key => /^retry-after$/i.test(key))
+  return Number(told[name]) || undefined
 }
 
-module.exports = { WxSessionError, errorIn }
+function ensure(isGood, code, facts) {
+  if (!isGood) throw new WxSessionError(code, facts)
+}
+
+module.exports = { WxSessionError, ensure, errorIn }

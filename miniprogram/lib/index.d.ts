@@ -95,7 +95,7 @@ export interface Session {
   refresh(): Promise<User>
   /** Log out; after that nothing logs in but `login`. */
   logout(options?: { everywhere?: boolean }): Promise<void>
-  /** wx.request with the session's token; logs in if there is none. */
+  /** wx.request with the session's token; logs in if there is none, or if a 401 shows it is over. */
   request<T extends string | WechatMiniprogram.IAnyObject | ArrayBuffer = WechatMiniprogram.IAnyObject>(
     options: RequestOptions & RequestCallbacks<T>
   ): Promise<WechatMiniprogram.RequestSuccessCallbackResult<T>>

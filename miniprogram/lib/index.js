@@ -1,11 +1,10 @@
 const { createAddresses } = require('./addresses')
-const { WxSessionError, errorIn } = require('./errors')
+const { WxSessionError, ensure, errorIn } = require('./errors')
 const { createStore } = require('./store')
 const wechat = require('./wechat')
 
-// After one of the last three a request is repeated with another token, once.
-const INVALID = 'invalid_token'
-const NO_WAY_IN = [INVALID, 'session_expired', 'session_ended', 'session_superseded']
+// The codes of a 401 after which a request is repeated with another token, once.
+const OVER = /^(session_(expired|ended|superseded)|invalid_token)$/
 
 const RENEWAL_PAUSE = 10000 // ms
 const LONGEST_BACKOFF = 3600 // s
@@ -16,16 +15,16 @@ const sessions = {}
 function createSession(options) {
   const { baseUrl, storageKey = 'wxsession', origins = [], appid, timeout = 15000 } = options || {}
   const addressOf = createAddresses(baseUrl, origins)
-  if (typeof storageKey !== 'string' || !(timeout > 0)) throw new WxSessionError('invalid_options')
+  ensure(typeof storageKey === 'string' && timeout > 0, 'invalid_options')
   const key = `${storageKey}:${addressOf('')}`
-  if (!sessions[key]) sessions[key] = newSession({ key, addressOf, appid, timeout })
+  if (!sessions[key]) sessions[key] = newSession(key, addressOf, appid, timeout)
   return sessions[key]
 }
 
-function newSession({ key, addressOf, appid, timeout }) {
+function newSession(key, addressOf, appid, timeout) {
   const { read, write } = createStore(key)
   const listeners = new Set()
-  const underWay = {} // a login, a renewal: {epoch, promise}, shared by all who want one
+  const underWay = {} // login, renewal, check by its token: {epoch, promise}, for all who want one
   let pausedUntil = 0 // a renewal in the background has failed just now
   let backoff = null // {until, error, username?}: the server is too busy for logins
 
@@ -42,13 +41,16 @@ function newSession({ key, addressOf, appid, timeout }) {
 
     refresh: () => attempt(renew).then(userOf),
 
-    check: () => attempt(() => check(false)),
+    check: () => attempt(check),
 
     logout: wanted => attempt(() => {
       const { token, epoch } = read()
       save({ epoch: epoch + 1, loggedOut: true, token: null, user: null })
       const everywhere = Boolean(wanted && wanted.everywhere)
-      if (token) return send('POST', '/logout', token, { everywhere }).then(expectNothing)
+      if (!token) return
+      return send('/logout', token, { everywhere }).then(answer => {
+        if (answer.statusCode !== 204) throw errorIn(answer)
+      })
     }),
 
     request: (options = {}) => calledBack(options, attempt(() => {
@@ -77,7 +79,7 @@ function newSession({ key, addressOf, appid, timeout }) {
       return call(trip, '/phone_number', body).then(answer => {
         const { token, user } = read()
         const { phone_number } = answer
-        if (!phone_number) throw new WxSessionError('bad_answer')
+        ensure(phone_number, 'bad_answer')
         if (token === trip.token) save({ user: Object.assign({}, user, { phone_number }) })
         return answer
       })
@@ -89,11 +91,11 @@ function newSession({ key, addressOf, appid, timeout }) {
     },
 
     on(event, listener) {
-      if (event !== 'change') throw new WxSessionError('invalid_options')
-      const entry = { listener } // the same listener may be added twice
-      listeners.add(entry)
+      ensure(event === 'change', 'invalid_options')
+      const hear = user => tell(listener, user) // the same listener may be added twice
+      listeners.add(hear)
       return () => {
-        listeners.delete(entry)
+        listeners.delete(hear)
       }
     },
   }
@@ -113,7 +115,7 @@ function newSession({ key, addressOf, appid, timeout }) {
       const token = isLive(state) ? state.token : null // the server ends the session it replaces
       const sentAt = Date.now()
       const body = { code, appid, username, password, user_info: userInfo }
-      return send('POST', '/login', token, body).then(answer => {
+      return send('/login', token, body).then(answer => {
         const grant = grantIn(answer, username)
         return keep(grant, sentAt, epoch, grant.expires_in)
       })
@@ -123,7 +125,7 @@ function newSession({ key, addressOf, appid, timeout }) {
   /** A login that a request needs: at most one for each, and none after a logout. */
   function logInFor(trip) {
     const { epoch, loggedOut } = ensureEpoch(trip.epoch)
-    if (loggedOut && !shared('login', epoch)) throw new WxSessionError('logged_out')
+    ensure(!loggedOut || shared('login', epoch), 'logged_out')
     trip.loggedIn = true
     return logIn()
   }
@@ -139,14 +141,13 @@ function newSession({ key, addressOf, appid, timeout }) {
     const sentAt = Date.now()
     // Until its answer is stored the old token stays: asked again with it, the server gives the
     // same new one, so neither a lost answer nor a killed app loses the session.
-    return share('renewal', epoch, send('POST', '/refresh', token).then(answer => {
+    return share('renewal', epoch, send('/refresh', token).then(answer => {
       const problem = tokenProblem(answer)
       if (problem) drop(token)
-      const grant = problem ? null : grantIn(answer)
       const now = read()
       if (now.epoch === epoch && now.token && now.token !== token) return now // by somebody else
-      if (problem && problem.code === INVALID) throw problem
       if (problem) return logInFor({ epoch })
+      const grant = grantIn(answer)
       const after = keep(grant, sentAt, epoch, lifetime)
       return hasGained(grant, before, sentAt) ? after : logInFor({ epoch })
     }))
@@ -155,7 +156,7 @@ function newSession({ key, addressOf, appid, timeout }) {
   /** Store a grant, unless there was a logout since it was asked for: then end it. */
   function keep({ session_token: token, expires_in: seconds, user }, sentAt, epoch, lifetime) {
     if (read().epoch !== epoch) {
-      send('POST', '/logout', token).catch(nothing)
+      send('/logout', token).catch(nothing)
       throw new WxSessionError('logged_out')
     }
     return save({
@@ -179,9 +180,7 @@ function newSession({ key, addressOf, appid, timeout }) {
       if (error.code === 'too_many_attempts') backoff.username = username
     }
     const { session_token: token, expires_in: seconds, user } = expectData(answer)
-    if (typeof token !== 'string' || !(seconds >= 0)) {
-      throw new WxSessionError('bad_answer', { status })
-    }
+    ensure(typeof token === 'string' && seconds >= 0, 'bad_answer', { status })
     expectUser(user)
     return data
   }
@@ -199,15 +198,29 @@ function newSession({ key, addressOf, appid, timeout }) {
   function carry(trip, options, limit) {
     return attempt(() => tokenFor(trip)).then(token => {
       trip.token = token
-      return wechat.request(withToken(options, token), limit).then(answer => {
-        const problem = tokenProblem(answer)
-        if (!problem) return answer
-        drop(token)
-        if (problem.code === INVALID || trip.problem) throw problem
-        trip.problem = problem
-        return carry(trip, options, limit)
+      return wechat.request(options, token, limit).then(answer => {
+        return attempt(() => problemOf(trip, answer)).then(problem => {
+          if (!problem) return answer
+          drop(token)
+          if (trip.problem) throw problem
+          trip.problem = problem
+          return carry(trip, options, limit)
+        })
       })
     })
+  }
+
+  /** What is wrong with the token of a request, going by its answer. */
+  function problemOf({ token, epoch, loggedIn, problem }, answer) {
+    const error = errorIn(answer)
+    if (error.status !== 401 || error.code === 'bad_credentials') return null
+    if (OVER.test(error.code)) return error
+    // A 401 of a back end or a proxy, which words it as it likes: our server knows whether the
+    // session is over, and is asked once for all who got one. A new token is not asked about.
+    if (problem || loggedIn) return null
+    const isStored = () => read().token === token
+    const asked = isStored() && (shared(token, epoch) || share(token, epoch, check()))
+    return Promise.resolve(asked).then(() => isStored() ? null : error, nothing)
   }
 
   function tokenFor(trip) {
@@ -231,8 +244,7 @@ function newSession({ key, addressOf, appid, timeout }) {
 
   /** What the server answers to a call of ours. */
   function call(trip, path, data) {
-    const options = { method: 'POST', url: addressOf(path), data }
-    return carry(trip, options, timeout).then(expectData)
+    return carry(trip, post(path, data), timeout).then(expectData)
   }
 
   /** A call that may fail for want of a fresh login: log in, unless that was just done, and again. */
@@ -243,19 +255,18 @@ function newSession({ key, addressOf, appid, timeout }) {
     })
   }
 
-  function check(isRepeated) {
+  function check() {
     const { token, loggedOut } = read()
     if (!token) {
       return { active: false, code: loggedOut ? 'logged_out' : 'missing_token', reason: null }
     }
     const sentAt = Date.now()
-    return send('GET', '/check_session', token).then(answer => {
-      const { code, reason = null } = errorIn(answer)
-      if (answer.statusCode === 401 && code !== 'bad_answer') {
-        if (tokenProblem(answer)) drop(token)
-        const stored = read().token
-        if (stored && stored !== token && !isRepeated) return check(true)
-        return { active: false, code, reason }
+    return send('/check_session', token).then(answer => {
+      const problem = tokenProblem(answer)
+      if (problem) {
+        drop(token)
+        const { code, reason = null } = problem
+        return read().token ? check() : { active: false, code, reason }
       }
       const body = expectData(answer)
       expectUser(body.user)
@@ -266,9 +277,12 @@ function newSession({ key, addressOf, appid, timeout }) {
     })
   }
 
-  function send(method, path, token, data) {
-    const options = { method, url: addressOf(path), data: data || {} }
-    return wechat.request(withToken(options, token), timeout)
+  function send(path, token, data) {
+    return wechat.request(post(path, data), token, timeout)
+  }
+
+  function post(path, data) {
+    return { method: 'POST', url: addressOf(path), data: data || {} }
   }
 
   // --- What is known and what is under way -----------------------------------------------------
@@ -277,7 +291,7 @@ function newSession({ key, addressOf, appid, timeout }) {
     const before = read().user
     const state = write(changes)
     if (JSON.stringify(before) !== JSON.stringify(state.user)) {
-      listeners.forEach(({ listener }) => tell(listener, state.user))
+      listeners.forEach(hear => hear(state.user))
     }
     return state
   }
@@ -299,7 +313,7 @@ function newSession({ key, addressOf, appid, timeout }) {
   /** The state, if there was no logout since `epoch`. */
   function ensureEpoch(epoch) {
     const state = read()
-    if (epoch !== undefined && state.epoch !== epoch) throw new WxSessionError('logged_out')
+    ensure(epoch === undefined || state.epoch === epoch, 'logged_out')
     return state
   }
 
@@ -333,16 +347,7 @@ function isLive({ token, expiresAt }) {
 /** The error of a 401 that is about the token, if the answer is one. */
 function tokenProblem(answer) {
   const error = errorIn(answer)
-  return answer.statusCode === 401 && NO_WAY_IN.indexOf(error.code) >= 0 ? error : null
-}
-
-function withToken(options, token) {
-  const header = {}
-  Object.keys(options.header || {}).forEach(name => {
-    if (name.toLowerCase() !== 'authorization') header[name] = options.header[name]
-  })
-  if (token) header.Authorization = `Bearer ${token}`
-  return Object.assign({}, options, { header })
+  return error.status === 401 && OVER.test(error.code) ? error : null
 }
 
 function expectData(answer) {
@@ -351,12 +356,8 @@ function expectData(answer) {
   return data
 }
 
-function expectNothing(answer) {
-  if (answer.statusCode !== 204) throw errorIn(answer)
-}
-
 function expectUser(user) {
-  if (!user || typeof user.id !== 'string') throw new WxSessionError('bad_answer')
+  ensure(user && typeof user.id === 'string', 'bad_answer')
 }
 
 /** A promise of what `work`, which is called at once, returns or throws. */

@@ -1,16 +1,21 @@
-const { WxSessionError } = require('./errors')
+const { WxSessionError, ensure } = require('./errors')
 
 /** The code of wx.login. */
 function loginCode(timeout) {
   return promised('login', {}, 'login_failed', timeout).then(({ code } = {}) => {
-    if (!code) throw new WxSessionError('login_failed')
+    ensure(code, 'login_failed')
     return code
   })
 }
 
 /** wx.request's result, whatever its status; without `timeout` it takes as long as it takes. */
-function request(options, timeout) {
-  return promised('request', options, 'network_error', timeout)
+function request(options, token, timeout) {
+  const header = Object.assign({}, options.header)
+  Object.keys(header).forEach(name => {
+    if (/^authorization$/i.test(name)) delete header[name]
+  })
+  if (token) header.Authorization = `Bearer ${token}`
+  return promised('request', Object.assign({}, options, { header }), 'network_error', timeout)
 }
 
 // `wx` is looked up at each call: the module may be loaded before it exists. It may throw, call

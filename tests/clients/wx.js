@@ -26,6 +26,7 @@
 //                          controls of its own; nothing of the killed one calls back or is stored any more
 
 const http = require('node:http')
+const https = require('node:https')
 
 const PHONE =
   'Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)' +
@@ -251,7 +252,8 @@ function encoded(method, url, data, header) {
 function send({ method, url, header = {}, body, timeout = PATIENCE, signal }) {
   return new Promise((resolve, reject) => {
     // A connection for each request: a kept one may be closed by the server just when it is used.
-    const outgoing = http.request(url, { method, headers: header, agent: false, signal }, (incoming) => {
+    const { request } = url.startsWith('https:') ? https : http
+    const outgoing = request(url, { method, headers: header, agent: false, signal }, (incoming) => {
       const parts = []
       incoming.on('data', (part) => parts.push(part))
       incoming.on('error', reject)

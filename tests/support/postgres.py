@@ -20,6 +20,8 @@ from typing import Final, LiteralString, NamedTuple, Self
 import psycopg
 from psycopg import sql
 
+from tests.support.network import Namespace
+
 EVERY_STATEMENT: Final[Mapping[str, str]] = {
     "log_statement": "all",
     "log_error_verbosity": "verbose",
@@ -27,13 +29,13 @@ EVERY_STATEMENT: Final[Mapping[str, str]] = {
 """Settings for a test that reads the server's log."""
 
 _SETTINGS: Final[Mapping[str, str]] = {
-    "listen_addresses": "127.0.0.1",
     # A socket's path may have about 100 characters; macOS spends half of them on TMPDIR.
     "unix_socket_directories": "",
     "fsync": "off",
     "full_page_writes": "off",
     "max_connections": "300",
 }
+_NAMESPACES: Final = "10.213.0.0/16"
 _PATIENCE: Final = 10.0
 
 # The server's parent is this program and not the test process, for two reasons. Its standard
@@ -159,6 +161,14 @@ def _accounts() -> Iterator[_Account]:
         yield _Account(switch, uid, gid)
 
 
+def _parents() -> Iterator[tuple[int, int]]:
+    """Yield every process of this machine with its parent."""
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            pid, _, rest = status.read_text().partition(" (")
+            yield int(pid), int(rest.rpartition(") ")[2].split()[1])
+
+
 def fast_folder() -> str:
     """Return where files of databases lie best: in memory, if there is room."""
     # On a disk, to clone a database takes ten times as long. Docker's default of 64 MB is no room.
@@ -189,15 +199,25 @@ class PostgresServer:
     """
 
     def __init__(
-        self, bin_directory: Path | None = None, *, settings: Mapping[str, str] | None = None
+        self,
+        bin_directory: Path | None = None,
+        *,
+        settings: Mapping[str, str] | None = None,
+        namespace: Namespace | None = None,
     ) -> None:
-        """Start nothing yet; `settings` go before those that make a server fast for tests."""
+        """Start nothing yet; `settings` go before those that make a server fast for tests.
+
+        In a network `namespace` the server is on a host of its own, which can vanish.
+        """
+        self.host = namespace.address if namespace else "127.0.0.1"
+        self._inside = namespace.prefix if namespace else ()
         self.port = _free_port()
         self.directory = Path(fast_folder(), f"postgres-{secrets.token_hex(8)}").resolve()
         self.log_path = self.directory / "postgres.log"
         self._data = self.directory / "data"
         self._bin = (bin_directory or find_postgres()).resolve()
-        self._settings = {**_SETTINGS, **(settings or {}), "port": str(self.port)}
+        here = {"listen_addresses": self.host, "port": str(self.port)}
+        self._settings = {**_SETTINGS, **(settings or {}), **here}
         self._account = _unprivileged(self._bin)
         self._supervisor: subprocess.Popen[bytes] | None = None
 
@@ -217,7 +237,7 @@ class PostgresServer:
 
     def url(self, database: str = "postgres") -> str:
         """Return SQLAlchemy's URL of a database with a plain name."""
-        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{database}"
+        return f"postgresql+psycopg://postgres@{self.host}:{self.port}/{database}"
 
     def start(self) -> None:
         """Return when a new, empty server answers.
@@ -247,6 +267,21 @@ class PostgresServer:
         # processes. After SIGKILL they linger, and a restart finds its memory still in use.
         self._end(signal.SIGQUIT, signal.SIGKILL)
 
+    def freeze(self) -> None:
+        """Let the server stand still: it takes connections, and says nothing on any of them."""
+        for pid in self._processes():
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen server go on."""
+        for pid in self._processes():
+            os.kill(pid, signal.SIGCONT)
+
+    def _processes(self) -> list[int]:
+        """Return the ids of the server's processes, the one that starts the others first."""
+        first = self.pid
+        return [first, *(pid for pid, parent in _parents() if parent == first)]
+
     def restart(self) -> None:
         """Return when the server answers again, with the same port and data; it may be down."""
         self._end(signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
@@ -269,11 +304,12 @@ class PostgresServer:
             connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
     def _connect(self) -> psycopg.Connection:
-        address = f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres"
+        address = f"host={self.host} port={self.port} user=postgres dbname=postgres"
         return psycopg.connect(address, autocommit=True, connect_timeout=5)
 
     def _command(self, program: str, *arguments: str) -> list[str]:
-        return [*self._account.prefix, f"{self._bin / program}", "-D", f"{self._data}", *arguments]
+        prefix = (*self._inside, *self._account.prefix)
+        return [*prefix, f"{self._bin / program}", "-D", f"{self._data}", *arguments]
 
     def _initialise(self) -> None:
         options = "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"
@@ -284,6 +320,8 @@ class PostgresServer:
         if done.returncode:
             problem = f"initdb failed: {done.stderr}"
             raise PostgresError(problem)
+        with (self._data / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all all {_NAMESPACES} trust\n")
 
     def _run(self) -> None:
         settings = [f"--{name}={value}" for name, value in self._settings.items()]

@@ -125,6 +125,12 @@ class Server:
             self.stop()
             raise
 
+    def answers(self) -> bool:
+        """Return whether the program serves."""
+        with suppress(requests.RequestException):
+            return self.http.get(self.url + self.alive, timeout=2).ok
+        return False
+
     def stop(self) -> None:
         """End the server, whatever it is doing, and remove its directory."""
         self.http.close()
@@ -156,9 +162,8 @@ class Server:
     def _await_answer(self) -> None:
         deadline = time.monotonic() + _PATIENCE
         while self._is_running() and time.monotonic() < deadline:
-            with suppress(requests.RequestException):
-                if self.http.get(self.url + self.alive, timeout=2).ok:
-                    return
+            if self.answers():
+                return
             time.sleep(0.02)
         raise ServerFailed(f"it does not serve:\n{self._tail()}")
 
@@ -274,6 +279,10 @@ class Service(Server):
     def workers(self) -> list[int]:
         """Return the process ids of all workers that were ever started, the newest last."""
         return [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", self._log())]
+
+    def lines(self) -> list[str]:
+        """Return what the server has logged so far."""
+        return self._log().splitlines()
 
     def _log(self) -> str:
         return self.log.read_text(errors="replace")

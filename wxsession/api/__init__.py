@@ -10,13 +10,13 @@ from wxsession.accounts import AccountService
 from wxsession.api.accounts import add_accounts
 from wxsession.api.check_first import CheckFirst
 from wxsession.api.endpoint import Endpoints
+from wxsession.api.errors import DATABASE_ERRORS
 from wxsession.api.introspection import add_introspection
 from wxsession.api.logins import add_logins
 from wxsession.api.openapi import document
 from wxsession.api.profiles import add_profiles
 from wxsession.api.schemas import HealthReply
 from wxsession.api.sessions import CHECK, add_sessions
-from wxsession.errors import NotReady
 from wxsession.health import Health
 from wxsession.introspection import Introspection
 from wxsession.logins import LoginService
@@ -69,9 +69,8 @@ def _add_health(calls: Endpoints, health: Health) -> None:
         """Tell that the process is alive; touches nothing."""
         return HealthReply()
 
-    @calls.add("GET", path="/readyz", reply=HealthReply, errors=("not_ready",))
+    @calls.add("GET", path="/readyz", reply=HealthReply, errors=DATABASE_ERRORS)
     def readyz() -> HealthReply:
         """Tell whether the database is reachable and migrated."""
-        if not health.is_ready():
-            raise NotReady
+        health.ensure_ready()
         return HealthReply()

@@ -6,7 +6,7 @@ from flask import request
 
 from wxsession.accounts import AccountService, Credentials
 from wxsession.api.endpoint import Endpoints
-from wxsession.api.errors import PASSWORD_ERRORS, TOKEN_ERRORS
+from wxsession.api.errors import DATABASE_ERRORS, PASSWORD_ERRORS, TOKEN_ERRORS
 from wxsession.api.schemas import (
     BindBody,
     GrantReply,
@@ -37,7 +37,7 @@ def add_accounts(calls: Endpoints, accounts: AccountService, phones: PhoneNumber
             "session_superseded",
             "reauthentication_required",
             "username_taken",
-            "overloaded",
+            *DATABASE_ERRORS,
         ),
         takes_token=True,
     )

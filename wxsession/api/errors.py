@@ -1,12 +1,13 @@
 """Which errors the calls have in common; the OpenAPI page tells them."""
 
+DATABASE_ERRORS = ("overloaded", "database_unavailable", "not_ready")
 TOKEN_ERRORS = (
     "missing_token",
     "invalid_token",
     "session_expired",
     "session_ended",
     "session_superseded",
-    "overloaded",
+    *DATABASE_ERRORS,
 )
 WECHAT_ERRORS = (
     "wechat_rate_limited",

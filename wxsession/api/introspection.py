@@ -5,6 +5,7 @@ from urllib.parse import quote
 from flask import Request, request
 
 from wxsession.api.endpoint import Endpoints
+from wxsession.api.errors import DATABASE_ERRORS
 from wxsession.api.schemas import IntrospectBody, IntrospectReply
 from wxsession.introspection import Introspection
 from wxsession.sessions import SessionView
@@ -32,7 +33,7 @@ def add_introspection(calls: Endpoints, introspection: Introspection) -> None:
         body=IntrospectBody,
         form=True,
         reply=IntrospectReply,
-        errors=("invalid_request", "invalid_api_key", "overloaded"),
+        errors=("invalid_request", "invalid_api_key", *DATABASE_ERRORS),
         api_key=authenticate,
     )
     def introspect(body: IntrospectBody) -> IntrospectReply:

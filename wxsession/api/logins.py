@@ -3,7 +3,7 @@
 from flask import request
 
 from wxsession.api.endpoint import Endpoints
-from wxsession.api.errors import CODE_ERRORS, OPEN_DATA_ERRORS, WECHAT_ERRORS
+from wxsession.api.errors import CODE_ERRORS, DATABASE_ERRORS, OPEN_DATA_ERRORS, WECHAT_ERRORS
 from wxsession.api.schemas import GrantReply, LoginBody
 from wxsession.logins import CodeLogin, LoginService
 from wxsession.phone_numbers import PhoneNumbers
@@ -21,7 +21,7 @@ def add_logins(calls: Endpoints, logins: LoginService, phones: PhoneNumbers) -> 
         errors=(
             *("invalid_request", *CODE_ERRORS, *WECHAT_ERRORS),
             *("bad_credentials", "too_many_attempts", "identity_bound"),
-            *(*OPEN_DATA_ERRORS, "overloaded"),
+            *(*OPEN_DATA_ERRORS, *DATABASE_ERRORS),
         ),
     )
     def login(body: LoginBody) -> GrantReply:

@@ -7,7 +7,7 @@ from uuid import UUID
 from flask import request
 
 from wxsession.api.endpoint import Endpoints
-from wxsession.api.errors import TOKEN_ERRORS
+from wxsession.api.errors import DATABASE_ERRORS, TOKEN_ERRORS
 from wxsession.api.introspection import (
     API_KEY_HEADER,
     IDENTITY_HEADERS,
@@ -66,7 +66,7 @@ def add_sessions(
         body=LogoutBody,
         body_required=False,
         status=HTTPStatus.NO_CONTENT,
-        errors=("invalid_request", "missing_token", "overloaded"),
+        errors=("invalid_request", "missing_token", *DATABASE_ERRORS),
         needs_token=True,
     )
     def logout(body: LogoutBody) -> None:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import click
 
-from wxsession.errors import NoSuchSession, NoSuchUser, PurgeRunning, WxSessionError
+from wxsession.errors import ClocksDisagree, NoSuchSession, NoSuchUser, PurgeRunning, WxSessionError
 
 T = TypeVar("T")
 
@@ -54,6 +54,11 @@ def exit_on_error(action: Callable[[], T]) -> T:
     except PurgeRunning:
         click.echo("Another purge is running.", err=True)
         sys.exit(EXIT_ANOTHER_IS_RUNNING)
+    except ClocksDisagree as apart:
+        raise click.ClickException(
+            f"this host's clock and the database's differ by {apart.seconds} seconds; nothing was"
+            " deleted. Set the clock of the one that is wrong."
+        ) from None
     except NoSuchUser:
         raise click.ClickException("no user has this id") from None
     except NoSuchSession:
