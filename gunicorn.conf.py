@@ -16,6 +16,10 @@ threads = 32
 graceful_timeout = 30
 keepalive = 5
 control_socket_disable = True
+# Nobody says by a header which path was asked for, not even a proxy on this machine, which may hand
+# on what its client sent. Whose address counts is decided by WXSESSION_TRUSTED_PROXIES.
+forwarder_headers = ""
+forwarded_allow_ips = ""
 logconfig_dict = {
     "version": 1,
     "disable_existing_loggers": False,

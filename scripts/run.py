@@ -2,7 +2,7 @@
 """Run the service against a simulated WeChat, and print a login to try: what `make run` does.
 
 Environment: PORT (8000) and SIMULATOR_PORT (8001), both on 127.0.0.1; INSTANCE (instance/ in this
-checkout), where the database, the secret key and the simulator's log are kept. No setting of
+checkout), where the database, the keys and the simulator's log are kept. No setting of
 wxsession is read from it: these are demo settings, and they must never meet a real database.
 """
 
@@ -77,7 +77,7 @@ def main() -> None:
         served = [str(BIN / "gunicorn"), "--bind", f"{HOST}:{port}", "wsgi:app"]
         server = stack.enter_context(running(served, environment))
         await_answer("The service", server, f"{service}/readyz")
-        print_login(service, wechat, log.name)
+        print_login(service, wechat, log.name, instance / "demo.api-key")
         while server.poll() is None and simulator.poll() is None:
             time.sleep(0.2)
         raise Failed(f"A server has ended by itself; see above, and {log.name}.")
@@ -114,14 +114,14 @@ def settings(instance: Path, wechat: str) -> dict[str, str]:
         "NO_PROXY": HOST,
         "WXSESSION_DATABASE_URL": f"sqlite:///{instance / 'demo.db'}",
         "WXSESSION_APPS": f"{APPID}:{APP_SECRET}",
-        "WXSESSION_SECRET_KEYS": secret_key(instance / "demo.key"),
+        "WXSESSION_SECRET_KEYS": drawn(instance / "demo.key"),
         "WXSESSION_WECHAT_URL": wechat,
-        "WXSESSION_API_KEYS": "demo:an-api-key-for-the-demo",
+        "WXSESSION_API_KEYS": f"demo:{drawn(instance / 'demo.api-key')}",
     }
 
 
-def secret_key(path: Path) -> str:
-    """Return the key in that file, drawn at the first run: so sessions survive a restart."""
+def drawn(path: Path) -> str:
+    """Return the key in that file, drawn at the first run: so what it signed survives a restart."""
     if not path.exists():
         path.touch(mode=0o600)  # readable by us alone, before there is anything to read
         path.write_text(secrets.token_hex(32))
@@ -178,7 +178,7 @@ def await_answer(what: str, server: subprocess.Popen[bytes], url: str) -> None:
     raise Failed(f"{what} does not start.")
 
 
-def print_login(service: str, wechat: str, log: str) -> None:
+def print_login(service: str, wechat: str, log: str, api_key: Path) -> None:
     """Print one login, from the code to the logout, as lines for a shell."""
     proxied = any(os.environ.get(name) for name in ("http_proxy", "all_proxy", "ALL_PROXY"))
     direct = f"\nexport no_proxy={HOST}" if proxied else ""
@@ -186,7 +186,8 @@ def print_login(service: str, wechat: str, log: str) -> None:
         f"\nThe service is at {service}, a simulated WeChat at {wechat} (its log: {log}).\n"
         "A login, a check, a refresh and a logout, to paste into another terminal:\n"
         f"{direct}{LOGIN.format(service=service, wechat=wechat)}"
-        "\nCtrl-C ends both.\n"
+        f"\nThe API key of a back end named demo is in {api_key}.\n"
+        "Ctrl-C ends both.\n"
     )
     sys.stdout.flush()
 

@@ -45,6 +45,9 @@ BODIES = {
     "a deep nesting that never ends": b"[" * 60_000,
     "an empty appid": b'{"code": "a", "appid": ""}',
     "a number as appid": b'{"code": "a", "appid": 1}',
+    "a field twice": b'{"code": "a", "code": "b"}',
+    "a field twice, once in other letters": b'{"code": "a", "c\\u006fde": "b"}',
+    "a field twice, deep inside": b'{"code": "a", "user_info": {"x": [[{"y": 1, "y": 1}]]}}',
     "UTF-16": '{"code": "a"}'.encode("utf-16"),
 }
 
@@ -75,6 +78,19 @@ def test_every_field_that_is_wrong_is_told_and_no_value_is_repeated(phone: Phone
     assert {error["field"] for error in answer.json["errors"]} == {"code", "appid", "nickname"}
     assert "canary" not in answer.text
     assert "4711" not in answer.text
+
+
+def test_a_key_that_stands_twice_is_named(phone: Phone) -> None:
+    body = b'{"code": "a", "user_info": {"x": [{"y": 1, "y": "canary"}], "x": 1}, "code": "canary"}'
+    answer = phone.send("POST", "/login", data=body, content_type=JSON)
+    assert {error["field"] for error in answer.json["errors"]} == {"code", "x", "y"}
+    assert {error["message"] for error in answer.json["errors"]} == {"sent more than once"}
+    assert "canary" not in answer.text
+
+
+def test_a_key_may_stand_once_in_each_of_several_objects(phone: Phone) -> None:
+    body = {"code": phone.code(), "user_info": {"code": [{"code": 1}, {"code": 2}]}}
+    assert phone.send("POST", "/login", json=body).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -158,7 +174,7 @@ def test_another_method_is_told_which_ones_there_are(
     assert allowed in answer.headers["Allow"]
 
 
-def test_every_answer_is_not_to_be_stored(phone: Phone) -> None:
+def test_every_answer_is_not_to_be_stored_and_of_no_other_type(phone: Phone) -> None:
     phone.log_in()
     answers = [
         phone.check(),
@@ -168,10 +184,17 @@ def test_every_answer_is_not_to_be_stored(phone: Phone) -> None:
         phone.send("GET", "/readyz"),
         phone.send("GET", "/openapi.json"),
         phone.send("OPTIONS", "/login"),
+        phone.send("OPTIONS", "/weapp/login"),
+        phone.send("OPTIONS", "/nothing"),
+        phone.send("GET", "/weapp/login"),
+        phone.send("HEAD", "/check_session", token=phone.token),
         phone.log_out(),
         phone.check(),
     ]
     assert {answer.headers["Cache-Control"] for answer in answers} == {"no-store"}
+    assert {answer.headers["X-Content-Type-Options"] for answer in answers} == {"nosniff"}
+    assert "text/html" not in {answer.mimetype for answer in answers if answer.data}
+    assert not [one for one in answers if "Content-Type" in one.headers and not one.content_length]
     assert not [answer for answer in answers if 300 <= answer.status_code < 400]
 
 

@@ -18,6 +18,7 @@ from tests.conftest import services_of
 from tests.support.phone import Phone
 from tests.support.postgres import EVERY_STATEMENT, PostgresServer
 from tests.support.settings import APPID, settings_for
+from tests.support.wires import API_KEY as OTHER_API_KEY
 from tests.support.wires import WIRES
 from wxsession import create_app
 from wxsession.db import connect, metadata
@@ -71,7 +72,7 @@ def server_for(url: str, clock: SettableClock, wechat: WeChat) -> Flask:
         url,
         apps=f"{APPID}:{APP_SECRET}",
         secret_keys=SECRET_KEY,
-        api_keys=f"shop:{API_KEY}",
+        api_keys=f"shop:{API_KEY},wafer:{OTHER_API_KEY}",
         check_session_keys="on",
         dialects="all",
     )

@@ -13,6 +13,7 @@ import pytest
 from tests.support.node import run_node
 from tests.support.service import Service, Simulator
 from tests.support.settings import APPID
+from tests.support.wires import API_KEY
 
 IDLE_SECONDS = 2
 
@@ -84,7 +85,7 @@ def short_lived(open_shop: OpenShop, a_file: Callable[[], str]) -> Iterator[Serv
 @pytest.fixture(scope="module")
 def shop_of_tutorials(open_shop: OpenShop, a_file: Callable[[], str]) -> Iterator[Service]:
     """Return a shop that speaks every dialect."""
-    with open_shop(a_file(), dialects="all") as shop:
+    with open_shop(a_file(), dialects="all", api_keys=f"back-end:{API_KEY}") as shop:
         yield shop
 
 
@@ -105,6 +106,7 @@ def tell(simulator: Simulator, capsys: pytest.CaptureFixture[str]) -> Tell:
                 "IDLE_SECONDS": str(IDLE_SECONDS),
                 "SIMULATOR": simulator.url,
                 "APPID": APPID,
+                "API_KEY": API_KEY,
             },
         )
         with capsys.disabled():

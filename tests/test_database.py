@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -224,6 +225,35 @@ def test_fifty_writers_of_one_sqlite_file_wait_for_one_another(
     with ThreadPoolExecutor(50) as pool:
         list(pool.map(write, range(50)))
     assert failed == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere a file has no mode")
+def test_a_new_sqlite_file_and_what_lies_beside_it_are_for_our_account_alone(
+    tmp_path: Path,
+) -> None:
+    database = connect(f"sqlite:///{tmp_path}/new/wxsession.db")
+    upgrade(database)
+    with database.transaction() as connection:
+        connection.execute(text("SELECT 1"))
+        modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "new").iterdir()}
+    database.close()
+    assert modes == {f"wxsession.db{suffix}": 0o600 for suffix in ("", "-shm", "-wal")}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere a file has no mode")
+@pytest.mark.parametrize(("mode", "warnings"), [(0o644, 1), (0o640, 0), (0o600, 0)])
+def test_a_file_that_was_there_keeps_its_mode_and_is_warned_of_if_everybody_may_read_it(
+    sqlite_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, warnings: int
+) -> None:
+    path = tmp_path / "wxsession.db"
+    path.chmod(mode)
+    database = connect(sqlite_url)
+    with database.statement() as connection:
+        connection.execute(text("SELECT 1"))
+    database.close()
+    assert path.stat().st_mode & 0o777 == mode
+    told = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert told == [f"every user of this machine can read {path}; chmod o-r cures that"] * warnings
 
 
 def test_a_lookup_keeps_its_connection_for_the_next_one(services: Services, phone: Phone) -> None:

@@ -5,13 +5,14 @@ import logging
 from collections.abc import Callable, Iterator
 
 import pytest
+import requests
 from flask import Flask, request
 from sqlalchemy import text
 
 from tests.conftest import services_of
 from tests.support.phone import Answer, Phone, problem
 from tests.support.settings import APPID, OTHER_APPID, environment
-from tests.support.wires import WIRES, mina_auth
+from tests.support.wires import API_KEY, WIRES, interface, mina_auth
 from wxsession import DIALECTS, Settings, SettingsError, WxSession, current_session, errors
 from wxsession import session_required as guarded
 from wxsession.app import _DIALECTS
@@ -40,7 +41,10 @@ def make_host(database_url: str, clock: SettableClock, wechat: WeChat) -> Iterat
     def make(dialects: str = "all", **changes: object) -> Flask:
         host = Flask("business")
         made.append(host)
-        host.config.from_mapping(environment(database_url, dialects=dialects, **changes))
+        api_keys = f"back-end:{API_KEY}"
+        host.config.from_mapping(
+            environment(database_url, dialects=dialects, api_keys=api_keys, **changes)
+        )
         WxSession(host, clock=clock, http=wechat_transport(wechat))
 
         @host.route("/orders", methods=["GET", "POST"])
@@ -114,6 +118,14 @@ def test_a_body_without_a_token_is_none(phone: Phone, body: bytes) -> None:
     assert problem(answer) == (401, "missing_token", None)
 
 
+def test_a_token_that_stands_twice_in_the_body_is_refused(phone: Phone) -> None:
+    with_token(phone, "fetch-code")
+    body = f'{{"session_id": "another", "session_id": "{phone.token}", "what": 1, "what": 2}}'
+    answer = phone.send("POST", "/orders", data=body, content_type="application/json")
+    assert problem(answer) == (400, "invalid_request", None)
+    assert [error["field"] for error in answer.json["errors"]] == ["session_id"]
+
+
 def test_a_token_is_not_looked_for_in_megabytes(phone: Phone) -> None:
     with_token(phone, "fetch-code")
     body = {"session_id": phone.token, "much": "x" * 1024 * 1024}
@@ -178,7 +190,8 @@ BODIES = {
     "bytes": b"\xff",
     "deep": DEEP,
     "number": b'{"code": 1, "session_id": 1, "interface": 1}',
-    "long": b"x" * (LONGEST_BODY + 1),
+    "twice": b'{"code": "a", "session_id": "a", "interface": {"interfaceName": "a", "para": {}},'
+    b' "more": [{"a": 1, "a": 2}]}',
 }
 
 
@@ -196,11 +209,31 @@ BODIES = {
 def test_a_malformed_body_is_refused_in_the_wire_of_its_path(
     phone: Phone, path: str, refused: dict[str, object], body: bytes, wechat: WeChat
 ) -> None:
-    answer = phone.send("POST", path, data=body, content_type="application/json")
+    kind = "application/json"
+    answer = phone.send("POST", path, data=body, content_type=kind, token=API_KEY)
     assert refused.items() <= answer.json.items()
     assert answer.status_code == (200 if "mina_auth" in path else 400)
     assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert wechat.exchanges == []
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "refused"),
+    [
+        ("/onLogin", 413, {"code": "content_too_large"}),
+        ("/api/fetch_code", 413, {"status": "FAILED", "error": "content_too_large"}),
+        ("/api/login", 413, {"status": "FAILED", "error": "content_too_large"}),
+        ("/mina_auth/", 200, {"returnCode": 1007, "returnMessage": "The body is too large."}),
+    ],
+)
+def test_a_body_that_is_too_large_is_refused_in_the_wire_of_its_path(
+    phone: Phone, path: str, status: int, refused: dict[str, object]
+) -> None:
+    body, kind = b"x" * (LONGEST_BODY + 1), "application/json"
+    answer = phone.send("POST", path, data=body, content_type=kind, token=API_KEY)
+    assert answer.status_code == status
+    assert refused.items() <= answer.json.items()
 
 
 # -- every error, in every dialect ------------------------------------------------------------
@@ -208,9 +241,12 @@ def test_a_malformed_body_is_refused_in_the_wire_of_its_path(
 SECRET = "something that only an exception says"
 FACTS: dict[type[WxSessionError], Callable[[], WxSessionError]] = {
     errors.InvalidRequest: lambda: errors.InvalidRequest([{"field": "code", "message": "is bad"}]),
+    errors.ContentTooLarge: lambda: errors.ContentTooLarge([{"field": "a", "message": "is long"}]),
     errors.SessionExpired: lambda: errors.SessionExpired("idle"),
     errors.SessionEnded: lambda: errors.SessionEnded("logout"),
-    errors.TooManyAttempts: lambda: errors.TooManyAttempts(retry_after=7, limit=10, window=900),
+    errors.TooManyAttempts: lambda: errors.TooManyAttempts(
+        "passwords", retry_after=7, limit=10, window=900
+    ),
     errors.WeChatRateLimited: lambda: errors.WeChatRateLimited(retry_after=7),
 }
 
@@ -228,7 +264,7 @@ def every_error(kind: type[WxSessionError] = WxSessionError) -> Iterator[WxSessi
 @pytest.mark.parametrize("dialect", _DIALECTS, ids=lambda dialect: dialect.name)
 def test_every_error_is_worded_in_every_dialect(dialect: Dialect) -> None:
     told = list(every_error())
-    of_http = {"method_not_allowed", "content_too_large", "unsupported_media_type"}
+    of_http = {"method_not_allowed", "unsupported_media_type"}
     assert {error.code for error in told} == KINDS.keys() - of_http
     for error in told:
         answer = dialect.refusal(error)
@@ -239,7 +275,7 @@ def test_every_error_is_worded_in_every_dialect(dialect: Dialect) -> None:
             assert WIRES[dialect.name].token(body) is None
         is_over = isinstance(error, TokenError)
         if dialect.name == "wafer-session-server":
-            assert answer.status_code == 200
+            assert answer.status_code == (401 if isinstance(error, errors.InvalidApiKey) else 200)
             assert (body["returnCode"] in {60011, 60012}) == is_over
             continue
         assert answer.status_code == KINDS[error.code].status
@@ -276,6 +312,7 @@ def test_a_session_that_is_over_is_told_in_the_wire_that_asked(
         headers = dict.fromkeys(headers, "x" if way == "malformed" else token[:-1] + "_")
     answer = phone.send("GET", "/orders", headers=headers)
     assert answer.status_code == 401
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
     if name == "wafer":
         assert (answer.json["code"], answer.json["error"]) == (-1, "ERR_INVALID_SESSION")
         assert answer.json[MAGIC]
@@ -487,7 +524,7 @@ def test_what_nobody_foresaw_costs_no_wafer_client_its_session(phone: Phone) -> 
         connection.execute(text("ALTER TABLE sessions RENAME TO elsewhere"))
     answer = phone.send("GET", "/weapp/user", headers=headers)
     assert answer.json["code"] == 1
-    assert answer.json["error"] in {"internal_error", "overloaded"}  # PostgreSQL's word, SQLite's
+    assert answer.json["error"] == "not_ready"
     assert MAGIC not in answer.json
 
 
@@ -600,6 +637,55 @@ def test_the_session_server_tells_why_a_session_is_none(phone: Phone, clock: Set
     assert code(skey="another") == 60012
     clock.advance(days=8)
     assert code() == 60011
+
+
+@pytest.mark.parametrize("path", ["/mina_auth", "/mina_auth/", "//mina_auth/", "/mina_auth//"])
+@pytest.mark.parametrize(
+    "key",
+    [None, "", "Bearer", f"Bearer {API_KEY}x", "Bearer the session", "Basic eDp5", API_KEY],
+    ids=["none", "empty", "no key", "another", "the session's own token", "a stranger", "bare"],
+)
+def test_the_session_server_tells_nobody_an_openid_without_an_api_key(
+    make_app: Callable[..., Flask], phone: Phone, wechat: WeChat, path: str, key: str | None
+) -> None:
+    """Neither as a service nor in an application, by a session or by a code, below any path."""
+    wechat.bind_open_platform(APPID)
+    data = mina_auth(phone, "qcloud.cam.id_skey", code=phone.code()).json["returnData"]
+    spent = len(wechat.exchanges)
+    session = {name: data[name] for name in ("id", "skey")}
+    key = key and key.replace("the session", str(session["skey"]))
+    headers = {} if key is None else {"Authorization": key}
+    service = make_app(dialects="all", api_keys=f"back-end:{API_KEY}")
+    for app in (phone.app, service):
+        for name, para in (
+            ("qcloud.cam.auth", session),
+            ("qcloud.cam.id_skey", {"code": phone.code()}),
+        ):
+            asking = Phone(app, wechat, "alice")
+            answer = asking.send("POST", path, json=interface(name, **para), headers=headers)
+            assert answer.status_code in {401, 404, 308}
+            assert not any(
+                told in answer.text for told in (wechat.openid("alice"), wechat.unionid("alice"))
+            )
+            if answer.status_code == 401:
+                assert answer.json["returnCode"] == 1007
+                assert answer.headers["WWW-Authenticate"] == 'Basic realm="wxsession"'
+    assert len(wechat.exchanges) == spent
+
+
+def test_the_session_server_tells_nobody_where_no_back_end_has_a_key(
+    make_app: Callable[..., Flask], wechat: WeChat
+) -> None:
+    phone = Phone(make_app(dialects="all"), wechat, "alice")
+    assert mina_auth(phone, "qcloud.cam.id_skey", code=phone.code()).status_code == 401
+
+
+def test_the_key_of_a_back_end_may_be_in_the_url_that_it_was_given(phone: Phone) -> None:
+    body = interface("qcloud.cam.id_skey", code=phone.code())
+    url = f"http://back-end:{API_KEY}@localhost/mina_auth/"  # which becomes HTTP Basic
+    headers = requests.Request("POST", url).prepare().headers
+    answer = phone.send("POST", "/mina_auth/", json=body, headers=headers)
+    assert answer.json["returnCode"] == 0
 
 
 @pytest.mark.parametrize("name", ["qcloud.cam.initdata", "", "qcloud.cam.decrypt"])

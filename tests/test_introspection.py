@@ -33,7 +33,7 @@ from wxsession.sessions import SessionView
 from wxsession.simulator import SettableClock, WeChat
 from wxsession.wire import api_key_of
 
-KEY = "an-api-key-that-is-made-up"
+KEY = "an-api-key-that-is-made-up-for-tests"
 SOME_ID = UUID(int=1)
 OTHER_KEY = "another-key/that+is%made up"
 IDENTITY = {

@@ -34,6 +34,7 @@ class ModelSession:
         self.ends = now + ABSOLUTE
         self.rotated: Any = None
         self.confirmed = True
+        self.handed_on: Any = None
         self.end_reason: str | None = None
 
     def verdict(self, now: Any) -> tuple[int, str, str | None] | None:
@@ -52,6 +53,17 @@ class ModelSession:
             return True
         fresh = not self.confirmed or now < self.rotated + GRACE
         return len(self.tokens) > 1 and token == self.tokens[-2] and fresh
+
+    def rotate(self, token: str, now: Any) -> None:
+        """Go on with another token."""
+        self.tokens.append(token)
+        self.rotated = self.handed_on = now
+        self.confirmed = False
+
+    def confirm(self, now: Any) -> None:
+        """Note that the newest token was used."""
+        if not self.confirmed:
+            self.confirmed, self.handed_on = True, now
 
     def use(self, now: Any) -> None:
         """Slide the expiry."""
@@ -95,7 +107,7 @@ def lifecycle(  # noqa: C901 - a list of rules, however long
                     assert session.expires == live[0].expires
                     session.end_reason = "evicted"
                 else:
-                    session.confirmed = True
+                    session.confirm(clock())
                     session.use(clock())
             token = answer.json["session_token"]
             self.sessions[token] = ModelSession(user, token, clock())
@@ -111,11 +123,15 @@ def lifecycle(  # noqa: C901 - a list of rules, however long
             elif session.accepts(token, now):
                 assert answer.status_code == 200
                 assert answer.json["superseded"] is (token != session.tokens[-1])
-                session.confirmed = session.confirmed or token == session.tokens[-1]
+                if token == session.tokens[-1]:
+                    session.confirm(now)
                 session.use(now)
                 assert answer.json["expires_in"] == int((session.expires - now).total_seconds())
-            else:
+            elif now < session.handed_on + 20 * GRACE:
                 assert self.refusal(answer) == (401, "session_superseded", None)
+            else:
+                assert self.refusal(answer) == (401, "session_ended", "token_reused")
+                session.end_reason = "token_reused"
 
         @rule(target=tokens, token=tokens)
         def refresh(self, token: str) -> Any:
@@ -125,14 +141,13 @@ def lifecycle(  # noqa: C901 - a list of rules, however long
                 assert self.refusal(answer) == verdict
             elif token == session.tokens[-1]:
                 assert answer.status_code == 200
-                session.tokens.append(answer.json["session_token"])
-                session.rotated, session.confirmed = now, False
+                session.rotate(answer.json["session_token"], now)
                 session.use(now)
                 self.sessions[session.tokens[-1]] = session
                 return session.tokens[-1]
             elif session.accepts(token, now):
                 assert answer.json["session_token"] == session.tokens[-1]
-            elif now < session.rotated + GRACE:
+            elif now < session.handed_on + GRACE:
                 assert self.refusal(answer) == (401, "session_superseded", None)
             else:
                 assert self.refusal(answer) == (401, "session_ended", "token_reused")
@@ -155,7 +170,7 @@ def lifecycle(  # noqa: C901 - a list of rules, however long
                 for ended in self.live(session.user) if known else [session]:
                     ended.end_reason = "logout"
 
-        @rule(seconds=st.sampled_from([1, 29, 30, 3600, 86400 * 3, 86400 * 7, 86400 * 20]))
+        @rule(seconds=st.sampled_from([1, 29, 30, 570, 3600, 86400 * 3, 86400 * 7, 86400 * 20]))
         def wait(self, seconds: int) -> None:
             clock.advance(seconds=seconds)
 

@@ -1,17 +1,23 @@
 """A code becomes a session."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
+import requests
+import responses
 from flask import Flask
 from sqlalchemy import Table, func, select
 
 from tests.conftest import services_of
 from tests.support.phone import Phone, problem
-from tests.support.settings import APPID, OTHER_APPID
+from tests.support.settings import APPID, OTHER_APPID, settings_for
+from wxsession import create_app
 from wxsession.app import Services
 from wxsession.models import identities, session_keys, sessions, users
 from wxsession.simulator import Fault, SettableClock, WeChat
+
+CODE2SESSION = "https://api.weixin.qq.com/sns/jscode2session"
 
 
 def count(services: Services, table: Table) -> int:
@@ -71,6 +77,18 @@ def test_a_phone_that_presents_its_live_session_gets_it_replaced(phone: Phone) -
     before = phone.token
     phone.log_in(token=before)
     assert problem(phone.check(before)) == (401, "session_ended", "replaced")
+    assert phone.check().status_code == 200
+
+
+def test_a_phone_that_presents_an_older_token_gets_its_session_replaced(phone: Phone) -> None:
+    phone.log_in()
+    old = phone.token
+    phone.refresh()
+    phone.check()
+    phone.refresh()
+    newest = phone.token
+    phone.log_in(token=old)
+    assert problem(phone.check(newest)) == (401, "session_ended", "replaced")
     assert phone.check().status_code == 200
 
 
@@ -216,6 +234,20 @@ def test_the_same_code_again_is_answered_without_asking_wechat(
     assert count(services, users) == count(services, identities) == 1
 
 
+def test_a_code_that_is_sent_over_and_over_makes_no_more_sessions_than_the_cap(
+    make_app: Callable[..., Flask], wechat: WeChat, clock: SettableClock
+) -> None:
+    phone = Phone(make_app(max_sessions=3), wechat, "alice")
+    for _ in range(2):  # the next code is as good as the first
+        code = phone.code()
+        answers = [phone.log_in(code) for _ in range(5)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 400, 400]
+        assert problem(answers[-1]) == (400, "code_used", None)
+        assert phone.check().status_code == 200
+        clock.advance(minutes=1)
+    assert count(services_of(phone.app), sessions) == 6
+
+
 def test_the_replay_window_ends_to_the_second(
     phone: Phone, wechat: WeChat, clock: SettableClock
 ) -> None:
@@ -277,21 +309,51 @@ def test_an_answer_that_never_came_may_have_spent_the_code(phone: Phone, wechat:
     assert phone.log_in().status_code == 200
 
 
-def test_the_last_three_session_keys_are_kept_and_sealed(
-    phone: Phone, wechat: WeChat, clock: SettableClock, app: Flask
-) -> None:
-    services = services_of(app)
-    given = []
-    for _ in range(5):
-        phone.log_in()
-        given.append(wechat.session_key("alice"))
-        clock.advance(minutes=10)
+def kept_keys(services: Services) -> list[str]:
+    """Return the session_keys of the only WeChat user, newest first, which are sealed."""
     with services.database.statement() as connection:
         rows = connection.execute(select(session_keys)).all()
         kept = services.ring.keys(connection, rows[0].identity_id)
-    assert [key.session_key for key in kept] == given[:-4:-1]
-    assert len(rows) == 3
-    assert not [row for row in rows for key in given if key.encode() in bytes(row.sealed)]
+    keys = [key.session_key for key in kept]
+    assert len(keys) == len(rows)
+    assert not [row for row in rows for key in keys if key.encode() in bytes(row.sealed)]
+    return keys
+
+
+def keys_of_logins(
+    phone: Phone, clock: SettableClock, logins: int, *, minutes_between: int
+) -> list[str]:
+    """Log in this often; return the session_keys that WeChat gave, newest first."""
+    given = []
+    for _ in range(logins):
+        phone.log_in()
+        given.append(phone.wechat.session_key("alice"))
+        clock.advance(minutes=minutes_between)
+    return given[::-1]
+
+
+def test_the_last_three_session_keys_are_kept_however_old_they_are(
+    phone: Phone, clock: SettableClock, services: Services
+) -> None:
+    given = keys_of_logins(phone, clock, 5, minutes_between=24 * 60)
+    assert kept_keys(services) == given[:3]
+
+
+def test_every_session_key_is_kept_under_which_there_may_be_fresh_data(
+    phone: Phone, clock: SettableClock, services: Services
+) -> None:
+    before = keys_of_logins(phone, clock, 3, minutes_between=24 * 60)
+    given = keys_of_logins(phone, clock, 6, minutes_between=10)
+    # The last one of the days before was WeChat's until fifty minutes before the newest.
+    assert kept_keys(services)[:7] == [*given, before[0]]
+
+
+def test_no_more_than_ten_session_keys_are_kept(
+    phone: Phone, clock: SettableClock, services: Services
+) -> None:
+    given = keys_of_logins(phone, clock, 12, minutes_between=5)
+    assert kept_keys(services) == given[:10]
+    assert kept_keys(services)[0] == given[0]
 
 
 def test_a_session_key_that_did_not_change_takes_no_second_place(
@@ -300,6 +362,16 @@ def test_a_session_key_that_did_not_change_takes_no_second_place(
     phone.log_in()
     phone.log_in()
     assert count(services, session_keys) == 1
+
+
+def test_a_session_key_that_is_given_again_counts_as_the_newest(
+    phone: Phone, services: Services, clock: SettableClock
+) -> None:
+    second, first = keys_of_logins(phone, clock, 2, minutes_between=10)
+    with services.database.transaction() as connection:
+        identity_id = connection.execute(select(identities.c.id)).scalar_one()
+        services.ring.remember(connection, identity_id, first, clock())
+    assert kept_keys(services) == [first, second]
 
 
 def test_a_user_who_was_disabled_meanwhile_is_told_so_in_a_replay(
@@ -324,6 +396,41 @@ def test_a_disabled_user_may_not_log_in_and_nothing_is_written(
     assert problem(phone.log_in(code)) == (403, "user_blocked", None)
     assert problem(phone.check()) == (401, "session_ended", "user_disabled")
     assert count(services, sessions) == 1
+
+
+@pytest.fixture
+def raw(database_url: str, clock: SettableClock) -> Iterator[tuple[Flask, responses.RequestsMock]]:
+    """Return a server, and what puts answers into the mouth of its WeChat."""
+    app = create_app(settings_for(database_url), clock=clock, http=requests.Session())
+    with responses.RequestsMock() as mock:
+        yield app, mock
+    services_of(app).database.close()
+
+
+@pytest.mark.parametrize("openid", ["x" * 129, "a\0b", "\ud800", 7], ids=ascii)
+def test_an_openid_that_is_none_writes_nothing_and_makes_nobody_wait(
+    raw: tuple[Flask, responses.RequestsMock], wechat: WeChat, openid: object
+) -> None:
+    app, mock = raw
+    mock.get(CODE2SESSION, json={"openid": openid, "session_key": "k"})
+    phone = Phone(app, wechat, "alice")
+    started = time.monotonic()
+    for _ in range(2):  # the same code again is WeChat's to answer, at once
+        assert problem(phone.log_in("0" * 32)) == (502, "wechat_unintelligible", None)
+    assert time.monotonic() - started < 10  # and not after the lease of the code
+    assert count(services_of(app), users) == count(services_of(app), identities) == 0
+
+
+def test_an_empty_unionid_makes_no_friends_of_strangers(
+    raw: tuple[Flask, responses.RequestsMock], wechat: WeChat
+) -> None:
+    app, mock = raw
+    for name, appid in (("alice", APPID), ("bob", OTHER_APPID)):
+        reply = {"openid": name, "session_key": "k", "unionid": ""}
+        mock.get(CODE2SESSION, json=reply)
+        answer = Phone(app, wechat, name, appid=appid).log_in()
+        assert answer.json["user"]["new"] is True
+    assert count(services_of(app), users) == 2
 
 
 def test_an_openid_that_a_client_sends_is_never_believed(phone: Phone, wechat: WeChat) -> None:

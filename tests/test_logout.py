@@ -4,9 +4,10 @@ from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
+from flask import Flask
 
 from tests.support.phone import Phone, problem
-from wxsession.simulator import SettableClock
+from wxsession.simulator import SettableClock, WeChat
 
 
 def test_after_a_logout_the_token_is_dead(phone: Phone) -> None:
@@ -110,6 +111,20 @@ def test_a_user_sees_the_own_sessions_newest_first_without_tokens(
         "client_address": "203.0.113.7",
         "user_agent": old.user_agent,
     }
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_list_that_does_not_show_all_says_so(
+    make_app: Callable[..., Flask], wechat: WeChat, clock: SettableClock
+) -> None:
+    phone = Phone(make_app(max_sessions=300), wechat, "alice")
+    for _ in range(200):
+        clock.advance(seconds=1)  # WeChat allows a hundred logins a minute
+        phone.log_in()
+    for more in (False, True):
+        answer = phone.send("GET", "/sessions", token=phone.token)
+        assert (len(answer.json["sessions"]), answer.json["more"]) == (200, more)
+        phone.log_in()
 
 
 def test_ended_and_expired_sessions_are_not_listed(

@@ -19,13 +19,15 @@ from wxsession.api.introspection import API_KEY_HEADER
 from wxsession.problems import KINDS
 from wxsession.simulator import SettableClock, WeChat
 
-API_KEY = "an-api-key-that-is-made-up"
+API_KEY = "an-api-key-that-is-made-up-for-tests"
 
 
 @pytest.fixture
 def app(make_app: Callable[..., Flask]) -> Flask:
     """Return a server that a back end may ask, and that speaks our own dialect alone."""
-    return make_app(api_keys=f"shop:{API_KEY}", dialects="none")
+    return make_app(
+        api_keys=f"shop:{API_KEY}", dialects="none", code_limit="0", registration_limit="0"
+    )
 
 
 @pytest.fixture
@@ -57,6 +59,28 @@ def test_every_code_that_a_call_may_answer_with_is_told_under_its_status(
                 if int(status) >= 400:
                     codes = response["description"].replace("`", "").split(" or ")
                     assert {int(KINDS[code].status) for code in codes} == {int(status)}
+
+
+def test_what_may_be_left_out_has_no_default_by_which_it_looks_required(
+    page: dict[str, Any],
+) -> None:
+    fields = [
+        field
+        for model in page["components"]["schemas"].values()
+        for field in model.get("properties", {}).values()
+    ]
+    assert len(fields) > 50
+    assert not [field for field in fields if "default" in field]
+
+
+def test_every_operation_says_what_opens_it(page: dict[str, Any]) -> None:
+    opened_by = {
+        operation["operationId"]: operation["security"]
+        for methods in page["paths"].values()
+        for operation in methods.values()
+    }
+    assert opened_by["login"] == opened_by["healthz"] == opened_by["readyz"] == []
+    assert opened_by["refresh"] == [{"session": []}]
 
 
 def test_operations_have_names_of_their_own(page: dict[str, Any]) -> None:

@@ -32,6 +32,33 @@ def shown(phone: Phone) -> tuple[str | None, str | None]:
     return user["nickname"], user["avatar_url"]
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://thirdwx.qlogo.cn/mmopen/vi_32/Q0j4TwGTfTKiaX-_8BibJ6mAQ/132",
+        "http://wx.qlogo.cn/mmhead/ver_1/abc/0",
+        "HTTPS://cdn.example.org:8443/a%20b/c(1).png?x=1&y=~!$*+,;:@/?#top",
+        "http://[2001:db8::1]/a.png",
+        "https://example.org?a",
+        "https://example.org",
+    ],
+)
+def test_a_picture_is_at_any_address_that_a_url_may_name(phone: Phone, address: str) -> None:
+    send(phone, {"avatar_url": address}, "/user")
+    assert shown(phone)[1] == address
+
+
+@pytest.mark.parametrize(
+    "written", ['"', "'", "<", ">", "\\", "`", " ", "^", "{", "|", "é", "%", "%2"]
+)
+@pytest.mark.parametrize("place", ["https://example.org/{}", "https://a{}b/", "https://a/?{}#{}"])
+def test_what_no_url_may_hold_is_refused(phone: Phone, place: str, written: str) -> None:
+    answer = send(phone, {"avatar_url": place.replace("{}", written)}, "/user")
+    assert problem(answer)[:2] == (400, "invalid_request")
+    assert [error["field"] for error in answer.json["errors"]] == ["avatar_url"]
+    assert "percent-encoded" in answer.json["errors"][0]["message"]
+
+
 @pytest.mark.parametrize("method", ["PATCH", "POST"])
 def test_a_user_changes_and_clears_the_profile(phone: Phone, method: str) -> None:
     send(phone, {"nickname": "Alice", "avatar_url": AVATAR}, "/user", method)
@@ -46,8 +73,20 @@ def test_a_user_changes_and_clears_the_profile(phone: Phone, method: str) -> Non
         {"nickname": ""},
         {"nickname": "a\nb"},
         {"nickname": "a" * 65},
+        {"nickname": " "},
+        {"nickname": "\u3164"},
+        {"nickname": "\u200b\ufe0f\u2800"},
+        {"nickname": "Alice\u202e"},
+        {"nickname": "\u2066Alice"},
         {"avatar_url": "javascript:alert(1)"},
         {"avatar_url": "http://[x"},
+        {"avatar_url": "http://user:password@127.0.0.1/"},
+        {"avatar_url": "http://user@example.org/"},
+        {"avatar_url": "https://example.org:/a"},
+        {"avatar_url": "https:///a"},
+        {"avatar_url": "//example.org/a"},
+        {"avatar_url": "https://example.org/a#b#c"},
+        {"avatar_url": "https://example.org/a\n"},
         {"avatar_url": "https://example.org/" + "a" * 1024},
         {"username": "root"},
     ],
@@ -62,6 +101,29 @@ def test_what_wechat_says_is_kept_and_told_without_ids(phone: Phone, wechat: WeC
     assert answer.json["open_data"]["nickName"] == "爱丽丝"
     assert wechat.openid("alice") not in answer.text
     assert shown(phone) == ("爱丽丝", AVATAR)
+
+
+@pytest.mark.parametrize(
+    "name", ["爱丽丝\u2764\ufe0f", "\U0001f468\u200d\U0001f469\u200d\U0001f467", "a b"]
+)
+def test_an_emoji_of_several_characters_is_part_of_a_nickname(
+    phone: Phone, wechat: WeChat, name: str
+) -> None:
+    assert send(phone, {"nickname": name}, "/user").json["nickname"] == name
+    send(phone, {"nickname": None}, "/user")
+    wechat.set_profile("alice", nickName=name)
+    assert send(phone, wechat.user_info("alice")).status_code == 200
+    assert shown(phone)[0] == name
+
+
+@pytest.mark.parametrize("name", ["\u3164", "\u200b\u200b", "\u202eecilA"])
+def test_a_nickname_of_wechat_that_shows_nothing_changes_nothing(
+    phone: Phone, wechat: WeChat, name: str
+) -> None:
+    send(phone, {"nickname": "Alice"}, "/user")
+    wechat.set_profile("alice", nickName=name)
+    assert send(phone, wechat.user_info("alice")).status_code == 200
+    assert shown(phone)[0] == "Alice"
 
 
 def test_signed_data_alone_do(phone: Phone, wechat: WeChat) -> None:
@@ -176,13 +238,33 @@ def test_user_info_under_the_key_of_an_earlier_login_is_read(
 ) -> None:
     wechat.set_profile("alice", nickName="Alice")
     early = wechat.user_info("alice")
-    for _ in range(2):  # two newer keys; with the third the first is gone
+    for _ in range(9):  # for as long as the data are fresh, if there are at most ten keys
         clock.advance(minutes=6)
         phone.log_in()
         assert send(phone, early).json["open_data"]["nickName"] == "Alice"
     clock.advance(minutes=6)
     phone.log_in()
     assert problem(send(phone, early))[:2] == (409, "session_key_stale")
+
+
+def test_what_is_signed_and_not_encrypted_says_nothing(
+    phone: Phone, wechat: WeChat, clock: SettableClock
+) -> None:
+    key, iv = wechat.session_key("alice"), "r7BXXKkLb8qrSNn05n0qiA=="
+    hidden = {"nickName": "Alice", "openId": wechat.openid("alice")}
+    encrypted = open_data.compact(open_data.watermarked(hidden, phone.appid, clock()))
+
+    def told(**signed: object) -> Answer:
+        raw_data = open_data.compact(signed)
+        body = {"rawData": raw_data, "signature": open_data.sign(raw_data, key)}
+        body |= {"encryptedData": open_data.encrypt(encrypted, key, iv), "iv": iv}
+        return send(phone, body)
+
+    assert told(nickName="Alice", is_demote=True).json["open_data"]["nickName"] == "Alice"
+    assert "is_demote" not in told(nickName="Alice", is_demote=True).json["open_data"]
+    refused = told(nickName="Mallory", is_demote=True)
+    assert problem(refused)[:2] == (400, "invalid_request")
+    assert [error["field"] for error in refused.json["errors"]] == ["rawData"]
 
 
 def test_data_that_name_another_app_are_refused_under_a_fitting_key(

@@ -133,7 +133,7 @@ def test_a_login_outlives_one_failure_of_the_database_after_the_code_is_spent(
 def test_a_login_that_the_database_fails_for_good_leaves_nothing_but_a_spent_code(
     phone: Phone, services: Services
 ) -> None:
-    fail_at_session_inserts(services, 2, "40P01")
+    fail_at_session_inserts(services, 4, "40P01")
     code = phone.code()
     assert problem(phone.log_in(code)) == (503, "overloaded", None)
     with services.database.statement() as connection:

@@ -45,10 +45,12 @@ class Running:
     service: str
     wechat: str
     login: str
+    instance: Path
 
     def here(self, text: str) -> str:
-        """Return a text of the README with the addresses that hold here."""
-        return text.replace(_SERVICE, self.service).replace(_WECHAT, self.wechat)
+        """Return a text of the README with the addresses and the folder that hold here."""
+        text = text.replace(_SERVICE, self.service).replace(_WECHAT, self.wechat)
+        return text.replace(" instance/", f" {self.instance}/")
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,8 @@ def whole_demo(instance: Path) -> Iterator[Running]:
             if line.startswith("Ctrl-C"):
                 break
         login = "".join(filter(re.compile("code|grant|token|printf|curl").match, printed))
-        yield Running(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{simulator_port}", login)
+        service, wechat = (f"http://127.0.0.1:{number}" for number in (port, simulator_port))
+        yield Running(service, wechat, login, instance)
         demo.send_signal(signal.SIGINT)
         assert demo.wait(20) == 0
 

@@ -8,10 +8,10 @@ from flask import Flask
 from sqlalchemy import event, select
 
 from tests.conftest import services_of
-from tests.support.phone import Phone, problem
+from tests.support.phone import Answer, Phone, problem
 from wxsession.app import Services
 from wxsession.keys import SecretKeys
-from wxsession.models import Client, sessions, users
+from wxsession.models import Client, audit_events, sessions, users
 from wxsession.simulator import SettableClock, WeChat
 from wxsession.tokens import SessionToken, TokenSigner
 
@@ -74,14 +74,58 @@ def test_a_copy_that_is_refreshed_later_ends_the_session(
     assert str(old) not in caplog.text
 
 
-def test_checking_a_copy_ends_nothing(phone: Phone, clock: SettableClock) -> None:
+def test_a_copy_that_is_checked_long_after_ends_the_session(
+    phone: Phone, make_phone: Callable[..., Phone], services: Services, clock: SettableClock
+) -> None:
+    phone.log_in()
+    thief = make_phone(token=phone.token, address="198.51.100.9")
+    owners = phone.token
+    thief.refresh()
+    thief.check()
+    clock.advance(minutes=10, microseconds=-1)  # a request may have been long on its way
+    assert problem(phone.check(owners)) == (401, "session_superseded", None)
+    assert thief.check().status_code == 200
+    clock.advance(microseconds=1)
+    assert problem(phone.check(owners)) == (401, "session_ended", "token_reused")
+    assert problem(thief.check()) == (401, "session_ended", "token_reused")
+    with services.database.statement() as connection:
+        noted = connection.execute(
+            select(audit_events.c.client_address).where(audit_events.c.event == "token_reused")
+        ).all()
+    assert noted == [(phone.address,)]
+
+
+def test_introspecting_a_copy_long_after_ends_the_session_too(
+    phone: Phone, services: Services, clock: SettableClock
+) -> None:
     phone.log_in()
     old = phone.token
     phone.refresh()
     phone.check()
-    clock.advance(hours=1)
+    clock.advance(minutes=10)
+    assert services.introspection.introspect(str(old)) is None
+    assert problem(phone.check()) == (401, "session_ended", "token_reused")
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_check_that_a_refresh_overtakes_ends_nothing(
+    phone: Phone, make_app: Callable[..., Flask], clock: SettableClock
+) -> None:
+    phone.log_in()
+    old = phone.token
+    phone.refresh()
+    phone.check()
+    clock.advance(minutes=10)
+    elsewhere = services_of(make_app())
+
+    def overtake(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if statement.startswith("UPDATE"):
+            elsewhere.sessions.refresh(str(phone.token), Client(None, None))
+
+    engine = services_of(phone.app).database.engine
+    event.listen(engine, "before_cursor_execute", overtake)
     assert problem(phone.check(old)) == (401, "session_superseded", None)
-    assert phone.check().status_code == 200
+    event.remove(engine, "before_cursor_execute", overtake)
 
 
 def test_a_duplicate_that_two_refreshes_overtook_is_no_thief(
@@ -91,11 +135,26 @@ def test_a_duplicate_that_two_refreshes_overtook_is_no_thief(
     oldest = phone.token
     phone.refresh()
     phone.refresh()
+    assert phone.check().status_code == 200
     clock.advance(seconds=29)
     assert problem(phone.refresh(oldest)) == (401, "session_superseded", None)
-    assert phone.check().status_code == 200
     clock.advance(seconds=1)
     assert problem(phone.refresh(oldest)) == (401, "session_ended", "token_reused")
+
+
+@pytest.mark.parametrize("ask", [Phone.check, Phone.refresh])
+def test_a_duplicate_that_the_first_use_of_the_next_token_overtook_is_no_thief(
+    phone: Phone, clock: SettableClock, ask: Callable[[Phone, str | None], Answer]
+) -> None:
+    phone.log_in()
+    old = phone.token
+    phone.lose_refresh()
+    clock.advance(days=2)
+    phone.refresh()
+    newest = phone.token
+    phone.check()
+    assert problem(ask(phone, old)) == (401, "session_superseded", None)
+    assert phone.check(newest).status_code == 200
 
 
 def test_the_grace_revives_no_ended_session(phone: Phone) -> None:

@@ -166,6 +166,24 @@ def test_checks_do_not_notice_a_flood_of_passwords(
     assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
 
 
+def test_fifty_guesses_at_two_workers_are_ten(
+    serve: MakeService, database_url: str, pool: ThreadPoolExecutor
+) -> None:
+    service = serve(database_url)
+    mine = {"username": "alice", "password": "correct horse battery"}
+    assert service.send("POST", "/register", json=mine).status_code == 201
+    wrong = {**mine, "password": "guess guess guess"}
+    answers = list(pool.map(lambda _: service.send("POST", "/login", json=wrong), range(50)))
+    codes = [code_of(answer) for answer in answers]
+    assert codes.count("bad_credentials") <= 10
+    assert set(codes) <= {"bad_credentials", "too_many_attempts", "overloaded"}
+    while code_of(last := service.send("POST", "/login", json=wrong)) != "too_many_attempts":
+        codes.append(code_of(last))
+    assert codes.count("bad_credentials") == 10
+    right = service.send("POST", "/login", json=mine)
+    assert (right.status_code, right.content) == (last.status_code, last.content)
+
+
 @pytest.fixture(params=["down", "hanging"])
 def no_wechat(request: pytest.FixtureRequest) -> Iterator[str]:
     """Return the URL of a WeChat that nobody can talk to."""

@@ -1,16 +1,19 @@
 """The configuration: every fault told at once, no value repeated, nothing started."""
 
+import re
 from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.service import ROOT
 from tests.support.settings import environment
 from wxsession import Settings, SettingsError
 from wxsession.settings import duration
 
 URL = "sqlite:////tmp/wxsession.db"
+OLD_KEY, NEW_KEY = "an-old-key-that-is-made-up-for-tests", "a-new-key-that-is-made-up-for-tests"
 
 
 def faults(**changes: object) -> tuple[str, ...]:
@@ -32,6 +35,8 @@ def test_the_defaults() -> None:
     assert settings.retention == timedelta(days=7)
     assert settings.url_prefix is None
     assert settings.trusted_proxies == 0
+    assert settings.code_limit == (30, timedelta(minutes=10))
+    assert settings.registration_limit == (10, timedelta(hours=1))
 
 
 def test_nothing_at_all_lists_everything_that_is_needed() -> None:
@@ -66,8 +71,14 @@ def test_every_fault_is_told_at_once() -> None:
         ("apps", "wx0:a,wx0:b"),
         ("apps", "wx0:a,"),
         ("secret_keys", "k" * 31),
-        ("secret_keys", "k" * 32 + "," + "k" * 32),
-        ("secret_keys", "k" * 32 + ","),
+        ("secret_keys", OLD_KEY + "," + OLD_KEY),
+        ("secret_keys", OLD_KEY + ","),
+        ("secret_keys", "k" * 64),
+        ("secret_keys", OLD_KEY + "," + "\u94a5" * 32),
+        ("secret_keys", "a-key-that-is-made-up-for-this-test"),
+        ("api_keys", "shop:" + "k" * 16),
+        ("api_keys", "shop:an-api-key-for-the-demo"),
+        ("api_keys", "shop:an-api-key-that-is-made-up"),
         ("database_url", "mysql://h/d"),
         ("database_url", "postgresql+psycopg2://h/d"),
         ("database_url", "not a url"),
@@ -93,6 +104,14 @@ def test_every_fault_is_told_at_once() -> None:
         ("url_prefix", "/"),
         ("url_prefix", "/a/"),
         ("url_prefix", "/a b"),
+        ("code_limit", "30"),
+        ("code_limit", "0/10m"),
+        ("code_limit", "30/0"),
+        ("code_limit", "30/10"),
+        ("code_limit", "/10m"),
+        ("code_limit", "-1/10m"),
+        ("registration_limit", "ten/1h"),
+        ("registration_limit", "10/1h/2"),
     ],
 )
 def test_a_bad_value_is_a_fault(name: str, value: str) -> None:
@@ -124,10 +143,34 @@ def test_no_fault_repeats_a_secret(name: str, text: str) -> None:
 
 def test_the_first_app_is_the_default_and_keys_are_oldest_first() -> None:
     settings = Settings.read(
-        environment(URL, apps=" wx1 : s1 , wx2:s:2 ", secret_keys=f"{'o' * 32}, {'n' * 32}")
+        environment(URL, apps=" wx1 : s1 , wx2:s:2 ", secret_keys=f"{OLD_KEY}, {NEW_KEY}")
     )
     assert list(settings.apps.items()) == [("wx1", "s1"), ("wx2", "s:2")]
-    assert settings.secret_keys == ("o" * 32, "n" * 32)
+    assert settings.secret_keys == (OLD_KEY, NEW_KEY)
+
+
+@pytest.mark.parametrize("name", ["secret_keys", "api_keys"])
+@pytest.mark.parametrize("key", ["k" * 64, "an-api-key-for-the-demo", "short"])
+def test_a_weak_key_is_told_with_its_cure(name: str, key: str) -> None:
+    (fault,) = faults(**{name: f"shop:{key}" if name == "api_keys" else key})
+    assert fault.startswith(f"WXSESSION_{name.upper()}: ")
+    assert fault.endswith("openssl rand -hex 32")
+    assert key not in fault
+
+
+def test_no_key_of_the_documents_is_taken() -> None:
+    """Whoever copies an example as it stands is told so."""
+    shown = re.compile(
+        r"Api-Key:? \"?([\w-]+)|_SECRET_KEYS['\"]?[=:] ?['\"]([\w,-]+)|-u \"?\w+:([\w-]+)"
+    )
+    found = set()
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("miniprogram/**/*.md")):
+        for match in shown.finditer(path.read_text(encoding="utf-8")):
+            found.add(next(filter(None, match.groups())))
+    assert {"YOUR-API-KEY", "OLD,NEW"} <= found
+    for key in found:
+        assert faults(secret_keys=key)
+        assert faults(api_keys=f"shop:{key}")
 
 
 @pytest.mark.parametrize(

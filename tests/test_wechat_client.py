@@ -279,6 +279,24 @@ def test_a_body_that_does_not_unpack_is_no_answer() -> None:
         assert type(failure(client(requests.Session()))) is WeChatUnintelligible
 
 
+@pytest.mark.parametrize("name", ["openid", "session_key", "unionid"])
+@pytest.mark.parametrize(
+    "value", [7, True, ["x"], {}, "x" * 129, "a\0b", "a\nb", "\ud800", "\u200b"], ids=ascii
+)
+def test_an_id_that_is_none_is_no_answer(name: str, value: object) -> None:
+    reply = {"openid": "o", "session_key": "k", "unionid": "u", name: value}
+    with responses.RequestsMock() as mock:
+        mock.get(ENDPOINT, json=reply)
+        assert type(failure(client(requests.Session()))) is WeChatUnintelligible
+
+
+@pytest.mark.parametrize("unionid", ["", None])
+def test_an_empty_unionid_is_none(unionid: str | None) -> None:
+    with responses.RequestsMock() as mock:
+        mock.get(ENDPOINT, json={"openid": "o", "session_key": "k", "unionid": unionid})
+        assert client(requests.Session()).code2session(APPID, "c").unionid is None
+
+
 @pytest.mark.parametrize("status", [301, 302, 307, 404, 500, 502])
 def test_a_redirect_is_not_followed_and_a_page_is_no_answer(status: int) -> None:
     with responses.RequestsMock() as mock:

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, insert, null, select, update
+from sqlalchemy import Connection, insert, null, select, update
 from sqlalchemy.exc import IntegrityError
 
 from wxsession.audit import Audit
-from wxsession.db import Database, new_id, upsert
+from wxsession.db import Database, insist, new_id, upsert
 from wxsession.errors import (
     BadCredentials,
+    Crossed,
     IdentityBound,
     InvalidRequest,
     LastCredential,
@@ -19,8 +20,17 @@ from wxsession.errors import (
     UserBlocked,
     UsernameTaken,
 )
-from wxsession.merging import lock, merge
-from wxsession.models import WECHAT, Client, User, identities, sessions, users
+from wxsession.merging import lock, merge, move_identities
+from wxsession.models import (
+    WECHAT,
+    Client,
+    DescribedSession,
+    User,
+    identities,
+    sessions,
+    unbound_identities,
+    users,
+)
 from wxsession.passwords import (
     Passwords,
     ensure_acceptable,
@@ -40,6 +50,15 @@ class Credentials:
 
     username: str
     password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A WeChat user that leads to an account; `current` is that of the session that asks."""
+
+    appid: str
+    bound_at: datetime
+    current: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +83,7 @@ class AccountService:
         clock: Callable[[], datetime],
         *,
         apps: frozenset[str],
+        link_by_unionid: bool,
     ) -> None:
         self._database = database
         self._passwords = passwords
@@ -73,23 +93,36 @@ class AccountService:
         self._audit = audit
         self._clock = clock
         self._apps = apps
+        self._link_by_unionid = link_by_unionid
 
-    def verified(self, credentials: Credentials, client: Client) -> Account:
+    def verified(
+        self, credentials: Credentials, client: Client, *, session_of: UUID | None = None
+    ) -> Account:
         """Return the account that the credentials open; no connection is held while hashing.
+
+        `session_of` is the user whose live session they come with, if it is to be that one's.
 
         Raises:
             BadCredentials: no such user, or a wrong password.
-            TooManyAttempts: too many were wrong lately, for this name or from this address.
+            TooManyAttempts: too many were wrong lately, or are being tried, for this name or from
+                this address.
             Overloaded: the database or a place for hashing was not free in time.
         """
         name = normalised_username(credentials.username)
-        with self._throttle.watching(name, client.address):
+        # The place first: who finds none has cost no counting.
+        with (
+            self._passwords.place(),
+            self._throttle.guess(name, client, session_of=session_of) as guess,
+        ):
             account = self._account(name)
             stored = account.password_hash if account else None
             if not self._passwords.fits(credentials.password, stored) or account is None:
                 user_id = account.user_id if account else None
-                self._audit.note_refusal(client, BadCredentials.code, user_id=user_id)
-                raise BadCredentials
+                refusal = BadCredentials()
+                self._audit.count("login_failed", client, reason=refusal.code, user_id=user_id)
+                if guess.is_last:
+                    self._audit.count("login_locked", client, user_id=user_id)
+                raise refusal
         if self._passwords.is_outdated(account.password_hash):
             return self._rehash(account, credentials.password)
         return account
@@ -123,15 +156,22 @@ class AccountService:
     ) -> User:
         """Let the WeChat user belong to the account, inside the caller's transaction.
 
-        Both users are locked. The user that a silent first login made is merged away.
+        Both users are locked. The user that a silent first login made is merged away. Its live
+        sessions end, but for `session_id`: none of them has proved the account's password.
 
         Raises:
             IdentityBound: the WeChat user has another account, or the account another WeChat
                 user of the same app.
+            UserBlocked: one of them is disabled.
         """
         if user.id == account.id:
             return account
-        merged = merge(connection, user, account, self._phones)
+        now = self._clock()
+        others = sessions.c.user_id == user.id
+        if session_id is not None:
+            others &= sessions.c.id != session_id
+        self._sessions.end_rows(connection, others, "revoked", now, user_id=user.id, client=client)
+        merged = merge(connection, user, account, self._phones, now)
         self._sessions.end_surplus(connection, account.id, client)
         connection.execute(
             *self._audit.entry(
@@ -148,23 +188,27 @@ class AccountService:
             UsernameTaken: somebody has the name, or the session's user has one.
             ReauthenticationRequired: the session's login is longer ago than ten minutes.
             TokenError: the presented token is no way in.
+            TooManyAttempts: too many users were made from this address, or names found taken.
             Overloaded: as for `verified`.
         """
         name = new_credentials(credentials.username, credentials.password)
         view = self._recent(presented) if presented is not None else None
-        if (view and view.user.username is not None) or self._account(name):
-            raise UsernameTaken
-        password_hash = self._passwords.hash(credentials.password)
-        try:
-            with self._database.transaction() as connection:
-                if view is None or presented is None:
-                    return self._make(connection, name, password_hash, client)
-                return self._name(connection, view, presented, name, password_hash, client)
-        except IntegrityError:
-            raise UsernameTaken from None
+        with self._throttle.registration(client, view.user.id if view else None):
+            if (view and view.user.username is not None) or self._account(name):
+                raise UsernameTaken
+            password_hash = self._passwords.hash(credentials.password)
+            try:
+                with self._database.transaction() as connection:
+                    if view is None or presented is None:
+                        return self._make(connection, name, password_hash, client)
+                    return self._name(connection, view, presented, name, password_hash, client)
+            except IntegrityError:
+                raise UsernameTaken from None
 
-    def bind(self, presented: str, credentials: Credentials, client: Client) -> User:
-        """Return the account that the session's WeChat user belongs to from now on.
+    def bind(self, presented: str, credentials: Credentials, client: Client) -> Grant:
+        """Let the session's WeChat user belong to an account; return the session's next token.
+
+        Asked again by a device that lost the answer, with the same token, the same again.
 
         Raises:
             TokenError: the presented token is no way in.
@@ -177,28 +221,38 @@ class AccountService:
         if view.identity is None:
             raise ReauthenticationRequired
         account = self.verified(credentials, client)
-        with self._database.transaction() as connection:
-            locked = self.lock(connection, account, view.user.id)
-            session = self._sessions.reread(connection, view.session_id)
-            if session.user.id not in locked or session.identity is None:
-                raise IdentityBound  # it was bound, or unbound, by somebody else just now
-            return self.attach(
-                connection,
-                locked[session.user.id],
-                locked[account.user_id],
-                client,
-                appid=session.identity.appid,
-                session_id=session.id,
-            )
+        return insist(lambda: self._bind(presented, view.session_id, account, client))
+
+    def identities(self, presented: str) -> list[Bound]:
+        """Return which WeChat users lead to the session's user, oldest first.
+
+        Raises:
+            TokenError: the presented token is no way in.
+            Overloaded: the database did not answer in time.
+        """
+        view = self._sessions.check(presented)
+        c = identities.c
+        theirs = select(c.appid, c.created_at, c.id).where(c.user_id == view.user.id)
+        with self._database.statement() as connection:
+            found = connection.execute(theirs.order_by(c.created_at, c.id)).all()
+        own = view.identity.id if view.identity else None
+        return [Bound(appid, bound_at, current=id_ == own) for appid, bound_at, id_ in found]
 
     def unbind(
-        self, presented: str, client: Client, *, appid: str | None, password: str | None
+        self,
+        presented: str,
+        client: Client,
+        *,
+        appid: str | None,
+        password: str | None,
+        everything: bool = False,
     ) -> User:
         """Take the WeChat user of an app away from the session's account; return the account.
 
-        Without `appid` it is the app of the session. The password stands in for a login of the
-        last ten minutes. An app that has no WeChat user here is no error. Sessions of that WeChat
-        user end, but the one that asks goes on, as one of the account.
+        Without `appid` it is the app of the session; `everything` is those of every app. The
+        password stands in for a login of the last ten minutes. An app that has no WeChat user here
+        is no error. Sessions of those WeChat users end, but the one that asks goes on, as one of
+        the account. No unionid brings them back.
 
         Raises:
             TokenError: the presented token is no way in.
@@ -212,47 +266,13 @@ class AccountService:
             self._ensure_recent(view)
         else:
             self._verified_again(view, password, client)
-        appid = self._app_of(view, appid)
-        now = self._clock()
-        with self._database.transaction() as connection:
-            lock(connection, [view.user.id])
-            session = self._sessions.reread(connection, view.session_id)
-            bound = select(identities.c.appid, identities.c.id).where(
-                identities.c.user_id == session.user.id, identities.c.provider == WECHAT
-            )
-            mine: dict[str, UUID] = {row.appid: row.id for row in connection.execute(bound)}
-            if appid not in mine:
-                return session.user
-            if session.user.username is None and len(mine) == 1:
-                raise LastCredential
-            identity_id = mine[appid]
-            # It gets a user of its own instead of going: a unionid would lead it back here else.
-            alone = new_id()
-            connection.execute(insert(users).values(id=alone, created_at=now))
-            moving = update(identities).where(identities.c.id == identity_id)
-            connection.execute(moving.values(user_id=alone))
-            of_it = and_(
-                sessions.c.user_id == session.user.id, sessions.c.identity_id == identity_id
-            )
-            others = and_(of_it, sessions.c.id != session.id)
-            self._sessions.end_rows(
-                connection, others, "revoked", now, user_id=session.user.id, client=client
-            )
-            connection.execute(update(sessions).where(of_it).values(identity_id=null()))
-            connection.execute(
-                *self._audit.entry(
-                    *("unbound", client),
-                    user_id=session.user.id,
-                    session_id=session.id,
-                    appid=appid,
-                )
-            )
-            return session.user
+        which = None if everything else self._app_of(view, appid)
+        return insist(lambda: self._unbind(view.session_id, which, client))
 
     def change_password(
         self, presented: str, password: str, new_password: str, client: Client
-    ) -> None:
-        """Change the password; every other session of the user ends.
+    ) -> Grant:
+        """Change the password; every other session of the user ends. Return the next token.
 
         Raises:
             TokenError: the presented token is no way in.
@@ -267,8 +287,7 @@ class AccountService:
         password_hash = self._passwords.hash(new_password)
         now = self._clock()
         with self._database.transaction() as connection:
-            self.lock(connection, account)
-            session = self._sessions.reread(connection, view.session_id)
+            session, locked = self._lock_own(connection, view.session_id, account)
             mine = update(users).where(users.c.id == account.user_id)
             connection.execute(mine.values(password_hash=password_hash))
             self._sessions.end_others(connection, session, "password_changed", now, client=client)
@@ -277,6 +296,7 @@ class AccountService:
                     "password_changed", client, user_id=account.user_id, session_id=session.id
                 )
             )
+            return self._sessions.renew(connection, session, presented, locked[account.user_id])
 
     def _account(self, name: str) -> Account | None:
         query = select(users.c.id, users.c.password_hash).where(
@@ -297,9 +317,97 @@ class AccountService:
         return Account(account.user_id, password_hash) if done else account
 
     def _verified_again(self, view: SessionView, password: str, client: Client) -> Account:
-        # A user without a username has no password to be wrong, and is told as much.
-        name = view.user.username or str(view.user.id)
-        return self.verified(Credentials(name, password), client)
+        """Return the session's own account, having verified its password.
+
+        Raises:
+            BadCredentials: it is wrong, or there is none.
+            TooManyAttempts, Overloaded: as for `verified`.
+        """
+        if view.user.username is None:
+            self._passwords.fits(password, None)  # no takes as long as no to a wrong one
+            raise BadCredentials
+        credentials = Credentials(view.user.username, password)
+        account = self.verified(credentials, client, session_of=view.user.id)
+        if account.user_id != view.user.id:
+            raise BadCredentials
+        return account
+
+    def _lock_own(
+        self, connection: Connection, session_id: UUID, account: Account | None = None
+    ) -> tuple[DescribedSession, dict[UUID, User]]:
+        """Return a session and its user, both locked, and with them the user of an account.
+
+        Raises:
+            TokenError: the session has ended meanwhile.
+            Crossed: its user became another one while the locks were waited for.
+            BadCredentials, UserBlocked: as for `lock`.
+        """
+        user_id = self._sessions.reread(connection, session_id).user.id
+        if account is None:
+            locked = lock(connection, [user_id])
+        else:
+            locked = self.lock(connection, account, user_id)
+        session = self._sessions.reread(connection, session_id, lock=True)
+        if session.user.id not in locked:
+            raise Crossed
+        return session, locked
+
+    def _bind(self, presented: str, session_id: UUID, account: Account, client: Client) -> Grant:
+        with self._database.transaction() as connection:
+            session, locked = self._lock_own(connection, session_id, account)
+            if session.identity is None:
+                raise IdentityBound  # it was unbound by somebody else just now
+            user = self.attach(
+                *(connection, locked[session.user.id], locked[account.user_id], client),
+                appid=session.identity.appid,
+                session_id=session.id,
+            )
+            return self._sessions.renew(connection, session, presented, user)
+
+    def _unbind(self, session_id: UUID, appid: str | None, client: Client) -> User:
+        now = self._clock()
+        with self._database.transaction() as connection:
+            session, _ = self._lock_own(connection, session_id)
+            user = session.user
+            c = identities.c
+            query = select(c.id, c.appid, c.unionid).where(
+                c.user_id == user.id, c.provider == WECHAT
+            )
+            bound = connection.execute(query).all()
+            leaving = [one for one in bound if appid in {None, one.appid}]
+            if not leaving:
+                return user
+            if user.username is None and len(leaving) == len(bound):
+                raise LastCredential
+            # They get users of their own instead of going: who they are is known by their ids.
+            people: dict[object, UUID] = {}
+            for id_, _, unionid in leaving:
+                person = unionid if unionid and self._link_by_unionid else id_
+                if person not in people:
+                    people[person] = new_id()
+                    connection.execute(insert(users).values(id=people[person], created_at=now))
+                move_identities(connection, c.id == id_, people[person], now)
+            record = [
+                {"user_id": user.id, "identity_id": one.id, "unbound_at": now} for one in leaving
+            ]
+            noting = upsert(self._database, unbound_identities).values(record)
+            connection.execute(noting.on_conflict_do_nothing())
+            theirs = sessions.c.identity_id.in_([one.id for one in leaving])
+            others = theirs & (sessions.c.user_id == user.id) & (sessions.c.id != session.id)
+            self._sessions.end_rows(
+                connection, others, "unbound", now, user_id=user.id, client=client
+            )
+            own = update(sessions).where(sessions.c.id == session.id, theirs)
+            connection.execute(own.values(identity_id=null()))
+            for one in leaving:
+                entry = self._audit.entry(
+                    *("unbound", client),
+                    user_id=user.id,
+                    session_id=session.id,
+                    appid=one.appid,
+                )
+                connection.execute(*entry)
+            return user
 
     def _make(self, connection: Connection, name: str, password_hash: str, client: Client) -> Grant:
         made = upsert(self._database, users).values(
@@ -323,8 +431,7 @@ class AccountService:
         client: Client,
     ) -> Grant:
         """Give the session's own user a username; the session gets a new token with that."""
-        lock(connection, [view.user.id])
-        session = self._sessions.reread(connection, view.session_id)
+        session, _ = self._lock_own(connection, view.session_id)
         mine = update(users).where(users.c.id == session.user.id, users.c.username.is_(None))
         naming = mine.values(username=name, password_hash=password_hash)
         if not connection.execute(naming).rowcount:

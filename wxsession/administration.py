@@ -23,7 +23,8 @@ from sqlalchemy import (
 
 from wxsession.audit import NOBODY, UNKNOWN, Audit, AuditEvent
 from wxsession.db import Database
-from wxsession.errors import NoSuchSession, NoSuchUser, SessionEnded, SessionExpired
+from wxsession.errors import NoSuchSession, NoSuchUser, SessionEnded, SessionExpired, UserMerged
+from wxsession.merging import is_merged, merged_into
 from wxsession.models import (
     DescribedSession,
     Session,
@@ -32,6 +33,7 @@ from wxsession.models import (
     identities,
     is_live,
     select_described_sessions,
+    select_former_ids,
     select_users,
     sessions,
     user_from,
@@ -148,7 +150,7 @@ class Administration:
         Raises:
             Overloaded: the database did not answer in time.
         """
-        query = _users().where(*self._conditions(wanted)).order_by(users.c.id)
+        query = _users().where(~is_merged(), *self._conditions(wanted)).order_by(users.c.id)
         if after is not None:
             query = query.where(users.c.id > after)
         with self._database.statement() as connection:
@@ -167,6 +169,7 @@ class Administration:
         bound = select(c.appid, c.openid, c.unionid, c.created_at).where(c.user_id == user_id)
         live = select(func.count()).where(sessions.c.user_id == user_id, self._is_live())
         with self._database.statement() as connection:
+            _ensure_known(connection, user_id)
             row = connection.execute(_users().where(users.c.id == user_id)).first()
             if row is None:
                 raise NoSuchUser
@@ -219,8 +222,7 @@ class Administration:
             Overloaded: the database did not answer in time.
         """
         with self._database.statement() as connection:
-            if connection.execute(select(users.c.id).where(users.c.id == user_id)).first() is None:
-                raise NoSuchUser
+            _ensure_known(connection, user_id)
         return self._end_all(user_id, "revoked", actor, progress)
 
     def sessions(
@@ -238,18 +240,16 @@ class Administration:
             Overloaded: the database did not answer in time.
         """
         query = select_described_sessions().order_by(sessions.c.id.desc())
-        if user_id is not None:
-            query = query.where(sessions.c.user_id == user_id)
         if not every:
             query = query.where(self._is_live())
         if after is not None:
             query = query.where(sessions.c.id < after)
         with self._database.statement() as connection:
+            if user_id is not None:
+                _ensure_known(connection, user_id)
+                ids = (user_id, *connection.execute(select_former_ids(user_id)).scalars())
+                query = query.where(sessions.c.user_id.in_(ids))
             rows = connection.execute(query.limit(limit + 1)).all()
-            if not rows and user_id is not None:
-                known = connection.execute(select(users.c.id).where(users.c.id == user_id)).first()
-                if known is None:
-                    raise NoSuchUser
         lines = [self._session_line(described_session_from(row)) for row in rows]
         return _page(lines, limit, lambda line: line.session_id)
 
@@ -296,6 +296,7 @@ class Administration:
         query = select(users.c.disabled_at).where(users.c.id == user_id).with_for_update()
         with self._database.transaction() as connection:
             row = connection.execute(query).first()
+            _ensure_known(connection, user_id)
             if row is None:
                 raise NoSuchUser
             if (row.disabled_at is None) == (disabled_at is None):
@@ -373,6 +374,19 @@ class Administration:
         except SessionExpired as over:
             return "expired", over.reason
         return "live", None
+
+
+def _ensure_known(connection: Connection, user_id: UUID) -> None:
+    """Return if there is a user with this id.
+
+    Raises:
+        UserMerged: it is another user by now.
+        NoSuchUser: there was none, as far as anybody knows.
+    """
+    if new_id := merged_into(connection, user_id):
+        raise UserMerged(new_id)
+    if connection.execute(select(users.c.id).where(users.c.id == user_id)).first() is None:
+        raise NoSuchUser
 
 
 def _users() -> Select[Any]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import requests
-from flask import Flask, Response
+from argon2 import PasswordHasher
+from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from wxsession import api, cli, dialects, problems
@@ -26,12 +27,13 @@ from wxsession.dialects.wafer_session_server import WAFER_SESSION_SERVER
 from wxsession.errors import SettingsError, WxSessionError
 from wxsession.guard import GUARD, Guard
 from wxsession.health import Health
+from wxsession.identities import IdentityService
 from wxsession.introspection import Introspection
 from wxsession.key_ring import KeyRing
 from wxsession.keys import SecretKeys
 from wxsession.logins import LoginService
 from wxsession.open_data import OpenDataReader
-from wxsession.passwords import Passwords
+from wxsession.passwords import OWASP_MINIMUM, Passwords
 from wxsession.phone_numbers import PhoneNumbers
 from wxsession.profiles import ProfileService
 from wxsession.purge import Purge
@@ -80,6 +82,7 @@ class Services:
     logins: LoginService
     accounts: AccountService
     profiles: ProfileService
+    throttle: Throttle
     access_tokens: AccessTokens
     ring: KeyRing
     phones: PhoneNumbers
@@ -97,8 +100,12 @@ class Services:
         *,
         clock: Clock = _now,
         http: requests.Session | None = None,
+        hasher: PasswordHasher = OWASP_MINIMUM,
     ) -> "Services":
-        """Return the services; `clock` and `http` are the seams for time and for WeChat."""
+        """Return the services; `clock`, `http` and `hasher` are the seams of the outside.
+
+        They are the time, WeChat, and how dear a password is to whoever guesses it.
+        """
         limits = Limits(
             settings.pool_size,
             settings.database_timeout.total_seconds(),
@@ -120,16 +127,25 @@ class Services:
         reader = OpenDataReader(ring, clock)
         audit = Audit(database, clock)
         phones = PhoneNumbers(sealer, keys)
+        identities = IdentityService(
+            database, phones, audit, clock, link_by_unionid=settings.link_by_unionid
+        )
         sessions = SessionService(database, TokenSigner(keys), audit, settings, clock)
+        throttle = Throttle(
+            *(database, keys, audit, clock),
+            codes=settings.code_limit,
+            registrations=settings.registration_limit,
+        )
         accounts = AccountService(
             database,
-            Passwords(queue=settings.password_queue),
-            Throttle(database, keys, clock),
+            Passwords(queue=settings.password_queue, hasher=hasher),
+            throttle,
             sessions,
             phones,
             audit,
             clock,
             apps=frozenset(settings.apps),
+            link_by_unionid=settings.link_by_unionid,
         )
         access_tokens = AccessTokens(database, wechat, sealer, clock, lease=lease)
         return cls(
@@ -137,7 +153,9 @@ class Services:
             database=database,
             sessions=sessions,
             logins=LoginService(
-                database, wechat, codes, ring, reader, sessions, accounts, audit, phones, clock
+                *(database, wechat, codes, ring, reader, sessions, accounts, audit, identities),
+                clock,
+                throttle=throttle,
             ),
             accounts=accounts,
             profiles=ProfileService(
@@ -152,6 +170,7 @@ class Services:
                 clock=clock,
                 check_session_keys=settings.check_session_keys,
             ),
+            throttle=throttle,
             access_tokens=access_tokens,
             ring=ring,
             phones=phones,
@@ -178,10 +197,12 @@ class WxSession:
         settings: Settings | None = None,
         clock: Clock = _now,
         http: requests.Session | None = None,
+        hasher: PasswordHasher = OWASP_MINIMUM,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._http = http
+        self._hasher = hasher
         if app is not None:
             self.init_app(app)
 
@@ -194,7 +215,7 @@ class WxSession:
         settings = self._settings or Settings.read(app.config, dialects=DIALECTS)
         for name in settings.unknown:
             _log.warning("%s is no setting of wxsession", name)
-        services = Services.build(settings, clock=self._clock, http=self._http)
+        services = Services.build(settings, clock=self._clock, http=self._http, hasher=self._hasher)
         app.extensions[EXTENSION] = services
         app.register_error_handler(WxSessionError, problems.from_error)
         app.register_blueprint(
@@ -226,7 +247,9 @@ class WxSession:
         """Mount the routes of the other dialects, and the guard that knows all of them."""
         settings = services.settings
         spoken = _spoken(settings)
-        served = Served(services.logins, services.sessions, services.profiles)
+        served = Served(
+            services.logins, services.sessions, services.profiles, services.introspection
+        )
         for dialect in spoken:
             app.register_blueprint(dialects.blueprint(dialect, served, settings.url_prefix))
         if exposed := [dialect.name for dialect in spoken if dialect.credentials_in_url]:
@@ -261,7 +284,11 @@ def _spoken(settings: Settings) -> tuple[Dialect, ...]:
 
 
 def create_app(
-    settings: Settings, *, clock: Clock = _now, http: requests.Session | None = None
+    settings: Settings,
+    *,
+    clock: Clock = _now,
+    http: requests.Session | None = None,
+    hasher: PasswordHasher = OWASP_MINIMUM,
 ) -> Flask:
     """Return the service: an application that is nothing but wxsession.
 
@@ -269,17 +296,12 @@ def create_app(
     """
     app = Flask("wxsession", static_folder=None)
     app.url_map.merge_slashes = False  # nothing redirects, least of all a request with a token
-    WxSession(app, settings=settings, clock=clock, http=http)
+    WxSession(app, settings=settings, clock=clock, http=http, hasher=hasher)
     problems.register(app)
-    app.after_request(_no_store)
+    app.after_request(problems.protected)
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies)  # type: ignore[method-assign]
     services: Services = app.extensions[EXTENSION]
     path = (settings.url_prefix or "") + api.CHECK
     app.wsgi_app = api.CheckFirst(app.wsgi_app, path, services.sessions, services.phones)  # type: ignore[method-assign]
     return app
-
-
-def _no_store(response: Response) -> Response:
-    response.headers.setdefault("Cache-Control", "no-store")
-    return response

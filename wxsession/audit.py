@@ -20,7 +20,7 @@ from sqlalchemy import Connection, select
 from wxsession.addresses import network_of
 from wxsession.db import Database, new_id, upsert, uuid7
 from wxsession.errors import Overloaded
-from wxsession.models import Client, audit_events
+from wxsession.models import Client, audit_events, select_former_ids
 from wxsession.statements import Filled, row_of
 
 NOBODY = Client(None, None)
@@ -171,11 +171,12 @@ class Audit:
             connection.execute(counting)
 
     def of_user(self, connection: Connection, user_id: UUID, *, limit: int) -> list[AuditEvent]:
-        """Return what happened to a user, newest first."""
+        """Return what happened to a user, and to those merged into this user, newest first."""
         c = audit_events.c
+        ids = (user_id, *connection.execute(select_former_ids(user_id)).scalars())
         query = (
             select(*(c[field.name] for field in fields(AuditEvent)))
-            .where(c.user_id == user_id)
+            .where(c.user_id.in_(ids))
             .order_by(c.at.desc(), c.id.desc())
             .limit(limit)
         )

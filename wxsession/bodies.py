@@ -3,15 +3,18 @@
 Here are also the models that more than one dialect takes.
 """
 
-from collections.abc import Mapping
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self, TypeVar
 from urllib.parse import parse_qs
 
 from flask import Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from wxsession.accounts import Credentials
-from wxsession.errors import InvalidRequest
+from wxsession.errors import ContentTooLarge, InvalidRequest
 from wxsession.open_data import OpenData
 
 M = TypeVar("M", bound=BaseModel)
@@ -19,6 +22,10 @@ M = TypeVar("M", bound=BaseModel)
 LONGEST_BODY = 64 * 1024
 LONGEST_OPEN_DATA = 32 * 1024
 MOST_FIELDS = 100
+
+# Whoever sends more has to put the token into a header: nobody's megabytes are parsed before it is
+# known who it is.
+_LONGEST_OF_A_VIEW = 1024 * 1024
 
 
 def _no_nul(text: str) -> str:
@@ -94,10 +101,46 @@ def raw(request: Request) -> bytes:
     """Return the bytes of the body.
 
     Raises:
-        RequestEntityTooLarge: it is longer than `LONGEST_BODY` bytes.
+        ContentTooLarge: it is longer than `LONGEST_BODY` bytes.
+        InvalidRequest: it does not come to its end, or a chunk of it is broken.
     """
-    request.max_content_length = LONGEST_BODY
-    return request.get_data(cache=False)
+    # Werkzeug cuts a body without Content-Length at the limit, and says nothing: one byte more
+    # than is allowed shows it.
+    request.max_content_length = LONGEST_BODY + 1
+    try:
+        body = request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise _too_large() from None
+    except Exception:  # noqa: BLE001 - each server has its own for a broken chunk; no code of ours runs
+        raise _invalid_body("cannot be read to its end") from None
+    if len(body) > LONGEST_BODY:
+        raise _too_large()
+    return body
+
+
+def json_field(request: Request, name: str) -> str | None:
+    """Return a text in the JSON body of a request, which the view can read once more.
+
+    A GET has none, whatever its content type says: wx.request puts application/json there too.
+
+    Raises:
+        InvalidRequest: the body has it more than once.
+    """
+    if request.method in {"GET", "HEAD"} or not request.is_json:
+        return None
+    if not 0 < (request.content_length or 0) <= _LONGEST_OF_A_VIEW:
+        return None
+    try:
+        body = request.get_json(silent=True)
+        value = body.get(name) if isinstance(body, dict) else None
+        if not isinstance(value, str) or not value:
+            return None
+        repeated = name in _repeated_keys(request.get_data())
+    except (RecursionError, ValueError):  # a thousand lists in lists, or an application's own JSON
+        return None
+    if repeated:
+        raise _sent_more_than_once([name])
+    return value
 
 
 def read(model: type[M], values: Mapping[str, object]) -> M:
@@ -116,12 +159,16 @@ def read_json(model: type[M], text: bytes) -> M:
     """Return the model of this JSON text.
 
     Raises:
-        InvalidRequest: as for `read`.
+        InvalidRequest: as for `read`; or an object in it, at any depth, has a key twice.
     """
     try:
-        return model.model_validate_json(text or b"null")
+        found = model.model_validate_json(text or b"null")
     except ValidationError as error:
         raise _invalid(error) from None
+    # After the validation, which refuses what is nested too deeply for the second look.
+    if repeated := _repeated_keys(text):
+        raise _sent_more_than_once(repeated)
+    return found
 
 
 def read_form(model: type[M], text: bytes) -> M:
@@ -135,12 +182,38 @@ def read_form(model: type[M], text: bytes) -> M:
             text.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS
         )
     except ValueError:
-        raise InvalidRequest([{"field": "body", "message": "not a form in UTF-8"}]) from None
+        raise _invalid_body("not a form in UTF-8") from None
     fields = {name: sent[name] for name in model.model_fields if name in sent}
-    if twice := [name for name, values in fields.items() if len(values) > 1]:
-        # Two readers of one form may each take another one of them.
-        raise InvalidRequest([{"field": name, "message": "sent more than once"} for name in twice])
+    if repeated := [name for name, values in fields.items() if len(values) > 1]:
+        raise _sent_more_than_once(repeated)
     return read(model, {name: value for name, [value] in fields.items() if value})
+
+
+def _repeated_keys(text: bytes) -> list[str]:
+    """Return the keys that an object in this JSON text has more than once."""
+    repeated: list[str] = []
+
+    def look(pairs: Sequence[tuple[str, object]]) -> None:
+        if len(dict(pairs)) < len(pairs):
+            counts = Counter(key for key, _ in pairs)
+            repeated.extend(key for key, count in counts.items() if count > 1)
+
+    json.loads(text, object_pairs_hook=look)
+    return repeated
+
+
+def _sent_more_than_once(names: Sequence[str]) -> InvalidRequest:
+    # Of two readers of one body each may take another value.
+    return InvalidRequest([{"field": name, "message": "sent more than once"} for name in names])
+
+
+def _too_large() -> ContentTooLarge:
+    message = f"longer than {LONGEST_BODY} bytes"
+    return ContentTooLarge([{"field": "body", "message": message}])
+
+
+def _invalid_body(message: str) -> InvalidRequest:
+    return InvalidRequest([{"field": "body", "message": message}])
 
 
 def _invalid(error: ValidationError) -> InvalidRequest:

@@ -10,6 +10,7 @@ over, the next one to send the code makes the exchange.
 """
 
 import hashlib
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,6 +33,7 @@ from wxsession.models import Client, login_codes
 from wxsession.statements import Filled, Given, made_once
 
 _GRANTED = "granted"  # the other outcomes of a code are the codes of `errors.CodeError`
+_CODE = re.compile(r"[0-9A-Za-z_-]{8,128}")
 _FIRST_PAUSE = 0.01
 _LONGEST_PAUSE = 0.2
 
@@ -46,6 +48,20 @@ class Claim:
     claim_id: UUID
     identity_id: UUID | None = None
     """Set where the code was exchanged already: whose it is."""
+    exchanged_at: datetime | None = None
+    """Set where the code was exchanged already: when."""
+
+
+def ensure_code(code: str) -> None:
+    """Return if this may be a code of wx.login, whose form WeChat does not tell.
+
+    "the code is a mock one", which the developer tools make without an appid, is none.
+
+    Raises:
+        InvalidCode: it cannot be one, and WeChat need not be asked.
+    """
+    if not _CODE.fullmatch(code):
+        raise InvalidCode
 
 
 class LoginCodes:
@@ -132,7 +148,9 @@ class LoginCodes:
             raise CodeUsed
         if row.outcome in _REFUSALS:
             raise _REFUSALS[row.outcome]
-        return Claim(code_hash, row.claim_id, row.identity_id) if row.outcome else None
+        if not row.outcome:
+            return None
+        return Claim(code_hash, row.claim_id, row.identity_id, row.expires_at - self._replay)
 
     def _settlement(self, claim: Claim, outcome: str, identity_id: UUID | None) -> Filled:
         return _settle(

@@ -6,14 +6,16 @@ transaction is wanted, BEGIN is said here. To SQLite it is BEGIN IMMEDIATE: a de
 that turns into a writer half way is refused however long it would wait.
 """
 
+import logging
 import math
 import os
 import secrets
 import sqlite3
+import stat
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +40,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from wxsession.errors import DatabaseUnavailable, Disconnected, Overloaded
+from wxsession.errors import Crossed, Disconnected, Overloaded
 from wxsession.failures import in_own_words, tell_overdue
 from wxsession.held import Held
 from wxsession.patience import patiently
@@ -55,8 +57,13 @@ POOL_TIMEOUT_SECONDS = 2
 AT_ONCE_SECONDS = 1.0
 """What broke within that time was broken before it was asked."""
 
+_ATTEMPTS = 4
+_PATIENCE_SECONDS = 1.5  # PostgreSQL looks for deadlocks after one
+
 _TRANSACTIONAL = "wxsession_transactional"
 _READ_ONLY_TRANSACTION = "25006"
+
+_log = logging.getLogger(__name__)
 
 metadata = MetaData(
     naming_convention={
@@ -102,22 +109,22 @@ def uuid7(milliseconds: int, rest: int) -> UUID:
     return UUID(int=number & ~(0x3 << 62) | 0x2 << 62)
 
 
-def insist(action: Callable[[], T], *, also_overloaded: bool = False) -> T:
-    """Do what may be done twice, and do it again if its connection turns out to be broken.
+def insist(action: Callable[[], T]) -> T:
+    """Do what may be done twice, and do it again if it was interrupted for a reason that is over.
 
-    After a restart of the database every pooled connection is, and the first to notice would
-    otherwise have to tell its client. A connection that took long to break is no such one, and
-    whoever waited for it has waited enough. With `also_overloaded`, a deadlock is tried again too.
+    After a restart of the database every pooled connection is broken, and the first to notice would
+    otherwise have to tell its client; so would the one that was picked to end a deadlock. Whoever
+    waited long for that has waited enough.
     """
-    started = time.monotonic()
-    try:
-        return action()
-    except Overloaded as failure:
-        is_down = isinstance(failure, DatabaseUnavailable)
-        worth_it = isinstance(failure, Disconnected) or (also_overloaded and not is_down)
-        if not worth_it or time.monotonic() - started > AT_ONCE_SECONDS:
-            raise
-        return action()
+    begun = time.monotonic()
+    attempts = 1
+    while True:
+        try:
+            return action()
+        except (Crossed, Disconnected):
+            if attempts == _ATTEMPTS or time.monotonic() - begun > _PATIENCE_SECONDS:
+                raise
+        attempts += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +252,10 @@ def connect(url: str, limits: Limits = Limits()) -> Database:
         }
         options |= {"pool_use_lifo": True, "pool_recycle": 1800}
     else:
-        Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
+        path = Path(parsed.database or "")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if os.name == "posix" and path.is_file() and path.stat().st_mode & stat.S_IROTH:
+            _log.warning("every user of this machine can read %s; chmod o-r cures that", path)
     engine = create_engine(parsed, isolation_level="AUTOCOMMIT", **options)
     held = Held(engine)
     watchdog = Watchdog(held.tick) if is_postgresql else Unwatched()
@@ -255,6 +265,7 @@ def connect(url: str, limits: Limits = Limits()) -> Database:
         opener = Opener(watchdog, timeout=limits.timeout, prepares=limits.prepared_statements)
         event.listen(engine, "do_connect", opener.connect)
     else:
+        event.listen(engine, "do_connect", _make_private)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "do_execute", _execute_patiently)
     _forget_in_children(held, watchdog)
@@ -303,6 +314,15 @@ def _told() -> Iterator[None]:
         if told is None:
             raise
         raise told from error
+
+
+def _make_private(
+    _dialect: Dialect, _entry: ConnectionPoolEntry, arguments: list[str], _options: object
+) -> None:
+    """Make the file, if there is none, for our own account; SQLite makes -wal and -shm alike."""
+    if not arguments[0].startswith("file:"):
+        with suppress(OSError):  # it is there, or SQLite says what is wrong
+            os.close(os.open(arguments[0], os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:

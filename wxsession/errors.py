@@ -5,6 +5,7 @@
     WxSessionError
     ├── SettingsError            every fault of a configuration at once
     ├── InvalidRequest           the body is not what the call takes
+    │   └── ContentTooLarge      it is longer than any call takes
     ├── TokenError               the session token is no way in
     │   ├── MissingToken
     │   ├── InvalidToken         malformed, forged, or of no session known here
@@ -17,7 +18,7 @@
     │   └── UserBlocked
     ├── AccountError             the account does not allow it
     │   ├── BadCredentials       unknown user or wrong password: nobody is told which
-    │   ├── TooManyAttempts      too many wrong passwords for a while
+    │   ├── TooManyAttempts      too many passwords, codes or registrations for a while
     │   ├── UsernameTaken
     │   ├── IdentityBound        the account has a WeChat user of this app, or the user an account
     │   ├── LastCredential       without it the user could never log in again
@@ -35,12 +36,14 @@
     │   ├── AccessTokenRejected  another access_token has to be fetched
     │   └── AppRejected          our appid, secret or address; an operator has to act
     ├── Overloaded               no connection or no slot was free in time
+    │   ├── Crossed              another transaction was in the way; another try may do
     │   └── DatabaseUnavailable  it cannot be reached, is read-only or full, or does not answer
     │       └── Disconnected     the connection broke; another try may find a new one
     ├── NotReady                 the schema is not there, or older than this code needs
     ├── ClocksDisagree           this host and its database do not agree what time it is
     ├── PurgeRunning             another purge holds the lock
     ├── NoSuchUser               an administrator named a user that is not here
+    │   └── UserMerged           … any more, and what became of it
     └── NoSuchSession            … or a session
 
 Each wire decides by itself which status an error has, because the wires disagree about that.
@@ -48,6 +51,7 @@ Each wire decides by itself which status an error has, because the wires disagre
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
+from uuid import UUID
 
 
 class WxSessionError(Exception):
@@ -95,6 +99,12 @@ class InvalidRequest(WxSessionError):
     def facts(self) -> Mapping[str, object]:
         """Return the fields that are wrong."""
         return {"errors": [dict(error) for error in self.errors]}
+
+
+class ContentTooLarge(InvalidRequest):
+    """The body is longer than any call takes."""
+
+    code = "content_too_large"
 
 
 class TokenError(WxSessionError):
@@ -174,19 +184,25 @@ class BadCredentials(AccountError):
 
 
 class TooManyAttempts(AccountError):
-    """Too many wrong passwords for this account or from this address; `retry_after` in seconds.
+    """Too many for this account or from this address; `retry_after` in seconds.
 
-    `limit` failures are allowed in `window` seconds.
+    `reason` says of what: ``passwords`` that were wrong, ``codes`` that were refused, or
+    ``registrations``. `limit` of them are allowed in `window` seconds.
     """
 
     code = "too_many_attempts"
     retryable = True
 
-    def __init__(self, *, retry_after: int, limit: int, window: int) -> None:
+    def __init__(self, reason: str, *, retry_after: int, limit: int, window: int) -> None:
         super().__init__()
+        self.reason = reason
         self.retry_after = retry_after
         self.limit = limit
         self.window = window
+
+    def facts(self) -> Mapping[str, object]:
+        """Return what there were too many of."""
+        return {"reason": self.reason}
 
 
 class UsernameTaken(AccountError):
@@ -305,6 +321,10 @@ class Overloaded(WxSessionError):
         self.retry_after = retry_after
 
 
+class Crossed(Overloaded):
+    """Another transaction was in the way; nothing of this one happened."""
+
+
 class DatabaseUnavailable(Overloaded):
     """The database cannot be reached, is read-only or full, or does not answer in time."""
 
@@ -356,6 +376,18 @@ class NoSuchUser(WxSessionError):
     """No user has this id."""
 
     code = "not_found"
+
+
+class UserMerged(NoSuchUser):
+    """The user with this id was merged into another one, `new_id`."""
+
+    def __init__(self, new_id: UUID) -> None:
+        super().__init__()
+        self.new_id = new_id
+
+    def facts(self) -> Mapping[str, object]:
+        """Return the id of the user that this one has become."""
+        return {"user_id": str(self.new_id)}
 
 
 class NoSuchSession(WxSessionError):

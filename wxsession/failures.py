@@ -3,12 +3,13 @@
 import re
 import sqlite3
 
-from wxsession.errors import DatabaseUnavailable, Disconnected, NotReady, Overloaded
+from wxsession.errors import Crossed, DatabaseUnavailable, Disconnected, NotReady, Overloaded
 from wxsession.logs import RareWarning
 
 # Source: appendix "PostgreSQL Error Codes" of its manual.
 _NO_SUCH_OBJECT = frozenset({"42P01", "42703", "3F000"})
-_OTHERS_AT_WORK = frozenset({"40P01", "40001", "53300"})
+_CROSSED = frozenset({"40P01", "40001"})  # a deadlock, and two that cannot both have been first
+_TOO_MANY_CONNECTIONS = "53300"
 _MAY_NOT = "42501"
 
 # SQLite has one code for all of these, and libpq none for why it was not let in.
@@ -46,7 +47,9 @@ def _meaning(error: BaseException | None, *, broken: bool) -> Overloaded | NotRe
         return NotReady()
     if broken:
         return Disconnected()
-    if sqlstate in _OTHERS_AT_WORK or _is_busy(error) or is_refused_for_number(error):
+    if sqlstate in _CROSSED:
+        return Crossed()
+    if sqlstate == _TOO_MANY_CONNECTIONS or _is_busy(error) or is_refused_for_number(error):
         return Overloaded()
     if sqlstate == _MAY_NOT or _is_operational(error):
         return DatabaseUnavailable()

@@ -15,7 +15,7 @@ from wxsession.errors import MissingToken, TokenError, WxSessionError
 from wxsession.phone_numbers import PhoneNumbers
 from wxsession.sessions import SessionView
 from wxsession.wechat.phone_number import PhoneNumber
-from wxsession.wire import presented_token
+from wxsession.wire import client_of, presented_token
 
 GUARD = "wxsession.guard"
 
@@ -88,7 +88,10 @@ class Guard:
         """Return the live session of a request, or the refusal in the wire of its client."""
         dialect, token, code = self._asked_by(request)
         try:
-            view = self._session(token) if code is None else self._or_login(dialect, token, code)
+            if code is None:
+                view = self._session(request, token)
+            else:
+                view = self._or_login(request, dialect, token, code)
         except WxSessionError as error:
             return dialect.refusal(error)
         return CurrentSession(view, self._phones)
@@ -102,15 +105,17 @@ class Guard:
                 return dialect, token, code
         return self._unmarked, None, None
 
-    def _session(self, token: str | None) -> SessionView:
+    def _session(self, request: Request, token: str | None) -> SessionView:
         if token is None:
             raise MissingToken
-        return self._served.sessions.check(token)
+        return self._served.sessions.check(token, lambda: client_of(request))
 
-    def _or_login(self, dialect: Dialect, token: str | None, code: str) -> SessionView:
+    def _or_login(
+        self, request: Request, dialect: Dialect, token: str | None, code: str
+    ) -> SessionView:
         """Return the session of the token; without a live one, log in by the code."""
         try:
-            return self._session(token)
+            return self._session(request, token)
         except TokenError:
             code = bodies.read(bodies.CodeBody, {"code": code}).code
         grant = self._served.log_in(request, code)

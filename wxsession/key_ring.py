@@ -1,19 +1,24 @@
-"""The last three session_keys of an identity, sealed.
+"""The last session_keys of an identity, sealed.
 
 WeChat may rotate a user's session_key whenever the user obtains a code, so data encrypted under
-the key of the previous login still arrives after the next one. Three keys bridge that.
+the key of the previous login still arrives after the next one. The last three are kept however old
+they are, and besides every one under which data may have been made that are still fresh.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Executable, Row, select, update
 
-from wxsession.models import RING_SIZE, session_keys
+from wxsession.models import MOST_SESSION_KEYS, RING_SIZE, session_keys
 from wxsession.sealing import Sealer, Unsealable
 from wxsession.statements import Filled, Given, made_once, row_of
+
+FRESH = timedelta(hours=1)
+"""How old open data may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +55,11 @@ class KeyRing:
     def remember(
         self, connection: Connection, identity_id: UUID, session_key: str, now: datetime
     ) -> None:
-        """Add a session_key in place of the oldest, unless it is kept already.
+        """Keep a session_key as the newest, in place of the oldest if there is no room.
 
         The caller holds a lock on the identity.
         """
-        if (adding := self.addition(connection, identity_id, session_key, now)) is not None:
-            connection.execute(*adding)
+        connection.execute(*self.addition(connection, identity_id, session_key, now))
 
     def addition(
         self,
@@ -65,18 +69,16 @@ class KeyRing:
         now: datetime,
         *,
         is_first: bool = False,
-    ) -> Filled | None:
-        """Return the statement that does what `remember` does, or None if it is done already.
+    ) -> Filled:
+        """Return the statement that does what `remember` does.
 
         `is_first` says that there can be no key yet, and saves asking.
         """
         rows = [] if is_first else connection.execute(*_kept(identity_id=identity_id)).all()
-        kept = (key.session_key for row in rows if (key := self._opened(row)))
-        if session_key in kept:
-            return None
-        free = set(range(RING_SIZE)) - {row.slot for row in rows}
-        slot = min(free) if free else rows[-1].slot
-        keep = _insert if free else _replace
+        kept = (key for row in rows if (key := self._opened(row)))
+        same = (key.slot for key in kept if key.session_key == session_key)
+        slot = next(same, _slot_for_another(rows, now))
+        keep = _replace if slot in {row.slot for row in rows} else _insert
         sealed = self._seal(session_key, identity_id, slot)
         return keep(identity_id=identity_id, slot=slot, sealed=sealed, obtained_at=now)
 
@@ -91,6 +93,15 @@ class KeyRing:
         except Unsealable:
             return None
         return KeptKey(row.slot, opened.decode(), row.obtained_at)
+
+
+def _slot_for_another(rows: Sequence[Row[Any]], now: datetime) -> int:
+    """Return the slot of one more key; `rows` are those that there are, newest first."""
+    # WeChat encrypts under a key until it gives out the next one: that one's age counts.
+    is_past = len(rows) >= RING_SIZE and now - rows[-2].obtained_at > FRESH
+    free = set(range(MOST_SESSION_KEYS)) - {row.slot for row in rows}
+    slot: int = rows[-1].slot if is_past or not free else min(free)
+    return slot
 
 
 _insert = row_of(session_keys)

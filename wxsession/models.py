@@ -76,6 +76,7 @@ identities = Table(
     Column("appid", String(64), nullable=False),
     Column("openid", String(128), nullable=False, index=True),
     Column("unionid", String(128), index=True),
+    # Since when it belongs to its user; the id says when it was made.
     Column("created_at", UtcDateTime, nullable=False),
     UniqueConstraint("provider", "appid", "openid"),
     UniqueConstraint("user_id", "provider", "appid"),
@@ -299,6 +300,15 @@ class Session:
         """Tell whether the last refresh is no longer ago than `grace`."""
         return self.rotated_at is not None and now < self.rotated_at + grace
 
+    def was_handed_on_within(self, period: timedelta, now: datetime) -> bool:
+        """Return whether the last refresh, or the first use of its token, is no longer ago.
+
+        A device that asked for its next token again after days may still have a request with the
+        one before on its way when it uses that one.
+        """
+        moments = (self.rotated_at, self.confirmed_at)
+        return any(moment is not None and now < moment + period for moment in moments)
+
     def expires_at(self) -> datetime:
         """Return when the session expires if it is not used again."""
         return min(self.idle_expires_at, self.absolute_expires_at)
@@ -404,6 +414,11 @@ def select_users() -> Select[Any]:
 def user_from(row: Sequence[Any]) -> User:
     """Return the user in a row of `select_users`."""
     return User(*row)
+
+
+def select_former_ids(user_id: UUID) -> Select[Any]:
+    """Return the query for the ids of those who were merged into a user."""
+    return select(merged_users.c.old_id).where(merged_users.c.new_id == user_id)
 
 
 def select_identities() -> Select[Any]:

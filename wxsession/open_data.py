@@ -10,17 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
 from wxsession.errors import InvalidRequest, SessionKeyStale, WatermarkMismatch
-from wxsession.key_ring import KeyRing
+from wxsession.invisible import is_invisible, turns
+from wxsession.key_ring import FRESH, KeyRing
 from wxsession.models import LONGEST_AVATAR_URL, LONGEST_NICKNAME, Identity, User
 from wxsession.wechat import open_data as wechat_data
 from wxsession.wechat.open_data import BLOCK, Undecipherable
 
-OLDEST = timedelta(hours=1)
 FURTHEST_AHEAD = timedelta(minutes=5)
 """How far WeChat's clock may be ahead of ours."""
 
@@ -34,6 +33,12 @@ _IDS = frozenset({"openId", "unionId"})
 _USER_INFO = ("nickName", "gender", "language", "city", "province", "country", "avatarUrl")
 _SIGNATURE = re.compile(r"[0-9a-fA-F]{40}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+# What RFC 3986 lets an address hold, but for a user and for a quote: a page that writes it into an
+# attribute as it is does not end that attribute, and whoever fetches it hands over no password.
+_HOST = r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?"
+_CHARACTER = r"(?:[A-Za-z0-9._~:/?@!$&()*+,;=-]|%[0-9A-Fa-f]{2})"
+_ADDRESS = re.compile(rf"(?i:https?)://{_HOST}(?:[/?]{_CHARACTER}*)?(?:#{_CHARACTER}*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +128,11 @@ class _Given:
             raise _invalid({"rawData": "has to be a JSON object"}) from None
         if decrypted is None:
             return signed
-        # The iv is not protected by anything but this, see `wechat.open_data`.
-        if any(decrypted.get(name, _NOTHING) != value for name, value in signed.items()):
+        # The iv is not protected by anything but this, see `wechat.open_data`. WeChat signs members
+        # that it does not encrypt, `is_demote` for one since the end of 2022.
+        if any(decrypted[name] != value for name, value in signed.items() if name in decrypted):
             raise _invalid({"rawData": "is not what encryptedData holds"})
         return decrypted
-
-
-_NOTHING = object()
 
 
 class OpenDataReader:
@@ -177,7 +180,7 @@ class OpenDataReader:
             raise WatermarkMismatch
         if found.get("openId", identity.openid) != identity.openid:
             raise WatermarkMismatch
-        oldest, newest = now - OLDEST.total_seconds(), now + FURTHEST_AHEAD.total_seconds()
+        oldest, newest = now - FRESH.total_seconds(), now + FURTHEST_AHEAD.total_seconds()
         if not oldest <= taken_at <= newest:
             raise WatermarkMismatch
 
@@ -201,19 +204,18 @@ def user_info(user: User, data: Mapping[str, Any] | None = None) -> dict[str, An
 
 
 def is_nickname(text: str) -> bool:
-    """Tell whether a user may be called this: something, not too long, on one line."""
-    return 0 < len(text) <= LONGEST_NICKNAME and not _CONTROL.search(text)
+    """Return whether a user may be called this: something to be seen, not too long, on one line.
+
+    What is invisible may stand between what is not: an emoji of several has joiners in it.
+    """
+    if len(text) > LONGEST_NICKNAME or _CONTROL.search(text) or turns(text):
+        return False
+    return not all(map(is_invisible, text))
 
 
 def is_avatar_url(text: str) -> bool:
-    """Tell whether a browser may be sent there for a picture: http or https, and not too long."""
-    if len(text) > LONGEST_AVATAR_URL or _CONTROL.search(text) or " " in text:
-        return False
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return False
-    return parts.scheme in {"http", "https"} and bool(parts.netloc)
+    """Return whether a browser may be sent there for a picture: http or https, and not too long."""
+    return len(text) <= LONGEST_AVATAR_URL and bool(_ADDRESS.fullmatch(text))
 
 
 def _bytes(text: str | None, name: str, faults: dict[str, str]) -> bytes | None:

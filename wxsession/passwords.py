@@ -7,14 +7,17 @@ once as half of the processors can, and whoever finds too many waiting is sent a
 
 import os
 import secrets
+import threading
 import unicodedata
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache, cached_property
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from wxsession.errors import InvalidRequest
+from wxsession.errors import InvalidRequest, Overloaded
+from wxsession.invisible import is_invisible
 from wxsession.slots import Slots
 
 SHORTEST_USERNAME, LONGEST_USERNAME = 3, 64
@@ -22,18 +25,33 @@ SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 128
 _REFUSED = 3000
 _PATIENCE = 5.0
 
-# What cannot be seen, or would change how the rest of a line is read.
-_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_WITHOUT_MEANING = {"Cs", "Co", "Cn"}  # halves of characters, private ones, and not yet assigned
 
-_hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+OWASP_MINIMUM = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 
 class Passwords:
     """Hashes and verifies; `queue` is how many may wait for that at once in this process."""
 
-    def __init__(self, *, queue: int) -> None:
+    def __init__(self, *, queue: int, hasher: PasswordHasher = OWASP_MINIMUM) -> None:
+        self._hasher = hasher
         at_once = max(1, (os.cpu_count() or 1) // 2)
+        self._places = threading.Semaphore(at_once + queue)
         self._slots = Slots(at_once, waiting=queue, patience=_PATIENCE)
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place among those whose password is hashed, or waits for that.
+
+        Raises:
+            Overloaded: too many are waiting.
+        """
+        if not self._places.acquire(blocking=False):
+            raise Overloaded
+        try:
+            yield
+        finally:
+            self._places.release()
 
     def hash(self, password: str) -> str:
         """Return what may be stored of a password.
@@ -41,25 +59,31 @@ class Passwords:
         Raises:
             Overloaded: too many are waiting, or it took too long until it was this one's turn.
         """
-        with self._slots.one():
-            return _hasher.hash(_normalised(password))
+        with self.place(), self._slots.one():
+            return self._hasher.hash(_normalised(password))
 
     def fits(self, password: str, stored: str | None) -> bool:
-        """Tell whether this is the password; without a stored one it takes as long to say no.
+        """Return whether this is the password; without a stored one it takes as long to say no.
+
+        The caller holds a `place`.
 
         Raises:
-            Overloaded: as for `hash`.
+            Overloaded: it took too long until it was this one's turn.
         """
         with self._slots.one():
-            decoy = _decoy()  # made before the answer is known, so that its making tells nothing
+            decoy = self._decoy  # made before it is looked at, so that its making tells nothing
             try:
-                return _hasher.verify(stored or decoy, _normalised(password)) and bool(stored)
+                return self._hasher.verify(stored or decoy, _normalised(password)) and bool(stored)
             except (VerificationError, InvalidHashError):
                 return False
 
     def is_outdated(self, stored: str) -> bool:
         """Tell whether a hash was made with other parameters than today's."""
-        return _hasher.check_needs_rehash(stored)
+        return self._hasher.check_needs_rehash(stored)
+
+    @cached_property
+    def _decoy(self) -> str:
+        return self._hasher.hash(secrets.token_bytes())
 
 
 def normalised_username(username: str) -> str:
@@ -93,15 +117,20 @@ def new_username(username: str) -> str:
     """Return the stored form of a username that somebody wants to have.
 
     Raises:
-        InvalidRequest: it is too short, too long, or has characters that cannot be seen.
+        InvalidRequest: it is too short, too long, or has characters that nobody sees.
     """
     name = normalised_username(username)
     if not SHORTEST_USERNAME <= len(name) <= LONGEST_USERNAME:
         raise _fault("username", f"needs {SHORTEST_USERNAME} to {LONGEST_USERNAME} characters")
-    if any(unicodedata.category(letter) in _INVISIBLE for letter in name):
-        raise _fault("username", "must not contain control characters")
-    if name != name.strip():
-        raise _fault("username", "must not begin or end with a blank")
+    for letter in name:
+        if unicodedata.category(letter) in _WITHOUT_MEANING or (
+            letter != " " and is_invisible(letter)
+        ):
+            raise _fault(
+                "username", f"has a character that nobody sees, U+{ord(letter):04X}; leave it out"
+            )
+    if name != " ".join(name.split()):
+        raise _fault("username", "must not begin or end with a blank, nor have two together")
     return name
 
 
@@ -111,11 +140,12 @@ def ensure_acceptable(password: str, *, username: str, field: str = "password") 
     Raises:
         InvalidRequest: it is too short or too long, one of the commonest, or the username.
     """
-    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+    folded = normalised_username(password)
+    if len(password) > LONGEST_PASSWORD or len(folded) < SHORTEST_PASSWORD:
         raise _fault(field, f"needs {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters")
-    if password.casefold() in _commonest():
+    if folded in _commonest():  # full-width letters are hashed as what they stand for
         raise _fault(field, "is one of the commonest passwords")
-    if normalised_username(password) == username:
+    if folded == username:
         raise _fault(field, "is the username")
 
 
@@ -126,11 +156,6 @@ def _normalised(password: str) -> bytes:
 
 def _fault(field: str, message: str) -> InvalidRequest:
     return InvalidRequest([{"field": field, "message": message}])
-
-
-@cache
-def _decoy() -> str:
-    return _hasher.hash(secrets.token_bytes())
 
 
 @cache

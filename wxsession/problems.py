@@ -73,8 +73,8 @@ KINDS: Mapping[str, Kind] = {
     ),
     "too_many_attempts": Kind(
         HTTPStatus.TOO_MANY_REQUESTS,
-        "Too many wrong passwords.",
-        "Try again later. A login by WeChat code is still possible.",
+        "Too many attempts.",
+        "Try again later. Wrong passwords leave the login by WeChat code open.",
     ),
     "username_taken": Kind(
         HTTPStatus.CONFLICT,
@@ -164,6 +164,9 @@ KINDS: Mapping[str, Kind] = {
     ),
 }
 
+PROTECTION = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+"""What every answer says: nobody keeps it, and nobody takes it for another type than its own."""
+
 _CHALLENGE = 'Bearer realm="wxsession"'
 
 _OF_STATUS = {
@@ -194,8 +197,17 @@ def from_error(error: WxSessionError) -> Response:
         response.headers["WWW-Authenticate"] = 'Basic realm="wxsession"'
     elif isinstance(error, TooManyAttempts):
         # draft-ietf-httpapi-ratelimit-headers: the policy, and what is left of it.
-        response.headers["RateLimit-Policy"] = f'"passwords";q={error.limit};w={error.window}'
-        response.headers["RateLimit"] = f'"passwords";r=0;t={error.retry_after}'
+        response.headers["RateLimit-Policy"] = f'"{error.reason}";q={error.limit};w={error.window}'
+        response.headers["RateLimit"] = f'"{error.reason}";r=0;t={error.retry_after}'
+    return response
+
+
+def protected(response: Response) -> Response:
+    """Return the response with what every one of ours says; one without a body has no type."""
+    for name, value in PROTECTION.items():
+        response.headers.setdefault(name, value)
+    if not response.get_data():  # Flask calls its answer to OPTIONS text/html
+        response.headers.pop("Content-Type", None)
     return response
 
 
@@ -245,9 +257,7 @@ def _problem(code: str, facts: Mapping[str, object], *, retryable: bool) -> Resp
         "retryable": retryable,
         **facts,
     }
-    response = Response(json.dumps(body), status=kind.status, mimetype=MEDIA_TYPE)
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return protected(Response(json.dumps(body), status=kind.status, mimetype=MEDIA_TYPE))
 
 
 def _challenge(error: TokenError) -> str:

@@ -13,6 +13,7 @@ from wxsession.audit import NOBODY, UNKNOWN, Audit
 from wxsession.db import Database, insist
 from wxsession.errors import InvalidRequest, Overloaded, SessionKeyStale, WeChatError
 from wxsession.key_ring import KeyRing
+from wxsession.merging import is_merged
 from wxsession.models import (
     Identity,
     User,
@@ -247,8 +248,8 @@ class ProfileService:
 
     def _write(self, user_id: UUID, columns: Mapping[str, object]) -> None:
         with self._database.statement() as connection:
-            writing = update(users).where(users.c.id == user_id).values(**columns)
-            if not connection.execute(writing).rowcount:
+            writing = update(users).where(users.c.id == user_id, ~is_merged())
+            if not connection.execute(writing.values(**columns)).rowcount:
                 raise Overloaded  # merged into an account in this moment: again, and it is there
 
 

@@ -29,6 +29,7 @@ from sqlalchemy import (
 from wxsession.db import Database
 from wxsession.errors import ClocksDisagree, PurgeRunning
 from wxsession.lease import LeaseTaken, lease
+from wxsession.merging import finish_merges
 from wxsession.models import audit_events, failed_attempts, login_codes, sessions
 from wxsession.pace import FIRST_SIZE, Pace
 from wxsession.patience import LONGEST_BUSY_PAUSE
@@ -58,8 +59,8 @@ class Purged:
 class Purge:
     """Deletes sessions that ended or expired long ago, and what else is over.
 
-    That is: login codes nobody may replay, failed attempts nobody counts any more, and audit
-    events that are older than `audit_retention`.
+    That is: merged users of whom no session is left, login codes nobody may replay, failed
+    attempts nobody counts any more, and audit events that are older than `audit_retention`.
     """
 
     def __init__(  # noqa: PLR0913 - a clock, and the seams of the clocks behind it
@@ -107,6 +108,7 @@ class Purge:
             with lease(self._database, _LEASE, sleep=self._sleep):
                 now = self._clock()
                 gone = run.delete(_sessions_over(now - older_than), pace, progress)
+                finish_merges(self._database)
                 codes, attempts, events = (
                     run.delete(over, pace)
                     for over in (

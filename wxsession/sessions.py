@@ -8,7 +8,7 @@ changes nothing, and the judgement starts anew. Nothing here ever inserts a sess
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -26,9 +26,10 @@ from sqlalchemy import (
     update,
 )
 
-from wxsession.audit import Audit
+from wxsession.audit import NOBODY, Audit
 from wxsession.db import Database, insist, new_id
 from wxsession.errors import (
+    Crossed,
     InvalidToken,
     Overloaded,
     SessionEnded,
@@ -57,11 +58,15 @@ from wxsession.statements import Given, made_once, row_of, together
 from wxsession.tokens import SessionToken, TokenSigner
 
 Clock = Callable[[], datetime]
+Asking = Callable[[], Client]
+"""Says who asks, for the few who want to know."""
 
 _NO_HASH = bytes(32)
 _ATTEMPTS = 5
 _END_BATCH = 1000
 _LONGEST_LIST = 200
+_LONGEST_WAY = 20
+"""How many times the grace a request may have been on its way that presents an older token."""
 
 _log = logging.getLogger(__name__)
 
@@ -104,6 +109,13 @@ class SessionView(NamedTuple):
     current: bool = False
 
 
+class OwnSessions(NamedTuple):
+    """Live sessions of a user, newest first, and whether there are `more`."""
+
+    sessions: list[SessionView]
+    more: bool
+
+
 class SessionService:
     """What can be done with sessions; a presented token is the string that a device sent."""
 
@@ -123,23 +135,25 @@ class SessionService:
         self._lookup = Lookup(database, _BY_ID)
         self._described = Lookup(database, _DESCRIBED_BY_ID)
 
-    def check(self, presented: str) -> SessionView:
+    def check(self, presented: str, asking: Asking = lambda: NOBODY) -> SessionView:
         """Return the live session of a token, and count that as use.
 
         Costs one SELECT; an UPDATE at most once per touch interval, and one when a refreshed
         token is first used. A write that fails or comes late does not fail the check.
 
         Raises:
-            TokenError: the token is no way in; a malformed one has cost no query.
+            TokenError: the token is no way in; a malformed one has cost no query. An older one
+                than the previous, twenty times the grace after the last refresh, is a copy: it
+                ends the session (``token_reused``).
             Overloaded: the database did not answer in time.
         """
         token = self._signer.load(presented)
         now = self._clock()
         session = described_session_from(_found(self._described(token.key), token))
-        expires_at, superseded = self._use(session, token, now)
+        expires_at, superseded = self._use(session, token, asking, now)
         return _view(session, now, expires_at, superseded=superseded)
 
-    def recognise(self, presented: str) -> LiveSession:
+    def recognise(self, presented: str, asking: Asking = lambda: NOBODY) -> LiveSession:
         """Do the same as `check`, and return less.
 
         Raises:
@@ -149,7 +163,7 @@ class SessionService:
         token = self._signer.load(presented)
         now = self._clock()
         session = session_from(_found(self._lookup(token.key), token), token.key)
-        expires_at, superseded = self._use(session, token, now)
+        expires_at, superseded = self._use(session, token, asking, now)
         return LiveSession(
             session.user,
             _whole_seconds(expires_at, now),
@@ -157,11 +171,15 @@ class SessionService:
             superseded,
         )
 
-    def _use(self, session: Session, token: SessionToken, now: datetime) -> tuple[datetime, bool]:
+    def _use(
+        self, session: Session, token: SessionToken, asking: Asking, now: datetime
+    ) -> tuple[datetime, bool]:
         """Count it as use; return when the session expires, and whether it has a newer token."""
         standing = self._standing(session, token, now)
         session.ensure_live(now)
         if standing is Standing.OLDER:
+            # Who refreshes has received the token before; a check may have been long on its way.
+            self._refuse_older(session, asking(), now, ways=_LONGEST_WAY)
             raise SessionSuperseded
         return self._touch(session, standing, now), standing is Standing.PREVIOUS
 
@@ -188,7 +206,7 @@ class SessionService:
                     if grant := self._rotate(connection, session, token, now):
                         return grant
                     continue
-            self._refuse_older(session, client, now)
+            self._refuse_older(session, client, now, ways=1)
         raise Overloaded  # five others were faster, each within this one's single round trip
 
     def end(self, presented: str, client: Client, *, everywhere: bool = False) -> None:
@@ -207,7 +225,7 @@ class SessionService:
         except TokenError:
             return
 
-    def list_own(self, presented: str) -> list[SessionView]:
+    def list_own(self, presented: str) -> OwnSessions:
         """Return the live sessions of the token's user, newest first.
 
         Raises:
@@ -220,14 +238,15 @@ class SessionService:
             select_described_sessions()
             .where(sessions.c.user_id == own.user.id, is_live(now))
             .order_by(sessions.c.id.desc())
-            .limit(_LONGEST_LIST)
+            .limit(_LONGEST_LIST + 1)
         )
         with self._database.statement() as connection:
             found = [described_session_from(row) for row in connection.execute(query)]
-        return [
+        shown = [
             _view(session, now, session.expires_at(), current=session.id == own.session_id)
-            for session in found
+            for session in found[:_LONGEST_LIST]
         ]
+        return OwnSessions(shown, more=len(found) > _LONGEST_LIST)
 
     def end_own(self, presented: str, session_id: UUID, client: Client) -> None:
         """End one session of the token's own user; says nothing about any other.
@@ -292,13 +311,51 @@ class SessionService:
         together(connection, noted, made, *ends)
         return self._grant(token, user, now, idle, absolute, new_user=new_user)
 
-    def reread(self, connection: Connection, session_id: UUID) -> DescribedSession:
-        """Return a session as it is now, inside the caller's transaction.
+    def renew(
+        self, connection: Connection, session: DescribedSession, presented: str, user: User
+    ) -> Grant:
+        """Return the session's next token and its `user`, inside the caller's transaction.
+
+        For a session that is worth more from now on: a copy of the token before must not be. That
+        one is taken for the grace alone, by which a device that lost this answer finds the next
+        one. The session is locked.
+
+        Raises:
+            SessionSuperseded: the presented token is an older one by now.
+        """
+        now, token = self._clock(), self._signer.load(presented)
+        standing = self._standing(session, token, now)
+        if standing is Standing.OLDER:
+            raise SessionSuperseded
+        if standing is Standing.CURRENT:
+            grant = self._rotate(connection, session, token, now)
+        else:
+            grant = self._grant_again(session, token, now)
+        if grant is None:
+            raise Crossed
+        if standing is Standing.CURRENT or session.confirmed_at is None:
+            it = update(sessions).where(sessions.c.id == session.id)
+            connection.execute(it.values(rotated_at=now, confirmed_at=now))
+        return replace(grant, user=user)
+
+    def are_enough(self, connection: Connection, user_id: UUID, since: datetime) -> bool:
+        """Return whether a user has got as many sessions since then as may be live at once."""
+        made = select(sessions.c.id).where(
+            sessions.c.user_id == user_id, sessions.c.created_at >= since
+        )
+        most = self._settings.max_sessions
+        return len(connection.execute(made.limit(most)).all()) >= most
+
+    def reread(
+        self, connection: Connection, session_id: UUID, *, lock: bool = False
+    ) -> DescribedSession:
+        """Return a session as it is now, and stays if locked, inside the caller's transaction.
 
         Raises:
             TokenError: it has ended meanwhile.
         """
-        row = connection.execute(_DESCRIBED_BY_ID, {"session_id": session_id}).first()
+        query = _DESCRIBED_BY_ID.with_for_update(of=sessions) if lock else _DESCRIBED_BY_ID
+        row = connection.execute(query, {"session_id": session_id}).first()
         if row is None:
             raise InvalidToken
         session = described_session_from(row)
@@ -428,14 +485,16 @@ class SessionService:
         expires = session.expires_at()
         return self._grant(next_, session.user, now, expires, session.absolute_expires_at)
 
-    def _refuse_older(self, session: Session, client: Client, now: datetime) -> None:
+    def _refuse_older(self, session: Session, client: Client, now: datetime, *, ways: int) -> None:
         """Refuse an older token; end the session if that is a copy, unless it changed meanwhile.
+
+        It is one if the session went on to its next token longer ago than `ways` times the grace.
 
         Raises:
             SessionSuperseded: it may be the device's own request, overtaken by two refreshes.
             SessionEnded: it is a copy in other hands, and ended the session just now.
         """
-        if session.rotated_within(self._settings.refresh_grace, now):
+        if session.was_handed_on_within(ways * self._settings.refresh_grace, now):
             raise SessionSuperseded
         with self._database.transaction() as connection:
             ended = self._end(connection, _as_read(session, now), "token_reused", now)
@@ -564,7 +623,9 @@ def _evict(*, user_id: Given, kept: Given, now: Given, today: Given) -> Executab
 def _replace_and_evict(  # noqa: PLR0913 - the same, and which one goes in any case
     *, user_id: Given, kept: Given, now: Given, today: Given, session_id: Given, token_hashes: Given
 ) -> Executable:
-    replaced = and_(sessions.c.id == session_id, sessions.c.token_hash.in_(token_hashes))
+    # An older token, whose own hash nobody knows any more, ends it as well: as at a logout.
+    is_its = or_(sessions.c.token_hash.in_(token_hashes), sessions.c.rotated_at.is_not(None))
+    replaced = and_(sessions.c.id == session_id, is_its)
     return _making_room(user_id, kept, now, today, replaced)
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 from urllib.parse import urlencode, urlsplit
 
 from sqlalchemy.engine import make_url
@@ -30,6 +30,26 @@ _SHORTEST_SECRET_KEY = 32
 _SHORTEST_API_KEY = 16
 _SHORTEST_DATABASE_TIMEOUT = timedelta(seconds=3)  # a connection alone may take two
 _LONGEST_DATABASE_TIMEOUT = timedelta(seconds=60)
+_CURE = "draw one with openssl rand -hex 32"
+# What once stood in our documents and examples as a key.
+_PUBLISHED = frozenset(
+    {
+        "an-api-key-for-the-demo",
+        "an-api-key-that-is-made-up",
+        "a-key-that-is-made-up-for-this-test",
+    }
+)
+
+
+class Limit(NamedTuple):
+    """So many in so long."""
+
+    most: int
+    window: timedelta
+
+
+DEFAULT_CODE_LIMIT = Limit(30, timedelta(minutes=10))
+DEFAULT_REGISTRATION_LIMIT = Limit(10, timedelta(hours=1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +77,12 @@ class Settings:
     """Keys by the names of the back ends that hold them."""
     password_queue: int = DEFAULT_PASSWORD_QUEUE
     """How many may wait in one process for their password to be hashed."""
+    link_by_unionid: bool = True
+    """Whether a unionid makes one user of the WeChat users of several apps."""
+    code_limit: Limit | None = DEFAULT_CODE_LIMIT
+    """How many codes from one address may be refused."""
+    registration_limit: Limit | None = DEFAULT_REGISTRATION_LIMIT
+    """How many users may be made from one address."""
     check_session_keys: bool = False
     """Whether WeChat is asked about a session_key that open data does not fit."""
     dialects: tuple[str, ...] | None = None
@@ -135,6 +161,15 @@ def _positive_duration(text: str) -> timedelta:
     return length
 
 
+def _limit(text: str) -> Limit | None:
+    if text == "0":
+        return None
+    most, slash, window = text.partition("/")
+    if not (slash and re.fullmatch(r"\d{1,6}", most, re.ASCII) and int(most)):
+        raise ValueError("not a limit like 30/10m (30 in ten minutes), nor 0 for none")
+    return Limit(int(most), _positive_duration(window))
+
+
 def _database_timeout(text: str) -> timedelta:
     length = duration(text)
     if not _SHORTEST_DATABASE_TIMEOUT <= length <= _LONGEST_DATABASE_TIMEOUT:
@@ -186,10 +221,17 @@ def _apps(text: str) -> dict[str, str]:
     return apps
 
 
+def _ensure_unguessable(key: str, shortest: int) -> None:
+    if len(key) < shortest:
+        raise ValueError(f"every key needs at least {shortest} characters; {_CURE}")
+    if len(set(key)) == 1 or key in _PUBLISHED:
+        raise ValueError(f"has a key that anybody can guess or look up; {_CURE}")
+
+
 def _secret_keys(text: str) -> tuple[str, ...]:
     keys = tuple(key.strip() for key in text.split(","))
-    if any(len(key) < _SHORTEST_SECRET_KEY for key in keys):
-        raise ValueError(f"every key needs at least {_SHORTEST_SECRET_KEY} characters")
+    for key in keys:
+        _ensure_unguessable(key, _SHORTEST_SECRET_KEY)
     if len(set(keys)) < len(keys):
         raise ValueError("names a key twice")
     return keys
@@ -201,8 +243,7 @@ def _api_keys(text: str) -> dict[str, str]:
         name, colon, key = (part.strip() for part in entry.partition(":"))
         if not (name and colon and key):
             raise ValueError("not of the form name:key[,name:key…]")
-        if len(key) < _SHORTEST_API_KEY:
-            raise ValueError(f"every key needs at least {_SHORTEST_API_KEY} characters")
+        _ensure_unguessable(key, _SHORTEST_API_KEY)
         if name in keys or key in keys.values():
             raise ValueError("has a name or a key twice")
         keys[name] = key
@@ -271,6 +312,9 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "AUDIT_RETENTION": duration,
     "API_KEYS": _api_keys,
     "PASSWORD_QUEUE": _whole(0),
+    "LINK_BY_UNIONID": _switch,
+    "CODE_LIMIT": _limit,
+    "REGISTRATION_LIMIT": _limit,
     "CHECK_SESSION_KEYS": _switch,
     "DIALECTS": _dialects,
     "CODE_HEADER": _header_name,

@@ -14,10 +14,6 @@ from wxsession.models import LONGEST_ADDRESS, LONGEST_USER_AGENT, Client
 # Source: "wx.request" and "网络 / 使用说明" in the mini-program documentation.
 _REFERER = re.compile(r"https://servicewechat\.com/(wx[0-9a-f]{16})/")
 
-# Whoever sends more has to put the token into a header: nobody's megabytes are parsed before it is
-# known who it is.
-_LONGEST_JSON = 1024 * 1024
-
 
 def bearer_token(request: Request) -> str:
     """Return the session token that the request presents.
@@ -57,23 +53,6 @@ def header_of(request: Request, name: str | None) -> str | None:
         return None
     value = request.headers.get(name, "").strip(" \t")
     return None if value in {"", "undefined"} else value
-
-
-def json_field(request: Request, name: str) -> str | None:
-    """Return a text in the JSON body of a request, which the view can read once more.
-
-    A GET has none, whatever its content type says: wx.request puts application/json there too.
-    """
-    if request.method in {"GET", "HEAD"} or not request.is_json:
-        return None
-    if not 0 < (request.content_length or 0) <= _LONGEST_JSON:
-        return None
-    try:
-        body = request.get_json(silent=True)
-    except RecursionError:  # a thousand lists in lists
-        return None
-    value = body.get(name) if isinstance(body, dict) else None
-    return value if isinstance(value, str) and value else None
 
 
 def api_key_of(request: Request) -> tuple[str | None, str]:

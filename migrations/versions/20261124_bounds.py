@@ -79,6 +79,22 @@ def _limit_slots(condition: str) -> None:
         op.drop_constraint("slot", "session_keys", type_="check")
         op.create_check_constraint("slot", "session_keys", condition)
         return
-    check = sa.CheckConstraint(condition, name="slot")  # a batch copies no CHECK by itself
-    with op.batch_alter_table("session_keys", recreate="always", table_args=(check,)):
+    # Whether a batch that reads the table copies its CHECK depends on the version of SQLAlchemy.
+    table = sa.Table(
+        "session_keys",
+        sa.MetaData(),
+        sa.Column("identity_id", sa.Uuid(), nullable=False),
+        sa.Column("slot", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("obtained_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(condition, name="slot"),
+        sa.ForeignKeyConstraint(
+            ["identity_id"],
+            ["identities.id"],
+            name=op.f("fk_session_keys_identity_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("identity_id", "slot", name=op.f("pk_session_keys")),
+    )
+    with op.batch_alter_table("session_keys", recreate="always", copy_from=table):
         pass

@@ -59,8 +59,13 @@ function newSession(key, addressOf, appid, timeout) {
 
     bind: ({ username, password } = {}) => {
       const trip = {}
+      const sentAt = Date.now() // or later, after a login
       const ask = () => call(trip, '/bind', { username, password })
-      return cured('reauthentication_required', trip, ask).then(({ user }) => remember(trip, user))
+      return cured('reauthentication_required', trip, ask).then(grant => {
+        const { token, lifetime } = read()
+        if (token !== trip.token) return remember(trip, grant.user) // there is another one by now
+        return userOf(keep(grant, sentAt, trip.epoch, lifetime))
+      })
     },
 
     userInfo: source => {
@@ -155,6 +160,8 @@ function newSession(key, addressOf, appid, timeout) {
 
   /** Store a grant, unless there was a logout since it was asked for: then end it. */
   function keep({ session_token: token, expires_in: seconds, user }, sentAt, epoch, lifetime) {
+    ensure(typeof token === 'string' && seconds >= 0, 'bad_answer')
+    expectUser(user)
     if (read().epoch !== epoch) {
       send('/logout', token).catch(nothing)
       throw new WxSessionError('logged_out')
@@ -171,7 +178,7 @@ function newSession(key, addressOf, appid, timeout) {
   }
 
   function grantIn(answer, username) {
-    const { statusCode: status, data } = answer
+    const status = answer.statusCode
     if (status === 429 || status === 503) {
       const error = errorIn(answer)
       const seconds = Math.min(error.retryAfter || 1, LONGEST_BACKOFF)
@@ -179,10 +186,7 @@ function newSession(key, addressOf, appid, timeout) {
       // Too many wrong passwords of one account never close the way by WeChat's code.
       if (error.code === 'too_many_attempts') backoff.username = username
     }
-    const { session_token: token, expires_in: seconds, user } = expectData(answer)
-    ensure(typeof token === 'string' && seconds >= 0, 'bad_answer', { status })
-    expectUser(user)
-    return data
+    return expectData(answer)
   }
 
   function ensureWelcome(username) {

@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 from tests.support.documents import block_with
 from tests.support.service import Server, free_port
 
-API_KEY: Final = "an-api-key-that-is-made-up"  # the README's
+API_KEY: Final = "an-api-key-that-is-made-up-for-tests"
 
 _FRAME: Final = """
 daemon off;
@@ -63,6 +63,7 @@ class Nginx(Server):
             "rate=10r/s": "rate=1r/m",  # a slow machine must not stay below it
             "http://127.0.0.1:8000": service,
             "http://127.0.0.1:8080": application,
+            "YOUR-API-KEY": API_KEY,
         }
         login, guard = block_with("limit_req_zone", "nginx"), block_with("auth_request", "nginx")
         for printed, meant in here.items():

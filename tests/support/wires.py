@@ -17,13 +17,16 @@ class Wire:
     field: str | None = None
 
 
+API_KEY = "an-api-key-of-a-back-end-of-2016"
+
+
 def interface(name: str, **para: object) -> dict[str, object]:
     call = {"interfaceName": name, "para": para}
     return {"version": 1, "componentName": "MA", "interface": call}
 
 
 def mina_auth(phone: Phone, name: str, **para: object) -> Answer:
-    return phone.send("POST", "/mina_auth/", json=interface(name, **para))
+    return phone.send("POST", "/mina_auth/", json=interface(name, **para), token=API_KEY)
 
 
 WIRES: dict[str, Wire] = {

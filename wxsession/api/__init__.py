@@ -44,6 +44,7 @@ def blueprint(served: Served, url_prefix: str | None) -> Blueprint:
     """Return the blueprint that serves these services below `url_prefix`."""
     api = Blueprint("wxsession", __name__, url_prefix=url_prefix)
     problems.register(api)
+    api.after_request(problems.protected)
     calls = Endpoints(api)
     add_logins(calls, served.logins, served.phones)
     add_accounts(calls, served.accounts, served.phones)

@@ -10,6 +10,7 @@ from wxsession.api.errors import DATABASE_ERRORS, PASSWORD_ERRORS, TOKEN_ERRORS
 from wxsession.api.schemas import (
     BindBody,
     GrantReply,
+    IdentitiesReply,
     PasswordBody,
     RegisterBody,
     UnbindBody,
@@ -37,6 +38,7 @@ def add_accounts(calls: Endpoints, accounts: AccountService, phones: PhoneNumber
             "session_superseded",
             "reauthentication_required",
             "username_taken",
+            "too_many_attempts",
             *DATABASE_ERRORS,
         ),
         takes_token=True,
@@ -55,7 +57,7 @@ def add_accounts(calls: Endpoints, accounts: AccountService, phones: PhoneNumber
         "POST",
         path="/bind",
         body=BindBody,
-        reply=UserWrapped,
+        reply=GrantReply,
         errors=(
             "invalid_request",
             *TOKEN_ERRORS,
@@ -65,15 +67,23 @@ def add_accounts(calls: Endpoints, accounts: AccountService, phones: PhoneNumber
         ),
         needs_token=True,
     )
-    def bind(body: BindBody) -> UserWrapped:
+    def bind(body: BindBody) -> GrantReply:
         """Bind the session's WeChat user to an account, by its username and password.
 
-        The user that was made by a first login without an account is merged into it: its sessions
-        go on, and this token stays good. Needs a login by WeChat of the last ten minutes.
+        The user that was made by a first login without an account is merged into it. The session
+        goes on with its next token, the other sessions of that user end. Asked again with the same
+        token, within the grace, the same again. Needs a login by WeChat of the last ten minutes.
         """
         wanted = Credentials(body.username, body.password)
-        user = accounts.bind(bearer_token(request), wanted, client_of(request))
-        return UserWrapped(user=UserReply.of(user, phones))
+        grant = accounts.bind(bearer_token(request), wanted, client_of(request))
+        return GrantReply.of(grant, phones)
+
+    @calls.add(
+        "GET", path="/identities", reply=IdentitiesReply, errors=TOKEN_ERRORS, needs_token=True
+    )
+    def list_identities() -> IdentitiesReply:
+        """List the apps whose WeChat users lead to this user, oldest first."""
+        return IdentitiesReply.of(accounts.identities(bearer_token(request)))
 
     @calls.add(
         "POST",
@@ -94,11 +104,16 @@ def add_accounts(calls: Endpoints, accounts: AccountService, phones: PhoneNumber
     def unbind(body: UnbindBody) -> UserWrapped:
         """Take the WeChat user of an app away from the account; that WeChat user starts anew.
 
-        Without `appid` it is the app of the session. Needs a login of the last ten minutes, or
-        the password. The other sessions of that WeChat user end.
+        Without `appid` it is the app of the session; with `all` it is every app. Needs a login of
+        the last ten minutes, or the password. The other sessions of those WeChat users end. No
+        unionid binds them to this account again.
         """
         user = accounts.unbind(
-            bearer_token(request), client_of(request), appid=body.appid, password=body.password
+            bearer_token(request),
+            client_of(request),
+            appid=body.appid,
+            password=body.password,
+            everything=body.all,
         )
         return UserWrapped(user=UserReply.of(user, phones))
 
@@ -106,7 +121,7 @@ def add_accounts(calls: Endpoints, accounts: AccountService, phones: PhoneNumber
         "PUT",
         path="/password",
         body=PasswordBody,
-        status=HTTPStatus.NO_CONTENT,
+        reply=GrantReply,
         errors=(
             "invalid_request",
             *TOKEN_ERRORS,
@@ -115,11 +130,12 @@ def add_accounts(calls: Endpoints, accounts: AccountService, phones: PhoneNumber
         ),
         needs_token=True,
     )
-    def change_password(body: PasswordBody) -> None:
-        """Change the password; every other session of the user ends.
+    def change_password(body: PasswordBody) -> GrantReply:
+        """Change the password; the session goes on with its next token, every other one ends.
 
         Needs a login of the last ten minutes, and the password so far.
         """
-        accounts.change_password(
+        grant = accounts.change_password(
             bearer_token(request), body.password, body.new_password, client_of(request)
         )
+        return GrantReply.of(grant, phones)

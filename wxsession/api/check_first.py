@@ -8,13 +8,15 @@ handed on.
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from flask import Request
+
 from wxsession import problems
 from wxsession.api.introspection import API_KEY_HEADER
 from wxsession.api.schemas import CheckReply
 from wxsession.errors import WxSessionError
 from wxsession.phone_numbers import PhoneNumbers
 from wxsession.sessions import SessionService
-from wxsession.wire import bearer_in
+from wxsession.wire import bearer_in, client_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -49,7 +51,8 @@ class CheckFirst:
         ):
             return self.application(environ, start_response)
         try:
-            view = self._sessions.recognise(bearer_in(environ.get("HTTP_AUTHORIZATION", "")))
+            token = bearer_in(environ.get("HTTP_AUTHORIZATION", ""))
+            view = self._sessions.recognise(token, lambda: client_of(Request(environ)))
             body = CheckReply.json_of(view, self._phones)
         except WxSessionError as error:
             return problems.from_error(error)(environ, start_response)
@@ -58,7 +61,7 @@ class CheckFirst:
         headers = [
             ("Content-Type", "application/json"),
             ("Content-Length", str(len(body))),
-            ("Cache-Control", "no-store"),
+            *problems.PROTECTION.items(),
         ]
         start_response("200 OK", headers)
         return [body]

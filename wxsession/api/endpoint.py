@@ -79,7 +79,7 @@ def _body(endpoint: Endpoint) -> BaseModel:
     Raises:
         InvalidRequest: with every field that is wrong, and none of what was sent.
         UnsupportedMediaType: the body says that it is something else.
-        RequestEntityTooLarge: it is longer than `bodies.LONGEST_BODY` bytes.
+        ContentTooLarge: it is longer than `bodies.LONGEST_BODY` bytes.
     """
     assert endpoint.body is not None  # noqa: S101 - the caller looked
     raw = bodies.raw(request)
@@ -93,8 +93,4 @@ def _body(endpoint: Endpoint) -> BaseModel:
 
 def _answer(endpoint: Endpoint, reply: BaseModel | None, headers: Mapping[str, str]) -> Response:
     body = reply.model_dump_json() if reply is not None else None
-    response = Response(body, endpoint.status, headers, mimetype="application/json")
-    if reply is None:
-        del response.headers["Content-Type"]
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return Response(body, endpoint.status, headers, mimetype="application/json")

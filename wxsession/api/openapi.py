@@ -51,6 +51,7 @@ def document(endpoints: Iterable[Endpoint], *, mounted_at: str) -> str:
             "title": "wxsession",
             "version": "1",
             "summary": "Logins and sessions of WeChat mini-programs.",
+            "description": "The calls of the other dialects are not on this page.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": mounted_at}],
@@ -66,6 +67,9 @@ def document(endpoints: Iterable[Endpoint], *, mounted_at: str) -> str:
 def _schemas(models: Iterable[type[BaseModel]]) -> Json:
     wanted = [(model, "serialization") for model in dict.fromkeys(models)]
     _, definitions = models_json_schema(wanted, ref_template=_REFERENCES)  # type: ignore[arg-type]
+    for model in definitions["$defs"].values():
+        for field in model.get("properties", {}).values():
+            field.pop("default", None)  # generators take a field with a default for a required one
     return dict(definitions["$defs"])
 
 
@@ -76,6 +80,7 @@ def _operation(endpoint: Endpoint, method: str) -> Json:
         "operationId": endpoint.function.__name__ + (f"_{method.lower()}" if several else ""),
         "summary": summary,
         "responses": _responses(endpoint),
+        "security": [],
     }
     if description:
         operation["description"] = description.replace("\n", " ")

@@ -16,6 +16,7 @@ from pydantic import (
 )
 from pydantic_core import to_json
 
+from wxsession.accounts import Bound
 from wxsession.bodies import (
     Body,
     Code,
@@ -88,6 +89,13 @@ class UnbindBody(Body):
 
     appid: Text | None = Field(default=None, min_length=1, max_length=64)
     password: Password | None = None
+    all: bool = Field(default=False, description="the WeChat users of every app")
+
+    @model_validator(mode="after")
+    def _one_or_all(self) -> Self:
+        if self.all and self.appid is not None:
+            raise ValueError("send appid or all, not both")
+        return self
 
 
 class PasswordBody(Body):
@@ -105,13 +113,18 @@ class LogoutBody(Body):
 
 def _nickname(text: str) -> str:
     if not is_nickname(text):
-        raise ValueError("must be 1 to 64 characters, and none of them a control character")
+        raise ValueError(
+            "must be 1 to 64 characters, some of which can be seen; leave out control characters"
+            " and those that change the direction of reading"
+        )
     return text
 
 
 def _avatar_url(text: str) -> str:
     if not is_avatar_url(text):
-        raise ValueError("must be the address of a picture: http or https")
+        raise ValueError(
+            "must be an http or https address without user and password, percent-encoded"
+        )
     return text
 
 
@@ -286,6 +299,26 @@ class SessionsReply(Reply):
     """The user's own live sessions, newest first."""
 
     sessions: list[SessionReply]
+    more: bool = Field(description="whether there are others, older than these")
+
+
+class BoundReply(Reply):
+    """An app whose WeChat user leads to this user."""
+
+    appid: str
+    bound_at: Moment = Field(description="since when it leads to this user")
+    current: bool = Field(description="that of the session that asks")
+
+
+class IdentitiesReply(Reply):
+    """The apps whose WeChat users lead to this user, oldest first."""
+
+    identities: list[BoundReply]
+
+    @classmethod
+    def of(cls, found: list[Bound]) -> "IdentitiesReply":
+        """Return the reply for what was found."""
+        return cls(identities=[BoundReply(**asdict(one)) for one in found])
 
 
 class IntrospectBody(LooseBody):
@@ -347,5 +380,7 @@ class Problem(Reply):
     detail: str
     code: str
     retryable: bool = Field(description="whether the same request may be sent again")
-    reason: str | None = Field(default=None, description="of session_expired and session_ended")
+    reason: str | None = Field(
+        default=None, description="of session_expired, session_ended and too_many_attempts"
+    )
     errors: list[FieldError] | None = Field(default=None, description="of invalid_request")

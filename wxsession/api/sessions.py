@@ -47,7 +47,7 @@ def add_sessions(
         who the client is, in headers that it hands on to the application behind it.
         """
         for_proxy = is_for_proxy(request, introspection)
-        view = sessions.check(bearer_token(request))
+        view = sessions.check(bearer_token(request), lambda: client_of(request))
         return CheckReply.of(view, phones), identity_headers(view) if for_proxy else {}
 
     @calls.add("POST", path="/refresh", reply=GrantReply, errors=TOKEN_ERRORS, needs_token=True)
@@ -55,7 +55,7 @@ def add_sessions(
         """Exchange the token for the next one; asked again with the same, the same again.
 
         The old token is accepted until the next one was used. Presented later than that, it
-        counts as a copy in other hands and ends the session.
+        counts as a copy in other hands and ends the session; at a check only after ten minutes.
         """
         grant = sessions.refresh(bearer_token(request), client_of(request))
         return GrantReply.of(grant, phones)
@@ -75,9 +75,11 @@ def add_sessions(
 
     @calls.add("GET", path="/sessions", reply=SessionsReply, errors=TOKEN_ERRORS, needs_token=True)
     def list_sessions() -> SessionsReply:
-        """List the user's own live sessions, newest first, without tokens."""
+        """List the user's own live sessions, newest first, without tokens; at most 200."""
         own = sessions.list_own(bearer_token(request))
-        return SessionsReply(sessions=[SessionReply.of(view) for view in own])
+        return SessionsReply(
+            sessions=[SessionReply.of(view) for view in own.sessions], more=own.more
+        )
 
     @calls.add(
         "DELETE",

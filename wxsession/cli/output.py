@@ -15,7 +15,14 @@ from uuid import UUID
 
 import click
 
-from wxsession.errors import ClocksDisagree, NoSuchSession, NoSuchUser, PurgeRunning, WxSessionError
+from wxsession.errors import (
+    ClocksDisagree,
+    NoSuchSession,
+    NoSuchUser,
+    PurgeRunning,
+    UserMerged,
+    WxSessionError,
+)
 
 T = TypeVar("T")
 
@@ -59,6 +66,8 @@ def exit_on_error(action: Callable[[], T]) -> T:
             f"this host's clock and the database's differ by {apart.seconds} seconds; nothing was"
             " deleted. Set the clock of the one that is wrong."
         ) from None
+    except UserMerged as merged:
+        raise click.ClickException(f"this user was merged into {merged.new_id}") from None
     except NoSuchUser:
         raise click.ClickException("no user has this id") from None
     except NoSuchSession:

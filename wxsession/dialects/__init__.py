@@ -15,12 +15,14 @@ from werkzeug.exceptions import HTTPException
 
 from wxsession import problems
 from wxsession.accounts import Credentials
+from wxsession.bodies import json_field
 from wxsession.errors import InvalidRequest, WxSessionError
+from wxsession.introspection import Introspection
 from wxsession.logins import CodeLogin, LoginService
 from wxsession.open_data import OpenData
 from wxsession.profiles import ProfileService
 from wxsession.sessions import Grant, SessionService
-from wxsession.wire import client_of, header_of, json_field, referring_appid
+from wxsession.wire import client_of, header_of, referring_appid
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ class Served:
     logins: LoginService
     sessions: SessionService
     profiles: ProfileService
+    introspection: Introspection
 
     def log_in(
         self,
@@ -105,9 +108,5 @@ def blueprint(dialect: Dialect, served: Served, url_prefix: str | None) -> Bluep
         _log.error("unforeseen", exc_info=error)
         return dialect.refusal(WxSessionError())
 
-    @routes.after_request
-    def no_store(response: Response) -> Response:
-        response.headers["Cache-Control"] = "no-store"
-        return response
-
+    routes.after_request(problems.protected)
     return routes

@@ -1,7 +1,11 @@
 """wafer's session server, which back ends of the first generation ask for everything.
 
 It is for back ends alone, as introspection is: they know their users by openId, so that is told
-here. An answer always has the status 200, because these back ends read `returnCode` of no other.
+here, and only to a back end with an API key. One that can set no header has the key in its URL,
+``http://name:key@…/mina_auth/``, which most HTTP clients send as HTTP Basic.
+
+An answer has the status 200, because these back ends read `returnCode` of no other. Without an API
+key it is 401 with a challenge: some HTTP clients wait for one before they send theirs.
 ``qcloud.cam.initdata``, by which anybody could put another app secret there, is not known here.
 Source: the wiki page "会话服务" of the project.
 """
@@ -17,6 +21,7 @@ from wxsession import bodies, problems
 from wxsession.dialects import Dialect, Served
 from wxsession.errors import (
     CodeError,
+    InvalidApiKey,
     InvalidRequest,
     InvalidToken,
     OpenDataError,
@@ -27,6 +32,7 @@ from wxsession.errors import (
 )
 from wxsession.open_data import OpenData, user_info
 from wxsession.sessions import SessionView
+from wxsession.wire import api_key_of, client_of
 
 _DATABASE, _SHAPE = 1001, 1007
 
@@ -76,20 +82,23 @@ def _add_routes(routes: Blueprint, served: Served) -> None:
             "user_info": _user_info(view, grant.open_data),
             "duration": grant.expires_in,
         }
-        return _answer(0, f"{'NEW' if grant.new_user else 'UPDATE'}_SESSION_SUCCESS", data)
+        kind = "NEW" if grant.new_user else "UPDATE"
+        return _answer(_body(0, f"{kind}_SESSION_SUCCESS", data))
 
     def auth(para: Mapping[str, object]) -> Response:
         given = bodies.read(_Auth, para)
         view = served.sessions.check(given.skey)
         if given.id != str(view.session_id):
             raise InvalidToken
-        return _answer(0, "AUTH_SUCCESS", {"user_info": _user_info(view)})
+        return _answer(_body(0, "AUTH_SUCCESS", {"user_info": _user_info(view)}))
 
     interfaces = {"qcloud.cam.id_skey": log_in, "qcloud.cam.auth": auth}
 
     @routes.post("/mina_auth")
     @routes.post("/mina_auth/")
     def mina_auth() -> Response:
+        with served.introspection.counting_refusals(client_of(request)):
+            served.introspection.ensure_known(*api_key_of(request))
         call = bodies.read_json(_Call, bodies.raw(request)).interface
         if call.name not in interfaces:
             raise _UnknownInterface
@@ -108,11 +117,13 @@ def _user_info(view: SessionView, data: Mapping[str, Any] | None = None) -> dict
 def _refusal(error: WxSessionError) -> Response:
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), _DATABASE)
     unknown = isinstance(error, _UnknownInterface)
-    return _answer(code, "unknown interface" if unknown else problems.title(error), {})
+    body = _body(code, "unknown interface" if unknown else problems.title(error), {})
+    return problems.reworded(error, body) if isinstance(error, InvalidApiKey) else _answer(body)
 
 
 # What is more special comes first.
 _CODES: Mapping[type[WxSessionError], int] = {
+    InvalidApiKey: _SHAPE,
     InvalidRequest: _SHAPE,
     CodeError: 40029,
     OpenDataError: 60021,
@@ -122,14 +133,17 @@ _CODES: Mapping[type[WxSessionError], int] = {
 }
 
 
-def _answer(code: int, message: str, data: Mapping[str, object]) -> Response:
-    body = {
+def _body(code: int, message: str, data: Mapping[str, object]) -> Mapping[str, object]:
+    return {
         "returnCode": code,
         "returnMessage": message,
         "returnData": data,
         "version": 1,
         "componentName": "MA",
     }
+
+
+def _answer(body: Mapping[str, object]) -> Response:
     return Response(json.dumps(body), mimetype="application/json")
 
 

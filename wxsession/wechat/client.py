@@ -40,6 +40,7 @@ CONNECTION_RETRIES = 1
 BUSY_RETRIES = 2
 _BUSY_PAUSE = 0.1
 _LONGEST_REPLY = 64 * 1024
+_LONGEST_WORD = 128
 _LONGEST_TOKEN_LIFE = 24 * 3600
 
 _OF_STABLE_TOKEN: Failures = {**failures.OF_EVERY_CALL, **failures.OF_STABLE_TOKEN}
@@ -307,9 +308,16 @@ def _parsed(body: bytes) -> Mapping[str, object] | None:
 
 def _identity(call: _Call, reply: Mapping[str, object]) -> WeChatIdentity:
     openid, session_key, unionid = (reply.get(k) for k in ("openid", "session_key", "unionid"))
-    if not (isinstance(openid, str) and isinstance(session_key, str) and openid and session_key):
+    if unionid == "":
+        unionid = None  # as an id it would make one user of all who have it
+    if not (_is_word(openid) and _is_word(session_key) and (unionid is None or _is_word(unionid))):
         raise _unanswered(call, "unintelligible")
-    return WeChatIdentity(openid, session_key, unionid if isinstance(unionid, str) else None)
+    return WeChatIdentity(str(openid), str(session_key), None if unionid is None else str(unionid))
+
+
+def _is_word(value: object) -> bool:
+    """Return whether this can be an id or a key of WeChat's: a text, not too long for a row."""
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_WORD and value.isprintable()
 
 
 def key_signature(session_key: str, body: str = "") -> str:

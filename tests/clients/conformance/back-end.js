@@ -7,6 +7,7 @@ const { called, phone, see, server, tell, wechat, SERVICE } = require('./story')
 const { ask, start } = require('../tutorials/wafer-back-end')
 
 const name = process.argv[2]
+const SESSION_SERVER = `${SERVICE.replace('//', `//back-end:${process.env.API_KEY}@`)}/mina_auth/`
 const legacyUserInfo = name === 'qcloud-weapp-client-sdk-0.7.4'
 const SLOT = 'weapp_session_F2C224D4-2BCE-4C64-AF9F-A6D872000D1A'
 
@@ -22,9 +23,9 @@ function newPhone(who) {
 }
 
 async function main() {
-  const backEnd = await start(`${SERVICE}/mina_auth/`)
+  const backEnd = await start(SESSION_SERVER)
   const showUser = () => called(sdk.request, { url: `${backEnd.url}/user` })
-  const call = (interfaceName, para) => ask(`${SERVICE}/mina_auth/`, interfaceName, para)
+  const call = (interfaceName, para) => ask(SESSION_SERVER, interfaceName, para)
   sdk.setLoginUrl(`${backEnd.url}/login`)
 
   await tell(`a back end with ${name}`, {
@@ -75,6 +76,8 @@ async function main() {
       const code = async (...given) => (await call(...given)).returnCode
       see('id and skey are accepted', await code('qcloud.cam.auth', { id, skey }), 0)
       see('the id of another session is 60012', await code('qcloud.cam.auth', { id: 'x', skey }), 60012)
+      const nobody = await ask(`${SERVICE}/mina_auth/`, 'qcloud.cam.auth', { id, skey })
+      see('a back end without a key is told nothing', [nobody.returnCode, nobody.returnData], [1007, {}])
       see('an skey that never was one is 60012', await code('qcloud.cam.auth', { id, skey: 'rubbish' }), 60012)
       see('a missing skey is 1007', await code('qcloud.cam.auth', { id }), 1007)
       const fresh = (await called(wx.login)).success.code

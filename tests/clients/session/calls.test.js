@@ -305,6 +305,19 @@ test('bind makes the WeChat user belong to the account', async () => {
   assert.deepEqual([user.username, wxs.user], [username, user])
 })
 
+test('bind goes on with the next token, and logs in for nothing', async () => {
+  const username = unique('fred')
+  await account(username)
+  newPhone()
+  const wxs = open()
+  await wxs.login()
+  await wxs.bind({ username, password: PASSWORD })
+  assert.equal((await wxs.check()).superseded, false)
+  const [bind, check] = [sent('/bind')[0], sent('/check_session').at(-1)]
+  assert.notEqual(bind.header.Authorization, check.header.Authorization)
+  assert.equal(wx.double.logins, 1)
+})
+
 test('bind logs in once if the last login is too long ago, and asks once more', async () => {
   const username = unique('grace')
   await account(username)

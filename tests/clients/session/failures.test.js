@@ -30,7 +30,7 @@ async function goesOn(wxs) {
 
 for (const [path, call] of Object.entries(CALLS)) {
   test(`${path}: an answer that is not ours is refused, and does no harm`, async () => {
-    const isGrant = ['/login', '/refresh'].includes(path)
+    const isGrant = ['/login', '/refresh', '/bind'].includes(path)
     const grant = { session_token: 'x', expires_in: 60, user: { id: 'x' } }
     const answers = [
       ...[[200, '<html>'], [200, ''], [200, null], [200, []], [200, 'null'], [200, {}], [200, undefined]],
@@ -91,7 +91,8 @@ for (const [path, call] of Object.entries(CALLS)) {
       const before = structuredClone(stored())
       wx.double.storageThrows = action
       if (action === 'set' && ['/bind', '/phone_number', '/user_info'].includes(path)) {
-        answerOnce(path, 200, { user: { ...wxs.user, nickname: 'New' }, phone_number: '1' })
+        const grant = { session_token: 'x', expires_in: 60 }
+        answerOnce(path, 200, { ...grant, user: { ...wxs.user, nickname: 'New' }, phone_number: '1' })
       }
       const error = await refused(call(wxs))
       assert.equal(error.code, 'storage_failed')

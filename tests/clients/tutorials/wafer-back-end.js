@@ -4,13 +4,18 @@
 // It answers GET /login and GET /user, in the wire of the packages of its time.
 
 const http = require('node:http')
+const { json } = require('node:stream/consumers')
 
 const MAGIC = 'F2C224D4-2BCE-4C64-AF9F-A6D872000D1A'
 
-async function ask(sessionServer, interfaceName, para) {
+// A name and a key in the address of the session server are sent as HTTP Basic, as curl sends them.
+function ask(sessionServer, interfaceName, para) {
   const call = { version: 1, componentName: 'MA', interface: { interfaceName, para } }
-  const answer = await fetch(sessionServer, { method: 'POST', body: JSON.stringify(call) })
-  return answer.json()
+  return new Promise((resolve, reject) => {
+    const request = http.request(sessionServer, { method: 'POST' }, (answer) => json(answer).then(resolve, reject))
+    request.on('error', reject)
+    request.end(JSON.stringify(call))
+  })
 }
 
 async function login(sessionServer, headers) {
