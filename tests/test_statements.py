@@ -130,11 +130,9 @@ def test_a_login_that_ends_another_session_takes_as_many(warm: Phone, wire: Wire
     warm.log_in()
     with wire.listening() as heard:
         warm.log_in(token=warm.token)
-    claim, user, ring, settle, cap, session_with_audit = (
-        *("INSERT", "SELECT", "SELECT"),
-        *("UPDATE", "UPDATE", "WITH"),
-    )
-    assert heard == [claim, "BEGIN", user, ring, settle, cap, session_with_audit, "COMMIT"]
+    claim, user, ring, ring_and_settle = "INSERT", "SELECT", "SELECT", "WITH"
+    cap, session_with_audit = "UPDATE", "WITH"
+    assert heard == [claim, "BEGIN", user, ring, ring_and_settle, cap, session_with_audit, "COMMIT"]
 
 
 def test_a_first_login_takes_as_many(warm: Phone, wire: Wire) -> None:
