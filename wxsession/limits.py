@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 
-from wxsession.errors import Overloaded, WxSessionError
+from wxsession.errors import DatabaseUnavailable, Overloaded, WxSessionError
 
 _LOGINS_AT_DATABASE = 12
 _PATIENCE = 15.0
@@ -24,7 +24,8 @@ def logins_at_database() -> "ConcurrencyLimit":
     A process has sixteen connections, and a caller that waits two seconds for one is refused. A
     burst waits in front of them instead: longer, in its order, and without holding up refreshes.
     """
-    return ConcurrencyLimit(_LOGINS_AT_DATABASE, patience=_PATIENCE)
+    down = (DatabaseUnavailable,)
+    return ConcurrencyLimit(_LOGINS_AT_DATABASE, patience=_PATIENCE, told_to_all=down)
 
 
 class Places:
@@ -64,11 +65,15 @@ class ConcurrencyLimit:
     """So many at once; a later caller waits in line, for `patience` seconds at most.
 
     First come, first served: a free place is handed to the first in line, and nobody overtakes it.
+    An error of a kind in `told_to_all` ends the wait of those in line: it would be theirs as well.
     """
 
-    def __init__(self, limit: int, *, patience: float) -> None:
+    def __init__(
+        self, limit: int, *, patience: float, told_to_all: tuple[type[WxSessionError], ...] = ()
+    ) -> None:
         self._free = limit
         self._patience = patience
+        self._told_to_all = told_to_all
         self._line: deque[Future[None]] = deque()
         self._lock = threading.Lock()
         self._refusal: Callable[[], WxSessionError] | None = None
@@ -84,6 +89,10 @@ class ConcurrencyLimit:
         self._enter()
         try:
             yield
+        except self._told_to_all as error:
+            with self._lock:
+                self._refuse_line(type(error))
+            raise
         finally:
             self._leave()
 
@@ -91,15 +100,18 @@ class ConcurrencyLimit:
         """Refuse every new caller, and those in line, with this error; who has a place keeps it."""
         with self._lock:
             self._refusal = refusal
-            while self._line:
-                turn = self._line.popleft()
-                if turn.set_running_or_notify_cancel():
-                    turn.set_exception(refusal())
+            self._refuse_line(refusal)
 
     def open(self) -> None:
         """Take back `close`."""
         with self._lock:
             self._refusal = None
+
+    def _refuse_line(self, refusal: Callable[[], WxSessionError]) -> None:
+        while self._line:
+            turn = self._line.popleft()
+            if turn.set_running_or_notify_cancel():
+                turn.set_exception(refusal())
 
     def _enter(self) -> None:
         with self._lock:

@@ -28,13 +28,13 @@ from sqlalchemy import (
 
 from wxsession.db import Database
 from wxsession.errors import ClocksDisagree, PurgeRunning
-from wxsession.lease import LeaseTaken, lease
+from wxsession.job_lock import JobLocked, job_lock
 from wxsession.merging import finish_merges
 from wxsession.models import audit_events, failed_attempts, login_codes, sessions
 from wxsession.pace import FIRST_SIZE, Pace
 from wxsession.patience import LONGEST_BUSY_PAUSE
 
-_LEASE = "purge"
+_JOB = "purge"
 _FURTHEST_APART = timedelta(minutes=1)
 _AIM = 0.05
 _AIM_OF_SQLITE = 0.016  # meanwhile every writer of the file stands still
@@ -105,7 +105,7 @@ class Purge:
         pace = self._pace(batch_size)
         self._ensure_clocks_agree()
         try:
-            with lease(self._database, _LEASE, sleep=self._sleep):
+            with job_lock(self._database, _JOB, sleep=self._sleep):
                 now = self._clock()
                 gone = run.delete(_sessions_over(now - older_than), pace, progress)
                 finish_merges(self._database)
@@ -117,7 +117,7 @@ class Purge:
                         _Over.until(audit_events.c.at, now - self._audit_retention),
                     )
                 )
-        except LeaseTaken:
+        except JobLocked:
             raise PurgeRunning from None
         return Purged(
             gone, codes, attempts, events, run.batches, run.seconds(), complete=run.complete

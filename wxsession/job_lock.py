@@ -1,16 +1,16 @@
-"""A lease: the right to be the only one at something, as a row.
+"""A job lock: the right to be the only one at a job, as a row with a lease.
 
 A lock of a database session would be lost behind a pooler in transaction mode, whose next
 statement is another session's. A row is nobody's session; its time is the database's own, so the
-clocks of several hosts do not matter. Who dies with a lease leaves it to the next one as soon as
-its time is over.
+clocks of several hosts do not matter. A job that dies with it leaves it to the next one as soon as
+the lease is over.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, DateTime, delete, func, literal, or_, sele
 
 from wxsession.db import Database, UtcDateTime, new_id, upsert
 from wxsession.errors import Overloaded
+from wxsession.leases import Leases
 from wxsession.models import leases
 
 LENGTH = timedelta(seconds=6)
@@ -25,32 +26,28 @@ _RENEWED_EVERY = 2.0
 _LOOK_EVERY = 0.5
 
 
-class LeaseTaken(Exception):
-    """Somebody else has the lease, and is alive."""
+class JobLocked(Exception):
+    """Somebody else is at the job, and alive."""
 
 
 @contextmanager
-def lease(
+def job_lock(
     database: Database, name: str, *, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[None]:
-    """Hold a lease, which is renewed in the meantime.
+    """Be the only one at a job meanwhile.
 
     Waits for the lease of somebody who does not renew it any more, at most its length.
 
     Raises:
-        LeaseTaken: somebody else renews it.
+        JobLocked: somebody else renews it.
         Overloaded: the database did not answer in time.
     """
     holder = new_id()
     _acquire(database, name, holder, sleep)
-    done = threading.Event()
-    renewer = threading.Thread(target=_renew, args=(database, name, holder, done), daemon=True)
-    renewer.start()
     try:
-        yield
+        with Leases(interval=_RENEWED_EVERY).renewed(partial(_renew, database, name), holder):
+            yield
     finally:
-        done.set()
-        renewer.join()
         with suppress(Overloaded), database.statement() as connection:
             connection.execute(delete(leases).where(_is_of(name, holder)))
 
@@ -62,7 +59,7 @@ def _acquire(database: Database, name: str, holder: UUID, sleep: Callable[[float
         with database.statement() as connection:
             held_until = connection.execute(query).scalar_one_or_none()
         if None not in {seen, held_until} and held_until != seen:
-            raise LeaseTaken(name)
+            raise JobLocked(name)
         seen = held_until
         sleep(_LOOK_EVERY)
 
@@ -79,12 +76,11 @@ def _take(database: Database, name: str, holder: UUID) -> bool:
         return connection.execute(taking.returning(leases.c.name)).first() is not None
 
 
-def _renew(database: Database, name: str, holder: UUID, done: threading.Event) -> None:
-    while not done.wait(_RENEWED_EVERY):
-        renewing = update(leases).where(_is_of(name, holder))
-        renewing = renewing.values(held_until=_in(database, LENGTH))
-        with suppress(Overloaded), database.statement() as connection:
-            connection.execute(renewing)
+def _renew(database: Database, name: str, holders: frozenset[UUID]) -> None:
+    (holder,) = holders
+    renewing = update(leases).where(_is_of(name, holder))
+    with database.statement() as connection:
+        connection.execute(renewing.values(held_until=_in(database, LENGTH)))
 
 
 def _is_of(name: str, holder: UUID) -> ColumnElement[bool]:
