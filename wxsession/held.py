@@ -5,11 +5,10 @@ from collections import deque
 
 from sqlalchemy import Engine, PoolProxiedConnection
 
-from wxsession.pool import SharingPool
+from wxsession.pool import SharingPool, Unused
 
 HELD = 4
 HOLD_SECONDS = 60
-_TICKS = 8
 
 
 class HeldConnection:
@@ -37,8 +36,7 @@ class Held:
         self._seconds = seconds
         self._free: deque[HeldConnection] = deque()
         self._of_parent: deque[HeldConnection] = deque()
-        self._unused = 0
-        self._ticks = 0
+        self._unused = Unused()
 
     def take(self) -> HeldConnection:
         """Return a connection for the caller alone, who gives it back or closes it."""
@@ -61,13 +59,10 @@ class Held:
             held.connection.close()
 
     def tick(self) -> None:
-        """Leave to the pool, every eighth time, what was unused each time since."""
+        """Leave to the pool what was unused for a while, and have it close what it does not need."""
         pool = self._engine.pool
         if isinstance(pool, SharingPool):
-            self._unused = min(self._unused, len(self._free)) if self._ticks else len(self._free)
-            self._ticks = (self._ticks + 1) % _TICKS
-            if self._ticks == 0:
-                self._leave(self._unused)
+            self._leave(self._unused.look(len(self._free), looks=pool.looks()))
             pool.tick()
 
     def release(self) -> None:

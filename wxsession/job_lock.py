@@ -18,11 +18,9 @@ from sqlalchemy import ColumnElement, DateTime, delete, func, literal, or_, sele
 
 from wxsession.db import Database, UtcDateTime, new_id, upsert
 from wxsession.errors import Overloaded
-from wxsession.leases import Leases
+from wxsession.leases import LEASE, Leases
 from wxsession.models import leases
 
-LENGTH = timedelta(seconds=6)
-_RENEWED_EVERY = 2.0
 _LOOK_EVERY = 0.5
 
 
@@ -45,7 +43,7 @@ def job_lock(
     holder = new_id()
     _acquire(database, name, holder, sleep)
     try:
-        with Leases(interval=_RENEWED_EVERY).renewed(partial(_renew, database, name), holder):
+        with Leases().renewed(partial(_renew, database, name), holder):
             yield
     finally:
         with suppress(Overloaded), database.statement() as connection:
@@ -65,7 +63,7 @@ def _acquire(database: Database, name: str, holder: UUID, sleep: Callable[[float
 
 
 def _take(database: Database, name: str, holder: UUID) -> bool:
-    until, now = _in(database, LENGTH), _in(database, timedelta(0))
+    until, now = _in(database, LEASE), _in(database, timedelta(0))
     taking = upsert(database, leases).values(name=name, holder=holder, held_until=until)
     taking = taking.on_conflict_do_update(
         index_elements=["name"],
@@ -80,7 +78,7 @@ def _renew(database: Database, name: str, holders: frozenset[UUID]) -> None:
     (holder,) = holders
     renewing = update(leases).where(_is_of(name, holder))
     with database.statement() as connection:
-        connection.execute(renewing.values(held_until=_in(database, LENGTH)))
+        connection.execute(renewing.values(held_until=_in(database, LEASE)))
 
 
 def _is_of(name: str, holder: UUID) -> ColumnElement[bool]:

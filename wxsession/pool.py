@@ -13,9 +13,27 @@ from sqlalchemy.util.queue import Empty
 
 from wxsession.failures import is_refused_for_number
 
-_TICKS = 8
+_TICKS = 4
 _PAUSE = 0.1
 _CAPPED_SECONDS = 1.0
+_SCARCE_SECONDS = 60.0
+
+
+class Unused:
+    """How many of something were unused each time that it was looked at, in a row of looks."""
+
+    def __init__(self) -> None:
+        self._least = 0
+        self._looks = 0
+
+    def look(self, unused: int, *, looks: int) -> int:
+        """Return how many were unused at each of the last so many looks, 0 in between."""
+        self._least = min(self._least, unused) if self._looks else unused
+        self._looks += 1
+        if self._looks < looks:
+            return 0
+        self._looks = 0
+        return self._least
 
 
 def wait_for_another(pool: Pool, refusal: BaseException | None, deadline: float) -> bool:
@@ -38,14 +56,20 @@ class SharingPool(QueuePool):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._capped_until = 0.0
-        self._unused = 0
-        self._ticks = 0
+        self._scarce_until = 0.0
+        self._unused = Unused()
 
     def cap(self) -> bool:
         """Open no more for a moment, since the server refuses; return whether any is open."""
+        now = time.monotonic()
+        self._scarce_until = now + _SCARCE_SECONDS
         if opened := self._overflow + self.size():
-            self._capped_until = time.monotonic() + _CAPPED_SECONDS
+            self._capped_until = now + _CAPPED_SECONDS
         return opened > 0
+
+    def looks(self) -> int:
+        """Return after how many looks what is unused is given back: at once where it is scarce."""
+        return 1 if time.monotonic() < self._scarce_until else _TICKS
 
     def _do_get(self) -> ConnectionPoolEntry:
         if (left := self._capped_until - time.monotonic()) > 0:
@@ -54,11 +78,9 @@ class SharingPool(QueuePool):
         return super()._do_get()
 
     def tick(self) -> None:
-        """Close, every eighth time, what was unused each time since; keep one."""
-        self._unused = min(self._unused, self.checkedin()) if self._ticks else self.checkedin()
-        self._ticks = (self._ticks + 1) % _TICKS
-        if self._ticks == 0:
-            self._close(self._unused - (self.checkedout() == 0))
+        """Close what was unused for a while; keep one."""
+        unused = self._unused.look(self.checkedin(), looks=self.looks())
+        self._close(unused - (self.checkedout() == 0))
 
     def _close(self, how_many: int) -> None:
         for _ in range(how_many):
