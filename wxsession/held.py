@@ -59,7 +59,7 @@ class Held:
             held.connection.close()
 
     def tick(self) -> None:
-        """Leave to the pool what was unused for a while, and have it close what it does not need."""
+        """Leave to the pool what was unused for a while; it closes what it does not need."""
         pool = self._engine.pool
         if isinstance(pool, SharingPool):
             self._leave(self._unused.look(len(self._free), looks=pool.looks()))
