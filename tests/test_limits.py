@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from wxsession.errors import Overloaded, WeChatTimeout, WxSessionError
+from wxsession.errors import DatabaseUnavailable, Overloaded, WeChatTimeout, WxSessionError
 from wxsession.limits import ConcurrencyLimit, Places, processors
 
 
@@ -90,6 +90,26 @@ def test_closing_sends_the_line_away_and_lets_who_is_in_go_on(pool: ThreadPoolEx
     crowd.limit.open()
     crowd.let_leave(6)
     assert crowd.send(6).result(30) == "was in"
+
+
+def test_a_failure_that_would_be_everybodys_ends_the_wait_of_the_line() -> None:
+    limit = ConcurrencyLimit(1, patience=60, told_to_all=(DatabaseUnavailable,))
+    with ThreadPoolExecutor(4) as pool:
+
+        def fail() -> str:
+            try:
+                with limit.one():
+                    assert sees.wait(30)
+                    raise DatabaseUnavailable
+            except WxSessionError as error:
+                return error.code
+
+        sees = threading.Event()
+        becomes = [pool.submit(fail) for _ in range(4)]
+        sees.set()
+        assert {one.result(30) for one in becomes} == {"database_unavailable"}
+    with limit.one():
+        pass  # the next one asks again
 
 
 def test_there_is_a_processor() -> None:

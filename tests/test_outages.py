@@ -111,7 +111,7 @@ def everything_at_once(
     service: Service, simulator: Simulator, token: str, pool: ThreadPoolExecutor
 ) -> list[Future[Answer]]:
     """Send what clients send, of each kind several."""
-    codes = [simulator.code(f"user-{number}") for number in range(10)]
+    codes = [simulator.code(f"user-{number}") for number in range(40)]
     sent = [pool.submit(timed, service.check, token) for _ in range(40)]
     sent += [pool.submit(timed, service.refresh, token) for _ in range(10)]
     return sent + [pool.submit(timed, service.log_in, code) for code in codes]

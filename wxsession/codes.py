@@ -90,7 +90,7 @@ class LoginCodes:
         self._replay = replay
         self._sleep = sleep
         self._taking = _taking(database)
-        self._line = logins_at_database()
+        self._line = logins_at_database(database.limits.pool_size)
 
     def claim(self, appid: str, code: str, client: Client) -> Claim:
         """Return the right to exchange the code, or wait for what came of it elsewhere.

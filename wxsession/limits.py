@@ -14,18 +14,17 @@ from contextlib import contextmanager
 
 from wxsession.errors import DatabaseUnavailable, Overloaded, WxSessionError
 
-_LOGINS_AT_DATABASE = 12
 _PATIENCE = 15.0
 
 
-def logins_at_database() -> "ConcurrencyLimit":
+def logins_at_database(connections: int) -> "ConcurrencyLimit":
     """Return a limit on how many logins are at the database at once, for one step of a login.
 
-    A process has sixteen connections, and a caller that waits two seconds for one is refused. A
+    A process has so many connections, and a caller that waits two seconds for one is refused. A
     burst waits in front of them instead: longer, in its order, and without holding up refreshes.
     """
-    down = (DatabaseUnavailable,)
-    return ConcurrencyLimit(_LOGINS_AT_DATABASE, patience=_PATIENCE, told_to_all=down)
+    most = max(1, connections * 3 // 4)
+    return ConcurrencyLimit(most, patience=_PATIENCE, told_to_all=(DatabaseUnavailable,))
 
 
 class Places:

@@ -88,7 +88,7 @@ class LoginService:
         self._identities = identities_
         self._throttle = throttle
         self._clock = clock
-        self._line = logins_at_database()
+        self._line = logins_at_database(database.limits.pool_size)
 
     def by_code(self, login: CodeLogin, client: Client) -> Grant:
         """Return a session for the WeChat user whose code this is; a first login makes a user.
