@@ -18,6 +18,7 @@ from flask import Flask
 
 from tests.support.phone import Phone
 from tests.support.postgres import PostgresServer
+from tests.support.service import Simulator
 from tests.support.settings import APPID, APPS, SECRET_KEY, settings_for
 from wxsession import create_app
 from wxsession.app import EXTENSION, Services
@@ -79,6 +80,22 @@ def postgresql_url(postgres: PostgresServer) -> Iterator[str]:
 def sqlite_url(migrated_file: Path, tmp_path: Path) -> str:
     """Return the URL of an empty, migrated SQLite database."""
     return _copy(migrated_file, tmp_path)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """Return a PostgreSQL that a test may take down, with a migrated database ``own``."""
+    with PostgresServer() as server:
+        server.create_database("own")
+        _migrate(server.url("own"))
+        yield server
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Simulator]:
+    """Return a WeChat in a process of its own."""
+    with Simulator() as running:
+        yield running
 
 
 @pytest.fixture

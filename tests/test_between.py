@@ -31,13 +31,6 @@ MakeNginx = Callable[..., Nginx]
 
 
 @pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    """Return a WeChat in a process of its own."""
-    with Simulator() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def service(
     simulator: Simulator, migrated_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:

@@ -32,13 +32,6 @@ Tell = Callable[..., None]
 
 
 @pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    """Return a WeChat in a process of its own."""
-    with Simulator() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def open_shop(simulator: Simulator) -> OpenShop:
     """Return a function that prepares a shop; `with` opens it. It is one process, for it counts."""
 

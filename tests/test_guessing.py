@@ -1,6 +1,5 @@
 """Whoever can only try: passwords, codes and usernames, one after the other or all at once."""
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
@@ -14,6 +13,7 @@ from sqlalchemy import func, select
 from tests.conftest import services_of
 from tests.support.phone import Answer, Phone, problem
 from tests.support.settings import OTHER_APPID, settings_for
+from tests.support.waiting import eventually
 from tests.support.wires import API_KEY, WIRES
 from wxsession import create_app
 from wxsession.accounts import Credentials
@@ -93,13 +93,6 @@ def told(services: Services) -> dict[tuple[str, str | None], int]:
 def rows(services: Services, table: Any) -> int:
     with services.database.statement() as connection:
         return connection.execute(select(func.count()).select_from(table)).scalar_one()
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def shown(answer: Answer) -> tuple[object, ...]:

@@ -4,23 +4,16 @@ import os
 import queue
 import sys
 import threading
-import time
 
 import pytest
 
+from tests.support.waiting import eventually
 from wxsession.errors import Overloaded
 from wxsession.leases import Leases
 
 
 def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name == "leases"]
-
-
-def eventually_none() -> None:
-    deadline = time.monotonic() + 30
-    while threads():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 class Renewals:
@@ -49,23 +42,23 @@ def test_what_is_under_way_is_renewed_all_at_once_and_again_and_again() -> None:
             pass
         assert threads() == ["leases"]
         assert renewals.next() == {"one", "two"}
-    eventually_none()
+    eventually(lambda: not threads())
 
 
 def test_a_database_that_is_away_for_a_moment_does_not_end_it() -> None:
     leases, renewals = Leases(interval=0.01), Renewals(fail=2)
     with leases.renewed(renewals.renew, "one"):
         assert [renewals.next() for _ in range(4)] == [{"one"}] * 4
-    eventually_none()
+    eventually(lambda: not threads())
 
 
 def test_nothing_runs_before_and_after() -> None:
     leases, renewals = Leases(interval=0.01), Renewals()
-    eventually_none()  # of other tests
+    eventually(lambda: not threads())  # of other tests
     for _ in range(2):
         with leases.renewed(renewals.renew, "one"):
             renewals.next()
-        eventually_none()
+        eventually(lambda: not threads())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")

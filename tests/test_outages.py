@@ -30,6 +30,7 @@ from tests.support.service import (
     token_of,
 )
 from tests.support.settings import environment
+from tests.support.waiting import eventually
 from wxsession.db import connect
 from wxsession.schema import upgrade
 
@@ -52,26 +53,11 @@ class Answer(NamedTuple):
         return code_of(self.response)
 
 
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    """Return a WeChat in a process of its own."""
-    with Simulator() as running:
-        yield running
-
-
 @pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
     """Return as many threads as a test may want."""
     with ThreadPoolExecutor(150) as threads:
         yield threads
-
-
-@pytest.fixture
-def own() -> Iterator[PostgresServer]:
-    """Return a PostgreSQL that a test may take down, with a migrated database ``own``."""
-    with PostgresServer() as server:
-        migrate(server)
-        yield server
 
 
 @pytest.fixture
@@ -91,14 +77,6 @@ def migrate(server: PostgresServer) -> None:
     database = connect(server.url("own"))
     upgrade(database)
     database.close()
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 20) -> None:
-    """Return as soon as it holds."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to hold"
-        time.sleep(0.05)
 
 
 def timed(send: Callable[..., requests.Response], *arguments: str) -> Answer:
@@ -134,42 +112,44 @@ def assert_told_in_time(answers: list[Answer]) -> None:
     assert max(answer.seconds for answer in answers) < TIMEOUT + 1 + MACHINE
 
 
-def backends(server: PostgresServer, database: str = "own") -> list[tuple[str, str]]:
-    """Return what the server's connections of services do: their states and last statements."""
-    address = f"host={server.host} port={server.port} user=postgres dbname={database}"
+def states(server: PostgresServer) -> list[str]:
+    """Return the state of each connection that services have there."""
+    address = f"host={server.host} port={server.port} user=postgres dbname=own"
     with psycopg.connect(address, autocommit=True) as connection:
-        query = (
-            "SELECT coalesce(state, ''), coalesce(query, '') FROM pg_stat_activity"
-            " WHERE application_name = 'wxsession'"
-        )
-        return connection.execute(query).fetchall()
+        query = "SELECT state FROM pg_stat_activity WHERE application_name = 'wxsession'"
+        return [state for (state,) in connection.execute(query)]
+
+
+def active(server: PostgresServer) -> list[str]:
+    """Return those that are at work, or wait."""
+    return [state for state in states(server) if state == "active"]
 
 
 def test_a_frozen_server_is_not_waited_for_and_is_used_again_when_it_thaws(
-    serve: MakeService, simulator: Simulator, own: PostgresServer, pool: ThreadPoolExecutor
+    serve: MakeService, simulator: Simulator, own_postgres: PostgresServer, pool: ThreadPoolExecutor
 ) -> None:
-    service = serve(own.url("own"))
+    service = serve(own_postgres.url("own"))
     token = token_of(service.log_in(simulator.code("alice")))
     list(pool.map(service.check, [token] * 60))
-    own.freeze()
+    own_postgres.freeze()
     try:
         sent = everything_at_once(service, simulator, token, pool)
         assert_alive(service)
         assert_told_in_time([future.result() for future in sent])
     finally:
-        own.thaw()
+        own_postgres.thaw()
     eventually(lambda: service.check(token).ok, seconds=2 + MACHINE)
     eventually(lambda: all(answer.ok for answer in pool.map(service.check, [token] * 60)))
-    eventually(lambda: not [state for state, _ in backends(own) if state == "active"])
-    assert len(backends(own)) <= 2 * 16
+    eventually(lambda: not active(own_postgres))
+    assert len(states(own_postgres)) <= 2 * 16
 
 
 def test_a_server_that_is_told_to_stop_does_not_wait_for_a_frozen_database(
-    serve: MakeService, simulator: Simulator, own: PostgresServer, pool: ThreadPoolExecutor
+    serve: MakeService, simulator: Simulator, own_postgres: PostgresServer, pool: ThreadPoolExecutor
 ) -> None:
-    service = serve(own.url("own"))
+    service = serve(own_postgres.url("own"))
     token = token_of(service.log_in(simulator.code("alice")))
-    own.freeze()
+    own_postgres.freeze()
     try:
         sent = [pool.submit(timed, service.check, token) for _ in range(8)]
         time.sleep(0.5)
@@ -179,7 +159,7 @@ def test_a_server_that_is_told_to_stop_does_not_wait_for_a_frozen_database(
         assert time.monotonic() - begun < TIMEOUT + 1 + MACHINE
         assert {future.result().response.status_code for future in sent} == {503}
     finally:
-        own.thaw()
+        own_postgres.thaw()
 
 
 def test_a_host_that_vanishes_is_not_waited_for_and_is_used_again_when_it_is_back(
@@ -202,11 +182,11 @@ def test_a_host_that_vanishes_is_not_waited_for_and_is_used_again_when_it_is_bac
 
 
 def test_a_new_connection_does_not_wait_for_a_host_before_the_right_one_twice(
-    serve: MakeService, simulator: Simulator, own: PostgresServer
+    serve: MakeService, simulator: Simulator, own_postgres: PostgresServer
 ) -> None:
     with Namespace() as gone:
         gone.vanish()
-        hosts = f"{gone.address}:5432,127.0.0.1:{own.port}"
+        hosts = f"{gone.address}:5432,127.0.0.1:{own_postgres.port}"
         service = serve(f"postgresql://postgres@{hosts}/own")
         token = token_of(service.log_in(simulator.code("alice")))
         assert service.check(token).ok
@@ -224,24 +204,24 @@ def locked(server: PostgresServer, table: str) -> Iterator[None]:
 
 
 def test_a_locked_table_is_not_waited_for_and_leaves_nobody_waiting(
-    serve: MakeService, simulator: Simulator, own: PostgresServer, pool: ThreadPoolExecutor
+    serve: MakeService, simulator: Simulator, own_postgres: PostgresServer, pool: ThreadPoolExecutor
 ) -> None:
-    service = serve(own.url("own"))
+    service = serve(own_postgres.url("own"))
     token = token_of(service.log_in(simulator.code("alice")))
-    with locked(own, "sessions"):
+    with locked(own_postgres, "sessions"):
         sent = everything_at_once(service, simulator, token, pool)
         assert_alive(service)
         assert_told_in_time([future.result() for future in sent])
-        eventually(lambda: not [state for state, _ in backends(own) if state == "active"], 10)
+        eventually(lambda: not active(own_postgres))
     eventually(lambda: service.check(token).ok, seconds=2 + MACHINE)
 
 
 def test_a_failing_database_is_one_warning_in_ten_seconds_with_a_count(
-    serve: MakeService, simulator: Simulator, own: PostgresServer, pool: ThreadPoolExecutor
+    serve: MakeService, simulator: Simulator, own_postgres: PostgresServer, pool: ThreadPoolExecutor
 ) -> None:
-    service = serve(own.url("own"))
+    service = serve(own_postgres.url("own"))
     token = token_of(service.log_in(simulator.code("alice")))
-    own.kill()
+    own_postgres.kill()
     answers = list(pool.map(service.check, [token] * 300))
     assert {code_of(answer) for answer in answers} == {"database_unavailable"}
     lines = [line for line in service.lines() if "database_unavailable" in line]
@@ -249,13 +229,13 @@ def test_a_failing_database_is_one_warning_in_ten_seconds_with_a_count(
 
 
 def test_a_role_that_may_open_few_connections_is_enough_for_two_workers(
-    serve: MakeService, simulator: Simulator, own: PostgresServer, pool: ThreadPoolExecutor
+    serve: MakeService, simulator: Simulator, own_postgres: PostgresServer, pool: ThreadPoolExecutor
 ) -> None:
-    address = f"host=127.0.0.1 port={own.port} user=postgres dbname=own"
+    address = f"host=127.0.0.1 port={own_postgres.port} user=postgres dbname=own"
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute("CREATE ROLE few LOGIN CONNECTION LIMIT 6")
         connection.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO few")
-    service = serve(own.url("own").replace("postgres@", "few@"))
+    service = serve(own_postgres.url("own").replace("postgres@", "few@"))
     eventually(lambda: len(service.workers()) == 2)
     tokens = [
         token_of(answer)
@@ -264,17 +244,17 @@ def test_a_role_that_may_open_few_connections_is_enough_for_two_workers(
     for _ in range(10):
         assert {answer.status_code for answer in pool.map(service.check, tokens)} == {200}
         tokens = [token_of(answer) for answer in pool.map(service.refresh, tokens)]
-    eventually(lambda: len(backends(own)) <= 2)  # nobody keeps what others need
+    eventually(lambda: len(states(own_postgres)) <= 2)  # nobody keeps what others need
     for _ in range(20):
         assert service.check(tokens[0]).ok
 
 
 @pytest.fixture(params=[False, True], ids=["knows no statements", "knows statements"])
-def pooler(request: pytest.FixtureRequest, own: PostgresServer) -> Iterator[PgBouncer]:
+def pooler(request: pytest.FixtureRequest, own_postgres: PostgresServer) -> Iterator[PgBouncer]:
     """Return a pooler in transaction mode; each test runs with both kinds."""
     if request.param and version() < KNOWS_STATEMENTS:
         pytest.skip("this PgBouncer is older than 1.21, which is the first that knows statements")
-    with PgBouncer(own, prepares=request.param) as running:
+    with PgBouncer(own_postgres, prepares=request.param) as running:
         yield running
 
 

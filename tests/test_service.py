@@ -30,19 +30,11 @@ from tests.support.service import (
     token_of,
 )
 from tests.support.settings import APPS, SECRET_KEY, environment
-from wxsession.db import connect
-from wxsession.schema import upgrade
+from tests.support.waiting import eventually
 
 MakeService = Callable[..., Service]
 
 SECRETS = [*APPS.values(), SECRET_KEY]
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    """Return a WeChat in a process of its own."""
-    with Simulator() as running:
-        yield running
 
 
 @pytest.fixture
@@ -69,25 +61,6 @@ def pool() -> Iterator[ThreadPoolExecutor]:
     """Return as many threads as a test may want."""
     with ThreadPoolExecutor(250) as threads:
         yield threads
-
-
-@pytest.fixture
-def own_postgres() -> Iterator[PostgresServer]:
-    """Return a PostgreSQL that a test may take down, with a migrated database ``own``."""
-    with PostgresServer() as server:
-        server.create_database("own")
-        database = connect(server.url("own"))
-        upgrade(database)
-        database.close()
-        yield server
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 20) -> None:
-    """Return as soon as it holds."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to hold"
-        time.sleep(0.05)
 
 
 def log_in(service: Service, wechat: Simulator, user: str = "alice") -> str:
