@@ -116,7 +116,7 @@ def migrate(url: str) -> None:
 def fill(url: str, count: int) -> None:
     """Give an empty, migrated database so many live sessions."""
     users = min(count, MOST_USERS)
-    with _database(url) as database, database.transaction() as connection:
+    with _database(url) as database, database.long_transaction() as connection:
         now = _now(connection, is_postgresql=database.is_postgresql)
         form = _PG_ID if database.is_postgresql else _SQLITE_ID
 
@@ -139,7 +139,7 @@ def fill(url: str, count: int) -> None:
 def present(url: str, count: int) -> list[str]:
     """Return working tokens of so many sessions, as far apart as they can be."""
     signer = TokenSigner(SecretKeys(settings_for(url).secret_keys))
-    with _database(url) as database, database.transaction() as connection:
+    with _database(url) as database, database.long_transaction() as connection:
         ids = _spread(connection, count)
         tokens = [signer.draw(id_) for id_ in ids]
         connection.execute(
@@ -154,7 +154,7 @@ def present(url: str, count: int) -> list[str]:
 def add_expired(url: str, count: int, *, ago: timedelta) -> None:
     """Add sessions that nobody can use any more, of all users in turn, made one after the other."""
     days = ago.days
-    with _database(url) as database, database.transaction() as connection:
+    with _database(url) as database, database.long_transaction() as connection:
         now = _now(connection, is_postgresql=database.is_postgresql) - 2 * days * _DAY
         form = _PG_ID if database.is_postgresql else _SQLITE_ID
         names = {

@@ -93,7 +93,7 @@ def issue_token(here: Services, user_id: UUID) -> str:
 def add_user(database: Database) -> UUID:
     """Return the id of a new user without an identity."""
     user_id = new_id()
-    with database.transaction() as connection:
+    with database.long_transaction() as connection:
         connection.execute(insert(users).values(id=user_id, created_at=datetime.now(UTC)))
     return user_id
 
