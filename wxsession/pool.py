@@ -13,7 +13,7 @@ from sqlalchemy.util.queue import Empty
 
 from wxsession.failures import is_refused_for_number
 
-_TICKS = 4
+_TICKS = 40  # ten seconds: to open a connection costs the database more than to keep one
 _PAUSE = 0.1
 _CAPPED_SECONDS = 1.0
 _SCARCE_SECONDS = 60.0
