@@ -260,17 +260,17 @@ def test_whoever_sends_the_code_of_a_killed_worker_again_is_soon_answered(
 def test_a_server_whose_requests_are_stuck_says_that_it_is_alive_and_refuses_the_others(
     serve: MakeService, wechat: Simulator, postgresql_url: str, pool: ThreadPoolExecutor
 ) -> None:
-    service = serve(postgresql_url, options=("--workers", "1", "--threads", "8"))
+    service = serve(postgresql_url, options=("--workers", "1", "--threads", "16"))
     token = log_in(service, wechat)
     with psycopg.connect(postgresql_url.replace("+psycopg", "")) as connection:
         connection.execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE")
         checks = [pool.submit(service.check, token) for _ in range(40)]
-        eventually(lambda: sum(check.done() for check in checks) == 40 - 7)
+        eventually(lambda: sum(check.done() for check in checks) == 40 - 15)
         assert service.send("GET", "/healthz").status_code == 200
         refused = [check.result() for check in checks if check.done()]
     assert {(a.status_code, code_of(a)) for a in refused} == {(503, "overloaded")}
     assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
-    assert sum(check.result().ok for check in checks) == 7
+    assert sum(check.result().ok for check in checks) == 15
 
 
 class WithFewFiles(Service):

@@ -312,5 +312,6 @@ def create_app(
     app.wsgi_app = api.CheckFirst(  # type: ignore[method-assign]
         app.wsgi_app, prefix + api.CHECK, services.sessions, services.phones
     )
-    app.wsgi_app = api.Door(app.wsgi_app, prefix + api.ALIVE, threads=settings.threads)  # type: ignore[method-assign]
+    if settings.threads >= api.FEWEST_THREADS:
+        app.wsgi_app = api.Door(app.wsgi_app, prefix + api.ALIVE, threads=settings.threads)  # type: ignore[method-assign]
     return app

@@ -32,6 +32,9 @@ class Places:
 
     def __init__(self, count: int) -> None:
         self._free = [None] * max(1, count)
+        self._waiting = 0
+        self._lock = threading.Lock()
+        self._given_back = threading.Semaphore(0)
 
     def take(self) -> bool:
         """Return whether there was a free place; it has to be given back."""
@@ -44,6 +47,18 @@ class Places:
     def give_back(self) -> None:
         """Make a place free again."""
         self._free.append(None)
+        if self._waiting:
+            self._given_back.release()
+
+    def take_within(self, seconds: float) -> bool:
+        """Return whether there was a free place, or one came free in so many seconds."""
+        with self._lock:
+            self._waiting += 1  # from now on `give_back` says so
+        try:
+            return self.take() or (self._given_back.acquire(timeout=seconds) and self.take())
+        finally:
+            with self._lock:
+                self._waiting -= 1
 
     @contextmanager
     def one(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from wxsession import problems
 from wxsession.accounts import AccountService
 from wxsession.api.accounts import add_accounts
 from wxsession.api.check_first import CheckFirst
-from wxsession.api.door import Door
+from wxsession.api.door import FEWEST_THREADS, Door
 from wxsession.api.endpoint import Endpoints
 from wxsession.api.errors import DATABASE_ERRORS
 from wxsession.api.introspection import add_introspection
@@ -25,7 +25,7 @@ from wxsession.phone_numbers import PhoneNumbers
 from wxsession.profiles import ProfileService
 from wxsession.sessions import SessionService
 
-__all__ = ["ALIVE", "CHECK", "CheckFirst", "Door", "Served", "blueprint"]
+__all__ = ["ALIVE", "CHECK", "FEWEST_THREADS", "CheckFirst", "Door", "Served", "blueprint"]
 
 ALIVE = "/healthz"
 

@@ -16,13 +16,11 @@ from wxsession.limits import Places
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_KEPT_FREE = 16
-"""One thread of so many lets nobody in; at least one does not."""
+FEWEST_THREADS = 16
+"""One thread of so many lets nobody in; with fewer, that one would be missed by everybody."""
 
 _STUCK = 0.1
 """After how many seconds without one that begins or ends the requests under way are stuck."""
-
-_PAUSE = 0.001
 
 
 class Door:
@@ -31,7 +29,7 @@ class Door:
     def __init__(self, application: "WSGIApplication", alive: str, *, threads: int) -> None:
         self.application = application
         self._alive = alive
-        self._places = Places(threads - max(1, threads // _KEPT_FREE))
+        self._places = Places(threads - max(1, threads // FEWEST_THREADS))
         self._moved = float("-inf")
 
     def __call__(
@@ -55,8 +53,7 @@ class Door:
 
         A server that is busy with more clients than it has threads is no reason to refuse anyone.
         """
-        while time.monotonic() - self._moved < _STUCK:
-            time.sleep(_PAUSE)
-            if self._places.take():
+        while (left := self._moved + _STUCK - time.monotonic()) > 0:
+            if self._places.take_within(left):
                 return True
         return False
