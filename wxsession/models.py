@@ -8,7 +8,7 @@ judgement and a write another process may have ended the session.
 import enum
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -372,6 +372,15 @@ _DESCRIPTION = (
 _FACTS_AT = len(_USER)
 _DESCRIPTION_AT = _FACTS_AT + len(_FACTS)
 _IDENTITY_AT = _DESCRIPTION_AT + len(_DESCRIPTION)
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+NO_SESSION = (
+    *(UUID(int=0), None, None, None, None, None),
+    *(bytes(32), _NEVER, _NEVER, None, None, None, None),
+    *(UUID(int=0), _NEVER, _NEVER, None, None),
+    *(None, None, None, None),
+)
+"""A row of `select_described_sessions`, and so of `select_sessions`, that no token fits."""
 
 _OF_USERS = sessions.join(users, users.c.id == sessions.c.user_id)
 

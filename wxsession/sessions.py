@@ -38,6 +38,7 @@ from wxsession.errors import (
 )
 from wxsession.lookups import Lookup
 from wxsession.models import (
+    NO_SESSION,
     Client,
     DescribedSession,
     Identity,
@@ -61,7 +62,6 @@ Clock = Callable[[], datetime]
 Asking = Callable[[], Client]
 """Says who asks, for the few who want to know."""
 
-_NO_HASH = bytes(32)
 _ATTEMPTS = 5
 _END_BATCH = 1000
 _LONGEST_LIST = 200
@@ -149,7 +149,7 @@ class SessionService:
         """
         token = self._signer.load(presented)
         now = self._clock()
-        session = described_session_from(_found(self._described(token.key), token))
+        session = described_session_from(_found(self._described(token.key)))
         expires_at, superseded = self._use(session, token, asking, now)
         return _view(session, now, expires_at, superseded=superseded)
 
@@ -162,7 +162,7 @@ class SessionService:
         """
         token = self._signer.load(presented)
         now = self._clock()
-        session = session_from(_found(self._lookup(token.key), token), token.key)
+        session = session_from(_found(self._lookup(token.key)), token.key)
         expires_at, superseded = self._use(session, token, asking, now)
         return LiveSession(
             session.user,
@@ -430,7 +430,7 @@ class SessionService:
         self, connection: Connection, token: SessionToken, now: datetime
     ) -> tuple[Session, Standing]:
         row = connection.execute(_BY_ID, {"session_id": token.session_id}).first()
-        session = session_from(_found(row, token), token.key)
+        session = session_from(_found(row), token.key)
         return session, self._standing(session, token, now)
 
     def _standing(self, session: Session, token: SessionToken, now: datetime) -> Standing:
@@ -629,11 +629,9 @@ def _replace_and_evict(  # noqa: PLR0913 - the same, and which one goes in any c
     return _making_room(user_id, kept, now, today, replaced)
 
 
-def _found(row: Sequence[Any] | None, token: SessionToken) -> Sequence[Any]:
-    if row is None:
-        token.is_hashed_as(_NO_HASH)  # an unknown id costs what a wrong secret costs
-        raise InvalidToken
-    return row
+def _found(row: Sequence[Any] | None) -> Sequence[Any]:
+    """Return the row, or one that no token fits: an unknown id takes the path of a wrong secret."""
+    return NO_SESSION if row is None else row
 
 
 def _some_others(session: Session, now: datetime) -> ColumnElement[bool]:
