@@ -21,9 +21,10 @@ from tests.support.postgres import PostgresServer
 from tests.support.service import Simulator
 from tests.support.settings import APPID, APPS, SECRET_KEY, settings_for
 from wxsession import create_app
-from wxsession.app import EXTENSION, Services
+from wxsession.app import EXTENSION
 from wxsession.db import connect
 from wxsession.schema import upgrade
+from wxsession.services import Services
 from wxsession.settings import Settings
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
 

@@ -19,11 +19,11 @@ from tests.support.phone import Answer, Phone, problem
 from tests.support.settings import APPID, OTHER_APPID, settings_for
 from wxsession import create_app
 from wxsession.accounts import Credentials
-from wxsession.app import Services
 from wxsession.errors import BadCredentials, InvalidRequest
 from wxsession.limits import Places
 from wxsession.models import Client, audit_events, identities, sessions, users
 from wxsession.passwords import Passwords, new_username, normalised_username
+from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat
 from wxsession.throttle import FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS
 

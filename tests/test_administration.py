@@ -18,12 +18,12 @@ from tests.conftest import TODAY, services_of
 from tests.support.phone import Phone, problem
 from tests.support.settings import APPID, OTHER_APPID, SECRET_KEY, settings_for
 from wxsession import create_app
-from wxsession.app import Services
 from wxsession.cli import EXIT_NOT_ALL
 from wxsession.cli.output import exit_on_error
 from wxsession.db import metadata, new_id
 from wxsession.errors import DatabaseUnavailable, NotReady, Overloaded, WxSessionError
 from wxsession.models import audit_events, sessions, users
+from wxsession.services import Services
 from wxsession.simulator import Fault, SettableClock, WeChat
 from wxsession.wechat.phone_number import PhoneNumber
 

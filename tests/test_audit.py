@@ -9,9 +9,9 @@ from flask import Flask
 from sqlalchemy import event, func, insert, select
 
 from tests.support.phone import Phone
-from wxsession.app import Services
 from wxsession.db import new_id
 from wxsession.models import audit_events, sessions
+from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat
 
 ELSEWHERE = "198.51.100.9"

@@ -10,10 +10,10 @@ from sqlalchemy import func, insert, select, update
 
 from tests.conftest import services_of
 from tests.support.phone import Phone
-from wxsession.app import Services
 from wxsession.db import new_id
 from wxsession.models import audit_events, failed_attempts, purge_date, sessions
 from wxsession.purge import Purge
+from wxsession.services import Services
 from wxsession.simulator import SettableClock
 
 WEEK = timedelta(days=7)

@@ -14,8 +14,8 @@ from werkzeug import exceptions
 from tests.conftest import services_of
 from tests.support.phone import Phone, problem
 from wxsession import problems
-from wxsession.app import Services
 from wxsession.db import metadata
+from wxsession.services import Services
 from wxsession.simulator import WeChat
 
 JSON = "application/json"

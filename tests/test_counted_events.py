@@ -9,9 +9,9 @@ from flask import Flask
 from sqlalchemy import insert, select
 
 from tests.support.settings import APPID
-from wxsession.app import Services
 from wxsession.db import new_id
 from wxsession.models import Client, audit_events, users
+from wxsession.services import Services
 from wxsession.simulator import SettableClock
 
 HERE = Client("203.0.113.7", "curl/8")

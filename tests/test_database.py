@@ -20,13 +20,13 @@ from tests.support.phone import Phone, problem
 from tests.support.postgres import PostgresServer
 from tests.support.settings import settings_for
 from wxsession import create_app
-from wxsession.app import Services
 from wxsession.db import Limits, UtcDateTime, connect, metadata
 from wxsession.errors import NotReady, Overloaded
 from wxsession.held import HELD, Held
 from wxsession.logs import RareWarning
 from wxsession.models import sessions
 from wxsession.schema import upgrade
+from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
 from wxsession.watchdog import TICK, Overdue, Watchdog
 

@@ -17,9 +17,9 @@ from tests.support.waiting import eventually
 from tests.support.wires import API_KEY, WIRES
 from wxsession import create_app
 from wxsession.accounts import Credentials
-from wxsession.app import Services
 from wxsession.errors import InvalidRequest, Overloaded
 from wxsession.models import Client, audit_events, failed_attempts, login_codes, users
+from wxsession.services import Services
 from wxsession.simulator import Fault, SettableClock, WeChat, wechat_transport
 from wxsession.throttle import FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS, Throttle
 

@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 from tests.support.phone import Answer, Phone, problem
 from tests.support.settings import OTHER_APPID
-from wxsession.app import Services
+from wxsession.services import Services
 from wxsession.simulator import Fault, SettableClock, WeChat, open_data
 
 AVATAR = "https://example.org/a.png"

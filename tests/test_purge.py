@@ -14,13 +14,13 @@ from sqlalchemy import event, insert, select, text, update
 
 from tests.conftest import services_of
 from tests.support.phone import Phone, problem
-from wxsession.app import Services
 from wxsession.cli import Progress
 from wxsession.db import Limits, new_id
 from wxsession.errors import ClocksDisagree, PurgeRunning
 from wxsession.models import leases, login_codes, purge_date, sessions
 from wxsession.patience import LONGEST_BUSY_PAUSE
 from wxsession.purge import Purge
+from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat
 
 WEEK = timedelta(days=7)

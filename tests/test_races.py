@@ -13,11 +13,11 @@ from tests.conftest import services_of
 from tests.support.phone import Phone, problem
 from tests.support.settings import APPID, settings_for
 from wxsession import create_app
-from wxsession.app import Services
 from wxsession.codes import LoginCodes
 from wxsession.errors import Disconnected, WeChatTimeout
 from wxsession.leases import LEASE, Leases
 from wxsession.models import Client, login_codes, sessions
+from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
 
 ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

@@ -9,9 +9,9 @@ from sqlalchemy import event, select
 
 from tests.conftest import services_of
 from tests.support.phone import Answer, Phone, problem
-from wxsession.app import Services
 from wxsession.keys import SecretKeys
 from wxsession.models import Client, audit_events, sessions, users
+from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat
 from wxsession.tokens import SessionToken, TokenSigner
 

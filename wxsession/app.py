@@ -1,9 +1,7 @@
-"""The composition root: settings become parts, parts become services, services become routes."""
+"""The application: settings become services, services become routes and commands."""
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 
 import requests
 from argon2 import PasswordHasher
@@ -11,13 +9,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from wxsession import api, cli, dialects, problems
-from wxsession.access_tokens import AccessTokens
-from wxsession.accounts import AccountService
-from wxsession.administration import Administration
-from wxsession.audit import Audit
-from wxsession.codes import LoginCodes
-from wxsession.db import Database, Limits, connect
-from wxsession.dialects import Dialect, Served
+from wxsession.dialects import Dialect
 from wxsession.dialects.book import BOOK
 from wxsession.dialects.code_header import CODE_HEADER
 from wxsession.dialects.fetch_code import FETCH_CODE
@@ -26,36 +18,13 @@ from wxsession.dialects.wafer import WAFER
 from wxsession.dialects.wafer_session_server import WAFER_SESSION_SERVER
 from wxsession.errors import SettingsError, WxSessionError
 from wxsession.guard import GUARD, Guard
-from wxsession.health import Health
-from wxsession.identities import IdentityService
-from wxsession.introspection import Introspection
-from wxsession.key_ring import KeyRing
-from wxsession.keys import SecretKeys
-from wxsession.leases import Leases
-from wxsession.limits import Places
-from wxsession.logins import LoginService
-from wxsession.open_data import OpenDataReader
-from wxsession.passwords import OWASP_MINIMUM, Passwords
-from wxsession.phone_numbers import PhoneNumbers
-from wxsession.profiles import ProfileService
-from wxsession.purge import Purge
-from wxsession.resealing import Resealing
-from wxsession.sealing import Sealer
-from wxsession.sessions import SessionService
+from wxsession.passwords import OWASP_MINIMUM
+from wxsession.services import Clock, Services, now
 from wxsession.settings import ALL, Settings, unknown_dialects
-from wxsession.throttle import Throttle
-from wxsession.tokens import TokenSigner
-from wxsession.wechat.client import WeChatClient, longest_call, transport
-
-Clock = Callable[[], datetime]
 
 EXTENSION = "wxsession"
 
 _log = logging.getLogger(__name__)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 # The guard looks for who asks in this order. FETCH_CODE and BOOK have one header, and what the
@@ -73,122 +42,6 @@ DIALECTS = tuple(dialect.name for dialect in _DIALECTS)
 """The names that WXSESSION_DIALECTS may have."""
 
 
-@dataclass(frozen=True)
-class Services:
-    """Everything a server can do, wired to one database and one WeChat."""
-
-    settings: Settings
-    database: Database
-    sessions: SessionService
-    logins: LoginService
-    accounts: AccountService
-    profiles: ProfileService
-    throttle: Throttle
-    access_tokens: AccessTokens
-    ring: KeyRing
-    phones: PhoneNumbers
-    introspection: Introspection
-    audit: Audit
-    administration: Administration
-    resealing: Resealing
-    purge: Purge
-    health: Health
-
-    @classmethod
-    def build(
-        cls,
-        settings: Settings,
-        *,
-        clock: Clock = _now,
-        http: requests.Session | None = None,
-        hasher: PasswordHasher = OWASP_MINIMUM,
-    ) -> "Services":
-        """Return the services; `clock`, `http` and `hasher` are the seams of the outside.
-
-        They are the time, WeChat, and how dear a password is to whoever guesses it.
-        """
-        limits = Limits(
-            settings.pool_size,
-            settings.database_timeout.total_seconds(),
-            settings.prepared_statements,
-        )
-        database = connect(settings.database_url, limits)
-        keys = SecretKeys(settings.secret_keys)
-        # What waits, for WeChat or for a processor, leaves a quarter of the threads to the rest.
-        budget = Places(settings.threads * 3 // 4)
-        calls = settings.wechat_concurrency or max(1, settings.threads // 2)
-        wechat = WeChatClient(
-            http or transport(calls),
-            url=settings.wechat_url,
-            timeout=settings.wechat_timeout,
-            apps=settings.apps,
-            concurrency=calls,
-            budget=budget,
-        )
-        leases = Leases()
-        patience = longest_call(settings.wechat_timeout)
-        codes = LoginCodes(database, clock, leases, patience=patience, replay=settings.login_replay)
-        sealer = Sealer(keys)
-        ring = KeyRing(sealer)
-        reader = OpenDataReader(ring, clock)
-        audit = Audit(database, clock)
-        phones = PhoneNumbers(sealer, keys)
-        identities = IdentityService(
-            database, phones, audit, clock, link_by_unionid=settings.link_by_unionid
-        )
-        sessions = SessionService(database, TokenSigner(keys), audit, settings, clock)
-        throttle = Throttle(
-            *(database, keys, audit, clock),
-            codes=settings.code_limit,
-            registrations=settings.registration_limit,
-        )
-        accounts = AccountService(
-            database,
-            Passwords(part=settings.threads // 4, budget=budget, hasher=hasher),
-            throttle,
-            sessions,
-            phones,
-            audit,
-            clock,
-            apps=frozenset(settings.apps),
-            link_by_unionid=settings.link_by_unionid,
-        )
-        access_tokens = AccessTokens(database, wechat, sealer, clock, leases, patience=patience)
-        return cls(
-            settings=settings,
-            database=database,
-            sessions=sessions,
-            logins=LoginService(
-                *(database, wechat, codes, ring, reader, sessions, accounts, audit, identities),
-                clock,
-                throttle=throttle,
-            ),
-            accounts=accounts,
-            profiles=ProfileService(
-                database,
-                wechat,
-                access_tokens,
-                reader,
-                ring,
-                sessions,
-                phones=phones,
-                audit=audit,
-                clock=clock,
-                check_session_keys=settings.check_session_keys,
-            ),
-            throttle=throttle,
-            access_tokens=access_tokens,
-            ring=ring,
-            phones=phones,
-            introspection=Introspection(sessions, settings.api_keys, audit, clock),
-            audit=audit,
-            administration=Administration(database, sessions, phones, audit, clock),
-            resealing=Resealing(database, sealer, phones),
-            purge=Purge(database, clock, audit_retention=settings.audit_retention),
-            health=Health(database),
-        )
-
-
 class WxSession:
     """The extension for a developer's own Flask application.
 
@@ -201,7 +54,7 @@ class WxSession:
         app: Flask | None = None,
         *,
         settings: Settings | None = None,
-        clock: Clock = _now,
+        clock: Clock = now,
         http: requests.Session | None = None,
         hasher: PasswordHasher = OWASP_MINIMUM,
     ) -> None:
@@ -224,40 +77,17 @@ class WxSession:
         services = Services.build(settings, clock=self._clock, http=self._http, hasher=self._hasher)
         app.extensions[EXTENSION] = services
         app.register_error_handler(WxSessionError, problems.from_error)
-        app.register_blueprint(
-            api.blueprint(
-                api.Served(
-                    sessions=services.sessions,
-                    logins=services.logins,
-                    accounts=services.accounts,
-                    profiles=services.profiles,
-                    phones=services.phones,
-                    introspection=services.introspection,
-                    health=services.health,
-                ),
-                settings.url_prefix,
-            )
-        )
+        app.register_blueprint(api.blueprint(services, settings.url_prefix))
         self._speak(app, services)
-        for command in cli.commands(
-            services.database,
-            services.purge,
-            services.resealing,
-            services.administration,
-            services.profiles,
-            settings,
-        ):
+        for command in cli.commands(services):
             app.cli.add_command(command)
 
     def _speak(self, app: Flask, services: Services) -> None:
         """Mount the routes of the other dialects, and the guard that knows all of them."""
         settings = services.settings
         spoken = _spoken(settings)
-        served = Served(
-            services.logins, services.sessions, services.profiles, services.introspection
-        )
         for dialect in spoken:
-            app.register_blueprint(dialects.blueprint(dialect, served, settings.url_prefix))
+            app.register_blueprint(dialects.blueprint(dialect, services, settings.url_prefix))
         if exposed := [dialect.name for dialect in spoken if dialect.credentials_in_url]:
             _log.warning(
                 "credentials are in URLs, and so in logs, with WXSESSION_DIALECTS=%s",
@@ -265,7 +95,7 @@ class WxSession:
             )
         named = settings.dialects not in {None, (), (ALL,)}
         unmarked = spoken[0] if named else None
-        app.extensions[GUARD] = Guard(served, services.phones, spoken, unmarked=unmarked)
+        app.extensions[GUARD] = Guard(services, spoken, unmarked=unmarked)
 
 
 def _spoken(settings: Settings) -> tuple[Dialect, ...]:
@@ -292,7 +122,7 @@ def _spoken(settings: Settings) -> tuple[Dialect, ...]:
 def create_app(
     settings: Settings,
     *,
-    clock: Clock = _now,
+    clock: Clock = now,
     http: requests.Session | None = None,
     hasher: PasswordHasher = OWASP_MINIMUM,
 ) -> Flask:

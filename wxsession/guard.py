@@ -10,9 +10,10 @@ from flask.typing import ResponseReturnValue
 from werkzeug.local import LocalProxy
 
 from wxsession import bodies
-from wxsession.dialects import Dialect, Served
+from wxsession.dialects import Dialect, log_in_by_code
 from wxsession.errors import MissingToken, TokenError, WxSessionError
 from wxsession.phone_numbers import PhoneNumbers
+from wxsession.services import Services
 from wxsession.sessions import SessionView
 from wxsession.wechat.phone_number import PhoneNumber
 from wxsession.wire import client_of, presented_token
@@ -73,14 +74,12 @@ class Guard:
 
     def __init__(
         self,
-        served: Served,
-        phones: PhoneNumbers,
+        services: Services,
         dialects: Sequence[Dialect],
         *,
         unmarked: Dialect | None = None,
     ) -> None:
-        self._served = served
-        self._phones = phones
+        self._services = services
         self._dialects = dialects
         self._unmarked = unmarked or _OWN
 
@@ -94,7 +93,7 @@ class Guard:
                 view = self._or_login(request, dialect, token, code)
         except WxSessionError as error:
             return dialect.refusal(error)
-        return CurrentSession(view, self._phones)
+        return CurrentSession(view, self._services.phones)
 
     def _asked_by(self, request: Request) -> tuple[Dialect, str | None, str | None]:
         if (token := presented_token(request)) is not None:
@@ -108,7 +107,7 @@ class Guard:
     def _session(self, request: Request, token: str | None) -> SessionView:
         if token is None:
             raise MissingToken
-        return self._served.sessions.check(token, lambda: client_of(request))
+        return self._services.sessions.check(token, lambda: client_of(request))
 
     def _or_login(
         self, request: Request, dialect: Dialect, token: str | None, code: str
@@ -118,7 +117,7 @@ class Guard:
             return self._session(request, token)
         except TokenError:
             code = bodies.read(bodies.CodeBody, {"code": code}).code
-        grant = self._served.log_in(request, code)
+        grant = log_in_by_code(self._services, request, code)
         header = dialect.token_header
         assert header is not None  # noqa: S101 - with a code there is one, see `Dialect`
 
@@ -128,7 +127,7 @@ class Guard:
             response.headers["Cache-Control"] = "no-store"
             return response
 
-        return self._served.sessions.check(grant.session_token)
+        return self._services.sessions.check(grant.session_token)
 
 
 def session_required(view: Callable[P, R]) -> Callable[P, R]:

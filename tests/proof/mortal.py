@@ -18,8 +18,9 @@ from sqlalchemy import Engine, event
 import config
 from tests.proof.boundaries import DIE_AT, PURGE
 from wxsession import create_app
-from wxsession.app import EXTENSION, Services
+from wxsession.app import EXTENSION
 from wxsession.errors import PurgeRunning
+from wxsession.services import Services
 
 _BOUNDARIES = ("before_cursor_execute", "after_cursor_execute", "commit", "checkin")
 

@@ -17,10 +17,10 @@ from tests.proof.outcome import Outcome
 from tests.proof.world import add_sessions, add_user, at_once, services
 from tests.support.service import ROOT, plain_environment
 from tests.support.settings import environment
-from wxsession.app import Services
 from wxsession.cli import EXIT_ANOTHER_IS_RUNNING
 from wxsession.errors import PurgeRunning
 from wxsession.models import purge_date, sessions
+from wxsession.services import Services
 
 _PURGES = 4
 _DUE = 300

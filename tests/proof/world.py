@@ -13,10 +13,10 @@ from sqlalchemy import insert
 
 from tests.support.service import Service, Simulator
 from tests.support.settings import settings_for
-from wxsession.app import Services
 from wxsession.db import Database, new_id
 from wxsession.keys import SecretKeys
 from wxsession.models import Client, User, purge_date, sessions, users
+from wxsession.services import Services
 from wxsession.tokens import TokenSigner
 
 A = TypeVar("A")

@@ -11,10 +11,10 @@ from tests.proof.outcome import Outcome
 from tests.proof.processes import in_processes
 from tests.proof.world import at_once
 from tests.support.settings import APPS, settings_for
-from wxsession.app import Services
 from wxsession.errors import WxSessionError
 from wxsession.logins import CodeLogin
 from wxsession.models import Client
+from wxsession.services import Services
 from wxsession.simulator import WeChat, wechat_transport
 
 _PROCESSES = 5

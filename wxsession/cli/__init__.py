@@ -2,7 +2,6 @@
 
 import click
 
-from wxsession.administration import Administration
 from wxsession.cli import administration, maintenance
 from wxsession.cli.output import (
     EXIT_ANOTHER_IS_RUNNING,
@@ -10,11 +9,7 @@ from wxsession.cli.output import (
     EXIT_NOT_ALL,
     Progress,
 )
-from wxsession.db import Database
-from wxsession.profiles import ProfileService
-from wxsession.purge import Purge
-from wxsession.resealing import Resealing
-from wxsession.settings import Settings
+from wxsession.services import Services
 
 __all__ = [
     "EXIT_ANOTHER_IS_RUNNING",
@@ -25,19 +20,12 @@ __all__ = [
 ]
 
 
-def commands(  # noqa: PLR0913 - what the commands work on
-    database: Database,
-    purge: Purge,
-    resealing: Resealing,
-    admin: Administration,
-    profiles: ProfileService,
-    settings: Settings,
-) -> list[click.Command]:
-    """Return the commands over these parts."""
+def commands(services: Services) -> list[click.Command]:
+    """Return the commands over these services."""
     return [
-        maintenance.purge_sessions(purge, settings.retention),
-        maintenance.upgrade_database(database),
-        maintenance.keys(resealing),
-        administration.users(admin, profiles),
-        administration.sessions(admin),
+        maintenance.purge_sessions(services.purge, services.settings.retention),
+        maintenance.upgrade_database(services.database),
+        maintenance.keys(services.resealing),
+        administration.users(services.administration, services.profiles),
+        administration.sessions(services.administration),
     ]

@@ -17,48 +17,38 @@ from wxsession import problems
 from wxsession.accounts import Credentials
 from wxsession.bodies import json_field
 from wxsession.errors import InvalidRequest, WxSessionError
-from wxsession.introspection import Introspection
-from wxsession.logins import CodeLogin, LoginService
+from wxsession.logins import CodeLogin
 from wxsession.open_data import OpenData
-from wxsession.profiles import ProfileService
-from wxsession.sessions import Grant, SessionService
+from wxsession.services import Services
+from wxsession.sessions import Grant
 from wxsession.wire import client_of, header_of, referring_appid
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """The services that a dialect may stand for."""
+def log_in_by_code(
+    services: Services,
+    request: Request,
+    code: str,
+    *,
+    credentials: Credentials | None = None,
+    open_data: OpenData | None = None,
+) -> Grant:
+    """Return a session for a code, of the app that WeChat names as the referer if it is ours.
 
-    logins: LoginService
-    sessions: SessionService
-    profiles: ProfileService
-    introspection: Introspection
-
-    def log_in(
-        self,
-        request: Request,
-        code: str,
-        *,
-        credentials: Credentials | None = None,
-        open_data: OpenData | None = None,
-    ) -> Grant:
-        """Return a session for a code, of the app that WeChat names as the referer if it is ours.
-
-        Raises:
-            WxSessionError: as `LoginService.by_code` does.
-        """
-        wanted = CodeLogin(
-            code,
-            referring_appid=referring_appid(request),
-            credentials=credentials,
-            open_data=open_data,
-        )
-        return self.logins.by_code(wanted, client_of(request))
+    Raises:
+        WxSessionError: as `LoginService.by_code` does.
+    """
+    wanted = CodeLogin(
+        code,
+        referring_appid=referring_appid(request),
+        credentials=credentials,
+        open_data=open_data,
+    )
+    return services.logins.by_code(wanted, client_of(request))
 
 
-def _no_routes(_blueprint: Blueprint, _served: Served) -> None:
+def _no_routes(_blueprint: Blueprint, _services: Services) -> None:
     pass
 
 
@@ -77,7 +67,7 @@ class Dialect:
     and the new token goes back in the answer's own `token_header`."""
     refusal: Callable[[WxSessionError], Response] = problems.from_error
     """Word an error for its clients: for its own routes, and for views that the guard keeps."""
-    add_routes: Callable[[Blueprint, Served], None] = _no_routes
+    add_routes: Callable[[Blueprint, Services], None] = _no_routes
     credentials_in_url: bool = False
     """Whether codes or passwords are in the URL, and so in the logs of every proxy."""
 
@@ -93,10 +83,10 @@ class Dialect:
         return header_of(request, self.code_header)
 
 
-def blueprint(dialect: Dialect, served: Served, url_prefix: str | None) -> Blueprint:
+def blueprint(dialect: Dialect, services: Services, url_prefix: str | None) -> Blueprint:
     """Return the routes of a dialect; whatever goes wrong in them is worded by it."""
     routes = Blueprint(f"wxsession-{dialect.name}", __name__, url_prefix=url_prefix)
-    dialect.add_routes(routes, served)
+    dialect.add_routes(routes, services)
     routes.register_error_handler(WxSessionError, dialect.refusal)
 
     @routes.errorhandler(HTTPException)

@@ -7,7 +7,8 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
 from wxsession import bodies
-from wxsession.dialects import Dialect, Served
+from wxsession.dialects import Dialect, log_in_by_code
+from wxsession.services import Services
 
 # What is not there yet is sent empty, or as the text that JavaScript makes of it.
 _NOTHING = frozenset({"", "undefined"})
@@ -17,12 +18,12 @@ class _Login(bodies.LooseBody, bodies.OptionalCredentials):
     code: bodies.Code
 
 
-def _add_routes(routes: Blueprint, served: Served) -> None:
+def _add_routes(routes: Blueprint, services: Services) -> None:
     @routes.get("/login")
     def log_in() -> ResponseReturnValue:
         given = {name: text for name, text in request.args.items() if text not in _NOTHING}
         body = bodies.read(_Login, given)
-        grant = served.log_in(request, body.code, credentials=body.credentials())
+        grant = log_in_by_code(services, request, body.code, credentials=body.credentials())
         return {"sessionId": grant.session_token}
 
 

@@ -4,9 +4,10 @@ from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
 from wxsession import bodies, problems
-from wxsession.dialects import Dialect, Served
+from wxsession.dialects import Dialect, log_in_by_code
 from wxsession.errors import MissingToken, WxSessionError
 from wxsession.open_data import OpenData
+from wxsession.services import Services
 from wxsession.wire import header_of
 
 
@@ -19,11 +20,11 @@ def _refusal(error: WxSessionError) -> Response:
     return problems.reworded(error, {"status": "FAILED", "error": error.code})
 
 
-def _add_routes(routes: Blueprint, served: Served) -> None:
+def _add_routes(routes: Blueprint, services: Services) -> None:
     @routes.post("/api/fetch_code")
     def fetch_code() -> ResponseReturnValue:
         body = bodies.read_json(bodies.CodeBody, bodies.raw(request))
-        return {"session_id": served.log_in(request, body.code).session_token}
+        return {"session_id": log_in_by_code(services, request, body.code).session_token}
 
     @routes.post("/api/login")
     def log_in() -> ResponseReturnValue:
@@ -32,7 +33,7 @@ def _add_routes(routes: Blueprint, served: Served) -> None:
         if token is None:
             raise MissingToken
         # A user who refused leaves nothing in `data`, and keeps the session of the first step.
-        served.profiles.take(token, body.data.open_data() if body.data else OpenData())
+        services.profiles.take(token, body.data.open_data() if body.data else OpenData())
         return {"status": "OK"}
 
 

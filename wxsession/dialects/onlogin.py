@@ -10,24 +10,25 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
 from wxsession import bodies
-from wxsession.dialects import Dialect, Served
+from wxsession.dialects import Dialect, log_in_by_code
+from wxsession.services import Services
 
 
-def _log_in(served: Served, body: bodies.CodeBody) -> ResponseReturnValue:
-    grant = served.log_in(request, body.code)
+def _log_in(services: Services, body: bodies.CodeBody) -> ResponseReturnValue:
+    grant = log_in_by_code(services, request, body.code)
     return {"3rd_session": grant.session_token, "expires_in": grant.expires_in}
 
 
-def _add_post(routes: Blueprint, served: Served) -> None:
+def _add_post(routes: Blueprint, services: Services) -> None:
     @routes.post("/onLogin")
     def log_in() -> ResponseReturnValue:
-        return _log_in(served, bodies.read_json(bodies.CodeBody, bodies.raw(request)))
+        return _log_in(services, bodies.read_json(bodies.CodeBody, bodies.raw(request)))
 
 
-def _add_get(routes: Blueprint, served: Served) -> None:
+def _add_get(routes: Blueprint, services: Services) -> None:
     @routes.get("/onLogin")
     def log_in() -> ResponseReturnValue:
-        return _log_in(served, bodies.read(bodies.CodeBody, request.args))
+        return _log_in(services, bodies.read(bodies.CodeBody, request.args))
 
 
 ON_LOGIN = Dialect(

@@ -19,7 +19,7 @@ from flask.typing import ResponseReturnValue
 from pydantic import Field
 
 from wxsession import bodies, problems
-from wxsession.dialects import Dialect, Served
+from wxsession.dialects import Dialect, log_in_by_code
 from wxsession.errors import (
     CodeError,
     InvalidRequest,
@@ -30,6 +30,7 @@ from wxsession.errors import (
     WxSessionError,
 )
 from wxsession.open_data import OpenData, user_info
+from wxsession.services import Services
 from wxsession.wire import header_of
 
 _MAGIC = "F2C224D4-2BCE-4C64-AF9F-A6D872000D1A"
@@ -57,11 +58,11 @@ class _Login(bodies.LooseBody):
         return None  # the user refused, or `loginWithCode` never asked
 
 
-def _add_routes(routes: Blueprint, served: Served) -> None:
+def _add_routes(routes: Blueprint, services: Services) -> None:
     @routes.route("/weapp/login", methods=["GET", "POST"])
     def log_in() -> ResponseReturnValue:
         given = _given(request)
-        grant = served.log_in(request, given.code, open_data=given.open_data())
+        grant = log_in_by_code(services, request, given.code, open_data=given.open_data())
         return {
             "code": 0,
             "data": {
@@ -78,7 +79,7 @@ def _add_routes(routes: Blueprint, served: Served) -> None:
         token = WAFER.token(request)
         if token is None:
             raise MissingToken
-        return {"code": 0, "data": user_info(served.sessions.check(token).user)}
+        return {"code": 0, "data": user_info(services.sessions.check(token).user)}
 
 
 def _given(request: Request) -> _Login:

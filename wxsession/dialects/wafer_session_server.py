@@ -18,7 +18,7 @@ from flask import Blueprint, Response, request
 from pydantic import Field
 
 from wxsession import bodies, problems
-from wxsession.dialects import Dialect, Served
+from wxsession.dialects import Dialect, log_in_by_code
 from wxsession.errors import (
     CodeError,
     InvalidApiKey,
@@ -31,6 +31,7 @@ from wxsession.errors import (
     WxSessionError,
 )
 from wxsession.open_data import OpenData, user_info
+from wxsession.services import Services
 from wxsession.sessions import SessionView
 from wxsession.wire import api_key_of, client_of
 
@@ -71,11 +72,11 @@ class _UnknownInterface(InvalidRequest):
         super().__init__([{"field": "interface.interfaceName", "message": "unknown interface"}])
 
 
-def _add_routes(routes: Blueprint, served: Served) -> None:
+def _add_routes(routes: Blueprint, services: Services) -> None:
     def log_in(para: Mapping[str, object]) -> Response:
         given = bodies.read(_LogIn, para)
-        grant = served.log_in(request, given.code, open_data=given.open_data())
-        view = served.sessions.check(grant.session_token)
+        grant = log_in_by_code(services, request, given.code, open_data=given.open_data())
+        view = services.sessions.check(grant.session_token)
         data = {
             "id": str(grant.session_id),
             "skey": grant.session_token,
@@ -87,7 +88,7 @@ def _add_routes(routes: Blueprint, served: Served) -> None:
 
     def auth(para: Mapping[str, object]) -> Response:
         given = bodies.read(_Auth, para)
-        view = served.sessions.check(given.skey)
+        view = services.sessions.check(given.skey)
         if given.id != str(view.session_id):
             raise InvalidToken
         return _answer(_body(0, "AUTH_SUCCESS", {"user_info": _user_info(view)}))
@@ -97,8 +98,8 @@ def _add_routes(routes: Blueprint, served: Served) -> None:
     @routes.post("/mina_auth")
     @routes.post("/mina_auth/")
     def mina_auth() -> Response:
-        with served.introspection.counting_refusals(client_of(request)):
-            served.introspection.ensure_known(*api_key_of(request))
+        with services.introspection.counting_refusals(client_of(request)):
+            services.introspection.ensure_known(*api_key_of(request))
         call = bodies.read_json(_Call, bodies.raw(request)).interface
         if call.name not in interfaces:
             raise _UnknownInterface
