@@ -10,10 +10,10 @@ from werkzeug.test import create_environ, run_wsgi_app
 
 from tests.conftest import services_of
 from tests.support.phone import Phone
-from wxsession.api import CheckFirst, Door
-from wxsession.models import users
 from wxsession.simulator import SettableClock, WeChat
-from wxsession.wechat.phone_number import PhoneNumber
+from wxsession.storage.tables import users
+from wxsession.users.phone_numbers import PhoneNumber
+from wxsession.web.api import CheckFirst, Door
 
 Happening = Callable[[Phone, SettableClock], None]
 Answer = tuple[bytes, str, list[tuple[str, str]]]

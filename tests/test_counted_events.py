@@ -9,10 +9,11 @@ from flask import Flask
 from sqlalchemy import insert, select
 
 from tests.support.settings import APPID
-from wxsession.db import new_id
-from wxsession.models import Client, audit_events, users
 from wxsession.services import Services
 from wxsession.simulator import SettableClock
+from wxsession.storage.database import new_id
+from wxsession.storage.tables import audit_events, users
+from wxsession.users.client import Client
 
 HERE = Client("203.0.113.7", "curl/8")
 

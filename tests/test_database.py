@@ -20,15 +20,15 @@ from tests.support.phone import Phone, problem
 from tests.support.postgres import PostgresServer
 from tests.support.settings import settings_for
 from wxsession import create_app
-from wxsession.db import Limits, UtcDateTime, connect, metadata
 from wxsession.errors import NotReady, Overloaded
-from wxsession.held import HELD, Held
 from wxsession.logs import RareWarning
-from wxsession.models import sessions
-from wxsession.schema import upgrade
 from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
-from wxsession.watchdog import TICK, Overdue, Watchdog
+from wxsession.storage.connection_cache import HELD, Held
+from wxsession.storage.database import Limits, UtcDateTime, connect, metadata
+from wxsession.storage.migrate import upgrade
+from wxsession.storage.tables import sessions
+from wxsession.storage.watchdog import TICK, Overdue, Watchdog
 
 ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

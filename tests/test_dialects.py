@@ -16,12 +16,12 @@ from tests.support.wires import API_KEY, WIRES, interface, mina_auth
 from wxsession import DIALECTS, Settings, SettingsError, WxSession, current_session, errors
 from wxsession import session_required as guarded
 from wxsession.app import _DIALECTS
-from wxsession.bodies import LONGEST_BODY
-from wxsession.dialects import Dialect
-from wxsession.dialects.wafer import WAFER
 from wxsession.errors import TokenError, WxSessionError
-from wxsession.problems import KINDS
 from wxsession.simulator import Fault, SettableClock, WeChat, wechat_transport
+from wxsession.web.bodies import LONGEST_BODY
+from wxsession.web.dialects import Dialect
+from wxsession.web.dialects.wafer import WAFER
+from wxsession.web.problems import KINDS
 
 MAGIC = "F2C224D4-2BCE-4C64-AF9F-A6D872000D1A"
 DEEP = b'{"code":' + b"[" * 20_000

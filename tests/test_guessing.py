@@ -16,12 +16,13 @@ from tests.support.settings import OTHER_APPID, settings_for
 from tests.support.waiting import eventually
 from tests.support.wires import API_KEY, WIRES
 from wxsession import create_app
-from wxsession.accounts import Credentials
+from wxsession.accounts.service import Credentials
+from wxsession.accounts.throttle import FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS, Throttle
 from wxsession.errors import InvalidRequest, Overloaded
-from wxsession.models import Client, audit_events, failed_attempts, login_codes, users
 from wxsession.services import Services
 from wxsession.simulator import Fault, SettableClock, WeChat, wechat_transport
-from wxsession.throttle import FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS, Throttle
+from wxsession.storage.tables import audit_events, failed_attempts, login_codes, users
+from wxsession.users.client import Client
 
 RIGHT, WRONG = "correct horse battery", "guess guess guess"
 AT_ONCE = 50

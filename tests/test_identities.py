@@ -19,12 +19,12 @@ from tests.support.settings import APPID, OTHER_APPID, settings_for
 from tests.test_accounts import PASSWORD, bind, by_password, register, rows, user_of
 from tests.test_administration import Operator
 from wxsession import create_app
-from wxsession.db import new_id
 from wxsession.errors import UserBlocked
-from wxsession.merging import MOST_MOVED_SESSIONS, lock, merge
-from wxsession.models import sessions, users
 from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
+from wxsession.storage.database import new_id
+from wxsession.storage.tables import sessions, users
+from wxsession.users.merging import MOST_MOVED_SESSIONS, lock, merge
 
 THREE = (APPID, OTHER_APPID, "wx00112233445566aa")
 ROUNDS = 200

@@ -15,9 +15,9 @@ from schemathesis.config import SchemathesisConfig
 
 from tests.support.phone import Phone
 from tests.support.settings import APPS
-from wxsession.api.introspection import API_KEY_HEADER
-from wxsession.problems import KINDS
 from wxsession.simulator import SettableClock, WeChat
+from wxsession.web.api.introspection import API_KEY_HEADER
+from wxsession.web.problems import KINDS
 
 API_KEY = "an-api-key-that-is-made-up-for-tests"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wxsession.pace import FIRST_SIZE, LARGEST_SIZE, SMALLEST_SIZE, Pace
+from wxsession.operations.batching import FIRST_SIZE, LARGEST_SIZE, SMALLEST_SIZE, Pace
 
 AIM = 0.05
 

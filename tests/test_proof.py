@@ -11,7 +11,7 @@ from tests.proof.outcome import Outcome
 from tests.proof.page import Row, page
 from tests.proof.world import add_sessions, add_user, issue_token, services
 from wxsession.audit import NOBODY
-from wxsession.models import sessions
+from wxsession.storage.tables import sessions
 
 
 @pytest.mark.parametrize(

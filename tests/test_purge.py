@@ -15,13 +15,14 @@ from sqlalchemy import event, insert, select, text, update
 from tests.conftest import services_of
 from tests.support.phone import Phone, problem
 from wxsession.cli import Progress
-from wxsession.db import Limits, new_id
 from wxsession.errors import ClocksDisagree, PurgeRunning
-from wxsession.models import leases, login_codes, purge_date, sessions
-from wxsession.patience import LONGEST_BUSY_PAUSE
-from wxsession.purge import Purge
+from wxsession.operations.purge import Purge
 from wxsession.services import Services
+from wxsession.sessions.queries import purge_date
 from wxsession.simulator import SettableClock, WeChat
+from wxsession.storage.database import Limits, new_id
+from wxsession.storage.sqlite_busy import LONGEST_BUSY_PAUSE
+from wxsession.storage.tables import leases, login_codes, sessions
 
 WEEK = timedelta(days=7)
 

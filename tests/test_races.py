@@ -13,12 +13,13 @@ from tests.conftest import services_of
 from tests.support.phone import Phone, problem
 from tests.support.settings import APPID, settings_for
 from wxsession import create_app
-from wxsession.codes import LoginCodes
 from wxsession.errors import Disconnected, WeChatTimeout
-from wxsession.leases import LEASE, Leases
-from wxsession.models import Client, login_codes, sessions
+from wxsession.logins.codes import LoginCodes
 from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
+from wxsession.storage.leases import LEASE, Leases
+from wxsession.storage.tables import login_codes, sessions
+from wxsession.users.client import Client
 
 ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 HERE = Client("203.0.113.7", "phone")

@@ -25,8 +25,8 @@ import config
 from tests.support.documents import CHINESE, ENGLISH, blocks
 from tests.support.service import ROOT, free_port, plain_environment
 from tests.support.settings import environment
-from wxsession.problems import KINDS
 from wxsession.settings import PREFIX, Settings
+from wxsession.web.problems import KINDS
 from wxsession.wechat import failures
 from wxsession.wechat.failures import Failure
 

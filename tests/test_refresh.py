@@ -9,11 +9,12 @@ from sqlalchemy import event, select
 
 from tests.conftest import services_of
 from tests.support.phone import Answer, Phone, problem
-from wxsession.keys import SecretKeys
-from wxsession.models import Client, audit_events, sessions, users
+from wxsession.crypto import SecretKeys
 from wxsession.services import Services
+from wxsession.sessions.tokens import SessionToken, TokenSigner
 from wxsession.simulator import SettableClock, WeChat
-from wxsession.tokens import SessionToken, TokenSigner
+from wxsession.storage.tables import audit_events, sessions, users
+from wxsession.users.client import Client
 
 
 def test_a_refresh_hands_back_the_next_token_of_the_same_session(phone: Phone) -> None:

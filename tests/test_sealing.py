@@ -8,12 +8,11 @@ from sqlalchemy import select, update
 
 from tests.conftest import services_of
 from tests.support.phone import Phone
-from wxsession.db import new_id
-from wxsession.key_ring import KeyRing
-from wxsession.keys import SecretKeys
-from wxsession.models import session_keys
-from wxsession.sealing import Sealer, Unsealable
+from wxsession.crypto import Sealer, SecretKeys, Unsealable
 from wxsession.simulator import WeChat
+from wxsession.storage.database import new_id
+from wxsession.storage.tables import session_keys
+from wxsession.wechat.session_keys import KeyRing
 
 OLD, NEW = "old-" * 10, "new-" * 10
 ROW = new_id()

@@ -17,11 +17,13 @@ from uuid import UUID
 
 from sqlalchemy import Connection, select
 
-from wxsession.addresses import network_of
-from wxsession.db import Database, new_id, upsert, uuid7
+from wxsession.clock import Clock
 from wxsession.errors import Overloaded
-from wxsession.models import Client, audit_events, select_former_ids
-from wxsession.statements import Filled, row_of
+from wxsession.storage.database import Database, new_id, upsert, uuid7
+from wxsession.storage.prepared import Filled, row_of
+from wxsession.storage.tables import audit_events
+from wxsession.users.client import Client, network_of
+from wxsession.users.user import select_former_ids
 
 NOBODY = Client(None, None)
 """The client of what a command did."""
@@ -61,7 +63,7 @@ class Audit:
     `actor` is by whom: an operator's name, or None for the user.
     """
 
-    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 

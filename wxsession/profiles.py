@@ -1,33 +1,28 @@
 """Profiles: what a user is called and looks like, and the phone number, by way of a session."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select, update
 
-from wxsession.access_tokens import AccessTokens
 from wxsession.audit import NOBODY, UNKNOWN, Audit
-from wxsession.db import Database, insist
+from wxsession.clock import Clock
+from wxsession.crypto import Unsealable
 from wxsession.errors import InvalidRequest, Overloaded, SessionKeyStale, WeChatError
-from wxsession.key_ring import KeyRing
-from wxsession.merging import is_merged
-from wxsession.models import (
-    Identity,
-    User,
-    identities,
-    identity_from,
-    select_identities,
-    users,
-)
-from wxsession.open_data import OpenData, OpenDataReader, profile_of
-from wxsession.phone_numbers import PhoneNumbers
-from wxsession.sealing import Unsealable
-from wxsession.sessions import SessionService, SessionView
+from wxsession.sessions.service import SessionService
+from wxsession.sessions.session import SessionView
+from wxsession.storage.database import Database, insist
+from wxsession.storage.tables import identities, users
+from wxsession.users.merging import is_merged
+from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
+from wxsession.users.user import Identity, User, identity_from, select_identities
+from wxsession.wechat.access_tokens import AccessTokens
 from wxsession.wechat.client import WeChatClient
-from wxsession.wechat.phone_number import PhoneNumber, phone_number_of
+from wxsession.wechat.open_data import OpenData, OpenDataReader, profile_of
+from wxsession.wechat.phone_number import phone_number_of
+from wxsession.wechat.session_keys import KeyRing
 
 
 class SessionKeysReset(NamedTuple):
@@ -61,7 +56,7 @@ class ProfileService:
         *,
         phones: PhoneNumbers,
         audit: Audit,
-        clock: Callable[[], datetime],
+        clock: Clock,
         check_session_keys: bool,
     ) -> None:
         self._database = database

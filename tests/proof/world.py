@@ -13,11 +13,14 @@ from sqlalchemy import insert
 
 from tests.support.service import Service, Simulator
 from tests.support.settings import settings_for
-from wxsession.db import Database, new_id
-from wxsession.keys import SecretKeys
-from wxsession.models import Client, User, purge_date, sessions, users
+from wxsession.crypto import SecretKeys
 from wxsession.services import Services
-from wxsession.tokens import TokenSigner
+from wxsession.sessions.queries import purge_date
+from wxsession.sessions.tokens import TokenSigner
+from wxsession.storage.database import Database, new_id
+from wxsession.storage.tables import sessions, users
+from wxsession.users.client import Client
+from wxsession.users.user import User
 
 A = TypeVar("A")
 R = TypeVar("R")

@@ -12,10 +12,10 @@ from tests.proof.processes import in_processes
 from tests.proof.world import at_once
 from tests.support.settings import APPS, settings_for
 from wxsession.errors import WxSessionError
-from wxsession.logins import CodeLogin
-from wxsession.models import Client
+from wxsession.logins.service import CodeLogin
 from wxsession.services import Services
 from wxsession.simulator import WeChat, wechat_transport
+from wxsession.users.client import Client
 
 _PROCESSES = 5
 _THREADS = 10
