@@ -26,7 +26,7 @@ from wxsession.limits import Places
 from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat
 from wxsession.storage.tables import audit_events, identities, sessions, users
-from wxsession.users.client import Client
+from wxsession.users.client import ClientInfo
 
 PASSWORD = "correct horse battery"
 NEW_PASSWORD = "quite another one"
@@ -947,10 +947,10 @@ def test_a_profile_without_a_code_belongs_to_nobody(account: Phone, wechat: WeCh
 def test_a_password_that_was_changed_meanwhile_opens_nothing(
     account: Phone, services: Services
 ) -> None:
-    verified = services.accounts.verified(Credentials("alice", PASSWORD), Client(None, None))
+    verified = services.accounts.verify(Credentials("alice", PASSWORD), ClientInfo(None, None))
     assert change_password(account).status_code == 200
     with pytest.raises(BadCredentials), services.database.transaction() as connection:
-        services.accounts.lock(connection, verified)
+        services.accounts.lock_account(connection, verified)
 
 
 def test_later_failures_do_not_make_the_window_longer(account: Phone, clock: SettableClock) -> None:

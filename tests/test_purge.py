@@ -21,7 +21,7 @@ from wxsession.services import Services
 from wxsession.sessions.queries import purge_date
 from wxsession.simulator import SettableClock, WeChat
 from wxsession.storage.database import Limits, new_id
-from wxsession.storage.sqlite_busy import LONGEST_BUSY_PAUSE
+from wxsession.storage.sqlite_busy import MAX_BUSY_PAUSE
 from wxsession.storage.tables import leases, login_codes, sessions
 
 WEEK = timedelta(days=7)
@@ -182,7 +182,7 @@ def test_on_sqlite_it_rests_at_least_until_every_waiting_writer_has_asked_again(
     fill(services, clock, phone, expired=20)
     hours = WorkingHours(services, session_seconds=0.0001)
     hours.purge(clock).run(WEEK, batch_size=10)
-    assert hours.rests == pytest.approx([LONGEST_BUSY_PAUSE] * 2)
+    assert hours.rests == pytest.approx([MAX_BUSY_PAUSE] * 2)
 
 
 def sizes(services: Services, clock: SettableClock, **options: int) -> list[int]:

@@ -20,7 +20,7 @@ from wxsession.simulator import SettableClock, WeChat
 from wxsession.storage.database import new_id
 from wxsession.storage.tables import access_tokens, session_keys, users
 from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
-from wxsession.wechat.session_keys import KeyRing
+from wxsession.wechat.session_keys import SessionKeyStore
 
 NEW = "new-" * 10
 BOTH = f"{SECRET_KEY},{NEW}"
@@ -41,7 +41,7 @@ def resealing(app: Flask, *keys: str) -> Resealing:
 
 def session_keys_under(app: Flask, *keys: str) -> list[str]:
     """Return the session_keys that these server keys open."""
-    ring = KeyRing(Sealer(SecretKeys(keys)))
+    ring = SessionKeyStore(Sealer(SecretKeys(keys)))
     with services_of(app).database.statement() as connection:
         ids = connection.execute(select(session_keys.c.identity_id)).scalars().all()
         return [key.session_key for id_ in ids for key in ring.keys(connection, id_)]

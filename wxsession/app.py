@@ -141,7 +141,7 @@ def create_app(
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies)  # type: ignore[method-assign]
     services: Services = app.extensions[EXTENSION]
     prefix = settings.url_prefix or ""
-    app.wsgi_app = api.CheckFirst(  # type: ignore[method-assign]
+    app.wsgi_app = api.FastCheck(  # type: ignore[method-assign]
         app.wsgi_app, prefix + api.CHECK, services.sessions, services.phones
     )
     if settings.threads >= api.FEWEST_THREADS:

@@ -7,13 +7,13 @@ from uuid import UUID
 
 from sqlalchemy import select, update
 
-from wxsession.audit import NOBODY, UNKNOWN, Audit
+from wxsession.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.clock import Clock
 from wxsession.crypto import Unsealable
 from wxsession.errors import InvalidRequest, Overloaded, SessionKeyStale, WeChatError
 from wxsession.sessions.service import SessionService
 from wxsession.sessions.session import SessionView
-from wxsession.storage.database import Database, insist
+from wxsession.storage.database import Database, retry_on_disconnect
 from wxsession.storage.tables import identities, users
 from wxsession.users.merging import is_merged
 from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
@@ -22,7 +22,7 @@ from wxsession.wechat.access_tokens import AccessTokens
 from wxsession.wechat.client import WeChatClient
 from wxsession.wechat.open_data import OpenData, OpenDataReader, profile_of
 from wxsession.wechat.phone_number import phone_number_of
-from wxsession.wechat.session_keys import KeyRing
+from wxsession.wechat.session_keys import SessionKeyStore
 
 
 class SessionKeysReset(NamedTuple):
@@ -51,7 +51,7 @@ class ProfileService:
         wechat: WeChatClient,
         access_tokens: AccessTokens,
         reader: OpenDataReader,
-        ring: KeyRing,
+        ring: SessionKeyStore,
         sessions: SessionService,
         *,
         phones: PhoneNumbers,
@@ -177,7 +177,7 @@ class ProfileService:
             connection.execute(lock.with_for_update())
             self._ring.remember(connection, identity.id, fresh, self._clock())
             noted = self._audit.entry(
-                *("session_key_reset", NOBODY), user_id=user_id, appid=identity.appid, actor=actor
+                *("session_key_reset", SYSTEM), user_id=user_id, appid=identity.appid, actor=actor
             )
             connection.execute(*noted)
         return "reset"
@@ -195,7 +195,7 @@ class ProfileService:
         if identity is None:  # a login by password has given us no key of WeChat's
             raise SessionKeyStale
         try:
-            return insist(lambda: self._read_once(identity, data))
+            return retry_on_disconnect(lambda: self._read_once(identity, data))
         except SessionKeyStale:
             if not self._check_session_keys or not self._has_current_key(identity):
                 raise
@@ -238,7 +238,7 @@ class ProfileService:
             columns |= sealed
             changed["phone_number_sealed"] = sealed["phone_number_sealed"]
         if columns:
-            insist(lambda: self._write(user.id, columns))
+            retry_on_disconnect(lambda: self._write(user.id, columns))
         return user._replace(**changed)
 
     def _write(self, user_id: UUID, columns: Mapping[str, object]) -> None:

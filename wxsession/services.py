@@ -30,7 +30,7 @@ from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.wechat.access_tokens import AccessTokens
 from wxsession.wechat.client import WeChatClient, longest_call, transport
 from wxsession.wechat.open_data import OpenDataReader
-from wxsession.wechat.session_keys import KeyRing
+from wxsession.wechat.session_keys import SessionKeyStore
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Services:
     profiles: ProfileService
     throttle: Throttle
     access_tokens: AccessTokens
-    ring: KeyRing
+    ring: SessionKeyStore
     phones: PhoneNumbers
     introspection: Introspection
     audit: Audit
@@ -89,7 +89,7 @@ class Services:
         patience = longest_call(settings.wechat_timeout)
         codes = LoginCodes(database, clock, leases, patience=patience, replay=settings.login_replay)
         sealer = Sealer(keys)
-        ring = KeyRing(sealer)
+        ring = SessionKeyStore(sealer)
         reader = OpenDataReader(ring, clock)
         audit = Audit(database, clock)
         phones = PhoneNumbers(sealer, keys)

@@ -15,11 +15,11 @@ from wxsession.errors import WxSessionError
 from wxsession.logins.service import CodeLogin
 from wxsession.services import Services
 from wxsession.simulator import WeChat, wechat_transport
-from wxsession.users.client import Client
+from wxsession.users.client import ClientInfo
 
 _PROCESSES = 5
 _THREADS = 10
-_CLIENT = Client("203.0.113.7", None)
+_CLIENT = ClientInfo("203.0.113.7", None)
 
 
 @dataclass(frozen=True)

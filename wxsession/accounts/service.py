@@ -28,10 +28,10 @@ from wxsession.errors import (
 )
 from wxsession.sessions.service import SessionService
 from wxsession.sessions.session import DescribedSession, Grant, SessionView
-from wxsession.storage.database import Database, insist, new_id, upsert
+from wxsession.storage.database import Database, new_id, retry_on_disconnect, upsert
 from wxsession.storage.tables import WECHAT, identities, sessions, unbound_identities, users
-from wxsession.users.client import Client
-from wxsession.users.merging import lock, merge, move_identities
+from wxsession.users.client import ClientInfo
+from wxsession.users.merging import lock_users, merge, move_identities
 from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.users.user import User
 
@@ -89,8 +89,8 @@ class AccountService:
         self._apps = apps
         self._link_by_unionid = link_by_unionid
 
-    def verified(
-        self, credentials: Credentials, client: Client, *, session_of: UUID | None = None
+    def verify(
+        self, credentials: Credentials, client: ClientInfo, *, session_of: UUID | None = None
     ) -> Account:
         """Return the account that the credentials open; no connection is held while hashing.
 
@@ -121,14 +121,16 @@ class AccountService:
             return self._rehash(account, credentials.password)
         return account
 
-    def lock(self, connection: Connection, account: Account, *others: UUID) -> dict[UUID, User]:
+    def lock_account(
+        self, connection: Connection, account: Account, *others: UUID
+    ) -> dict[UUID, User]:
         """Return the account's user, and others, locked inside the caller's transaction.
 
         Raises:
             BadCredentials: the password was changed since it was verified.
             UserBlocked: the account is disabled.
         """
-        locked = lock(connection, {account.user_id, *others})
+        locked = lock_users(connection, {account.user_id, *others})
         unchanged = select(users.c.id).where(
             users.c.id == account.user_id, users.c.password_hash == account.password_hash
         )
@@ -138,12 +140,12 @@ class AccountService:
             raise UserBlocked
         return locked
 
-    def attach(  # noqa: PLR0913 - two users, and who did it from where
+    def bind_user(  # noqa: PLR0913 - two users, and who did it from where
         self,
         connection: Connection,
         user: User,
         account: User,
-        client: Client,
+        client: ClientInfo,
         *,
         appid: str,
         session_id: UUID | None = None,
@@ -174,7 +176,9 @@ class AccountService:
         )
         return merged
 
-    def register(self, presented: str | None, credentials: Credentials, client: Client) -> Grant:
+    def register(
+        self, presented: str | None, credentials: Credentials, client: ClientInfo
+    ) -> Grant:
         """Return a session of a new user, or of the session's own user with a username from now on.
 
         Raises:
@@ -183,7 +187,7 @@ class AccountService:
             ReauthenticationRequired: the session's login is longer ago than ten minutes.
             TokenError: the presented token is no way in.
             TooManyAttempts: too many users were made from this address, or names found taken.
-            Overloaded: as for `verified`.
+            Overloaded: as for `verify`.
         """
         name = new_credentials(credentials.username, credentials.password)
         view = self._recent(presented) if presented is not None else None
@@ -199,7 +203,7 @@ class AccountService:
             except IntegrityError:
                 raise UsernameTaken from None
 
-    def bind(self, presented: str, credentials: Credentials, client: Client) -> Grant:
+    def bind(self, presented: str, credentials: Credentials, client: ClientInfo) -> Grant:
         """Let the session's WeChat user belong to an account; return the session's next token.
 
         Asked again by a device that lost the answer, with the same token, the same again.
@@ -208,14 +212,15 @@ class AccountService:
             TokenError: the presented token is no way in.
             ReauthenticationRequired: the session's login is longer ago than ten minutes, or was
                 not one by WeChat.
-            BadCredentials, TooManyAttempts, UserBlocked, Overloaded: as for `verified` and `lock`.
-            IdentityBound: as for `attach`.
+            BadCredentials, TooManyAttempts, UserBlocked, Overloaded: as for `verify` and
+                `lock_account`.
+            IdentityBound: as for `bind_user`.
         """
         view = self._recent(presented)
         if view.identity is None:
             raise ReauthenticationRequired
-        account = self.verified(credentials, client)
-        return insist(lambda: self._bind(presented, view.session_id, account, client))
+        account = self.verify(credentials, client)
+        return retry_on_disconnect(lambda: self._bind(presented, view.session_id, account, client))
 
     def identities(self, presented: str) -> list[Bound]:
         """Return which WeChat users lead to the session's user, oldest first.
@@ -235,7 +240,7 @@ class AccountService:
     def unbind(
         self,
         presented: str,
-        client: Client,
+        client: ClientInfo,
         *,
         appid: str | None,
         password: str | None,
@@ -253,7 +258,7 @@ class AccountService:
             InvalidRequest: the appid is not one of ours, or none is known.
             ReauthenticationRequired: no password, and the login is longer ago than ten minutes.
             LastCredential: the user would have no way to log in.
-            BadCredentials, TooManyAttempts, Overloaded: as for `verified`.
+            BadCredentials, TooManyAttempts, Overloaded: as for `verify`.
         """
         view = self._sessions.check(presented)
         if password is None:
@@ -261,10 +266,10 @@ class AccountService:
         else:
             self._verified_again(view, password, client)
         which = None if everything else self._app_of(view, appid)
-        return insist(lambda: self._unbind(view.session_id, which, client))
+        return retry_on_disconnect(lambda: self._unbind(view.session_id, which, client))
 
     def change_password(
-        self, presented: str, password: str, new_password: str, client: Client
+        self, presented: str, password: str, new_password: str, client: ClientInfo
     ) -> Grant:
         """Change the password; every other session of the user ends. Return the next token.
 
@@ -272,7 +277,7 @@ class AccountService:
             TokenError: the presented token is no way in.
             ReauthenticationRequired: the session's login is longer ago than ten minutes.
             InvalidRequest: the new password cannot be taken.
-            BadCredentials, TooManyAttempts, UserBlocked, Overloaded: as for `verified`.
+            BadCredentials, TooManyAttempts, UserBlocked, Overloaded: as for `verify`.
         """
         view = self._recent(presented)
         username = view.user.username or ""
@@ -310,19 +315,19 @@ class AccountService:
             done = connection.execute(mine.values(password_hash=password_hash)).rowcount
         return Account(account.user_id, password_hash) if done else account
 
-    def _verified_again(self, view: SessionView, password: str, client: Client) -> Account:
+    def _verified_again(self, view: SessionView, password: str, client: ClientInfo) -> Account:
         """Return the session's own account, having verified its password.
 
         Raises:
             BadCredentials: it is wrong, or there is none.
-            TooManyAttempts, Overloaded: as for `verified`.
+            TooManyAttempts, Overloaded: as for `verify`.
         """
         if view.user.username is None:
             with self._passwords.place():
                 self._passwords.fits(password, None)  # no takes as long as no to a wrong one
             raise BadCredentials
         credentials = Credentials(view.user.username, password)
-        account = self.verified(credentials, client, session_of=view.user.id)
+        account = self.verify(credentials, client, session_of=view.user.id)
         if account.user_id != view.user.id:
             raise BadCredentials
         return account
@@ -335,31 +340,33 @@ class AccountService:
         Raises:
             TokenError: the session has ended meanwhile.
             Crossed: its user became another one while the locks were waited for.
-            BadCredentials, UserBlocked: as for `lock`.
+            BadCredentials, UserBlocked: as for `lock_account`.
         """
-        user_id = self._sessions.reread(connection, session_id).user.id
+        user_id = self._sessions.reload(connection, session_id).user.id
         if account is None:
-            locked = lock(connection, [user_id])
+            locked = lock_users(connection, [user_id])
         else:
-            locked = self.lock(connection, account, user_id)
-        session = self._sessions.reread(connection, session_id, lock=True)
+            locked = self.lock_account(connection, account, user_id)
+        session = self._sessions.reload(connection, session_id, lock=True)
         if session.user.id not in locked:
             raise Crossed
         return session, locked
 
-    def _bind(self, presented: str, session_id: UUID, account: Account, client: Client) -> Grant:
+    def _bind(
+        self, presented: str, session_id: UUID, account: Account, client: ClientInfo
+    ) -> Grant:
         with self._database.transaction() as connection:
             session, locked = self._lock_own(connection, session_id, account)
             if session.identity is None:
                 raise IdentityBound  # it was unbound by somebody else just now
-            user = self.attach(
+            user = self.bind_user(
                 *(connection, locked[session.user.id], locked[account.user_id], client),
                 appid=session.identity.appid,
                 session_id=session.id,
             )
             return self._sessions.renew(connection, session, presented, user)
 
-    def _unbind(self, session_id: UUID, appid: str | None, client: Client) -> User:
+    def _unbind(self, session_id: UUID, appid: str | None, client: ClientInfo) -> User:
         now = self._clock()
         with self._database.transaction() as connection:
             session, _ = self._lock_own(connection, session_id)
@@ -404,7 +411,9 @@ class AccountService:
                 connection.execute(*entry)
             return user
 
-    def _make(self, connection: Connection, name: str, password_hash: str, client: Client) -> Grant:
+    def _make(
+        self, connection: Connection, name: str, password_hash: str, client: ClientInfo
+    ) -> Grant:
         made = upsert(self._database, users).values(
             id=new_id(), username=name, password_hash=password_hash, created_at=self._clock()
         )
@@ -423,7 +432,7 @@ class AccountService:
         presented: str,
         name: str,
         password_hash: str,
-        client: Client,
+        client: ClientInfo,
     ) -> Grant:
         """Give the session's own user a username; the session gets a new token with that."""
         session, _ = self._lock_own(connection, view.session_id)

@@ -36,7 +36,7 @@ from wxsession.errors import (
 from wxsession.settings import Limit
 from wxsession.storage.database import Database, upsert
 from wxsession.storage.tables import failed_attempts
-from wxsession.users.client import Client, network_of
+from wxsession.users.client import ClientInfo, network_of
 
 WINDOW = timedelta(minutes=15)
 FAILURES_PER_ACCOUNT = 10
@@ -94,7 +94,7 @@ class Throttle:
 
     @contextmanager
     def guess(
-        self, username: str, client: Client, *, session_of: UUID | None = None
+        self, username: str, client: ClientInfo, *, session_of: UUID | None = None
     ) -> Iterator[Guess]:
         """Let a password be tried inside; only a `BadCredentials` out of it stays counted.
 
@@ -128,7 +128,7 @@ class Throttle:
             raise
         self._take_back(counted, forgetting=own)
 
-    def ensure_codes_allowed(self, client: Client, *, appid: str) -> None:
+    def ensure_codes_allowed(self, client: ClientInfo, *, appid: str) -> None:
         """Return if a code from this address may be exchanged.
 
         Raises:
@@ -147,7 +147,7 @@ class Throttle:
             raise
 
     @contextmanager
-    def counting_codes(self, client: Client) -> Iterator[None]:
+    def counting_codes(self, client: ClientInfo) -> Iterator[None]:
         """Let a code be exchanged inside; one that is refused is counted, if the database is there.
 
         A blocked user has a good code.
@@ -160,7 +160,7 @@ class Throttle:
             raise
 
     @contextmanager
-    def registration(self, client: Client, user_id: UUID | None) -> Iterator[None]:
+    def registration(self, client: ClientInfo, user_id: UUID | None) -> Iterator[None]:
         """Let a username be registered inside, from this address or for this user.
 
         Counted are taken usernames, since each tells that somebody has it, and new users. A user
@@ -199,7 +199,9 @@ class Throttle:
                     *(network, limit.most),
                 )
 
-    def _count(self, reason: str, counters: Sequence[_Counter], client: Client) -> list[_Counted]:
+    def _count(
+        self, reason: str, counters: Sequence[_Counter], client: ClientInfo
+    ) -> list[_Counted]:
         """Count an attempt in all of these, or refuse it and count that in the audit."""
         event = "registration_failed" if reason == "registrations" else "login_failed"
         try:

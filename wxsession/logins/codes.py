@@ -31,11 +31,11 @@ from wxsession.errors import (
     WeChatTimeout,
 )
 from wxsession.limits import logins_at_database
-from wxsession.storage.database import Database, insist, new_id, upsert
+from wxsession.storage.database import Database, new_id, retry_on_disconnect, upsert
 from wxsession.storage.leases import LEASE, Leases
-from wxsession.storage.prepared import Filled, Given, made_once
+from wxsession.storage.prepared import Param, Statement, prepared
 from wxsession.storage.tables import login_codes
-from wxsession.users.client import Client
+from wxsession.users.client import ClientInfo
 
 _GRANTED = "granted"  # the other outcomes of a code are the codes of `errors.CodeError`
 _CODE = re.compile(r"[0-9A-Za-z_-]{8,128}")
@@ -94,7 +94,7 @@ class LoginCodes:
         self._taking = _taking(database)
         self._line = logins_at_database(database.limits.pool_size)
 
-    def claim(self, appid: str, code: str, client: Client) -> Claim:
+    def claim(self, appid: str, code: str, client: ClientInfo) -> Claim:
         """Return the right to exchange the code, or wait for what came of it elsewhere.
 
         No connection is held while it waits.
@@ -107,9 +107,9 @@ class LoginCodes:
         own = Claim(code_hash, new_id())
         waited, pause = 0.0, _FIRST_PAUSE
         while waited <= self._patience:
-            if insist(lambda: self._take(own, client)):
+            if retry_on_disconnect(lambda: self._take(own, client)):
                 return own
-            if exchanged := insist(lambda: self._outcome(code_hash, client)):
+            if exchanged := retry_on_disconnect(lambda: self._outcome(code_hash, client)):
                 return exchanged
             self._sleep(pause)
             waited, pause = waited + pause, min(pause * 2, _LONGEST_PAUSE)
@@ -119,7 +119,7 @@ class LoginCodes:
         """Return what keeps a claim one's own for as long as its block runs."""
         return self._leases.renewed(self._renew, claim)
 
-    def settling(self, claim: Claim, identity_id: UUID) -> Filled:
+    def settling(self, claim: Claim, identity_id: UUID) -> Statement:
         """Return the statement that notes, inside the caller's transaction, whose code it was."""
         return self._settlement(claim, _GRANTED, identity_id)
 
@@ -131,7 +131,7 @@ class LoginCodes:
         """Give the claim up: nothing is known about the code, the next one may ask WeChat."""
         self._note(_release(code_hash=claim.code_hash, claim_id=claim.claim_id))
 
-    def _note(self, statement: Filled) -> None:
+    def _note(self, statement: Statement) -> None:
         # What is not noted costs whoever sends the code again the rest of the lease; that is no
         # reason to hide from this client what WeChat said.
         with suppress(Overloaded), self._statement() as connection:
@@ -142,7 +142,7 @@ class LoginCodes:
         with self._line.one(), self._database.statement() as connection:
             yield connection
 
-    def _take(self, claim: Claim, client: Client) -> bool:
+    def _take(self, claim: Claim, client: ClientInfo) -> bool:
         """Write the claim down, unless there is another one; done twice, it is there once."""
         now = self._clock()
         values = {
@@ -167,7 +167,7 @@ class LoginCodes:
         with self._database.statement() as connection:
             connection.execute(renewing.values(expires_at=self._clock() + LEASE))
 
-    def _outcome(self, code_hash: bytes, client: Client) -> Claim | None:
+    def _outcome(self, code_hash: bytes, client: ClientInfo) -> Claim | None:
         query = select(login_codes).where(login_codes.c.code_hash == code_hash)
         with self._statement() as connection:
             row = connection.execute(query).first()
@@ -181,7 +181,7 @@ class LoginCodes:
             return None
         return Claim(code_hash, row.claim_id, row.identity_id, row.expires_at - self._replay)
 
-    def _settlement(self, claim: Claim, outcome: str, identity_id: UUID | None) -> Filled:
+    def _settlement(self, claim: Claim, outcome: str, identity_id: UUID | None) -> Statement:
         return _settle(
             code_hash=claim.code_hash,
             claim_id=claim.claim_id,
@@ -203,9 +203,9 @@ def _taking(database: Database) -> Executable:
     return taking.returning(login_codes.c.claim_id)
 
 
-@made_once
+@prepared
 def _settle(
-    *, code_hash: Given, claim_id: Given, outcome: Given, identity_id: Given, expires_at: Given
+    *, code_hash: Param, claim_id: Param, outcome: Param, identity_id: Param, expires_at: Param
 ) -> Executable:
     return (
         update(login_codes)
@@ -214,8 +214,8 @@ def _settle(
     )
 
 
-@made_once
-def _release(*, code_hash: Given, claim_id: Given) -> Executable:
+@prepared
+def _release(*, code_hash: Param, claim_id: Param) -> Executable:
     return delete(login_codes).where(
         login_codes.c.code_hash == code_hash, login_codes.c.claim_id == claim_id
     )

@@ -10,10 +10,10 @@ from wxsession.audit import Audit
 from wxsession.clock import Clock
 from wxsession.errors import Crossed, IdentityBound, UserBlocked
 from wxsession.storage.database import Database, new_id, upsert
-from wxsession.storage.prepared import Filled, Given, made_once
+from wxsession.storage.prepared import Param, Statement, prepared
 from wxsession.storage.tables import WECHAT, identities, users
-from wxsession.users.client import Client
-from wxsession.users.merging import kept_apart, lock, lock_unionid, merge
+from wxsession.users.client import ClientInfo
+from wxsession.users.merging import kept_apart, lock_unionid, lock_users, merge
 from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.users.user import Identity, User, identity_from, select_identities
 
@@ -52,7 +52,7 @@ class IdentityService:
         self,
         connection: Connection,
         who: WeChatUser,
-        client: Client,
+        client: ClientInfo,
         *,
         account_id: UUID | None = None,
     ) -> tuple[Identity, User, bool]:
@@ -79,7 +79,7 @@ class IdentityService:
         seen = self._look(connection, who)
         identity, user_id, sibling_id = seen
         wanted = {one for one in (user_id, sibling_id, account_id) if one is not None}
-        locked = lock(connection, wanted) if wanted else {}
+        locked = lock_users(connection, wanted) if wanted else {}
         if wanted and self._look(connection, who) != seen:
             raise Crossed
         sibling = _enabled(locked[sibling_id]) if sibling_id else None
@@ -165,7 +165,7 @@ class IdentityService:
         user: User,
         sibling: User | None,
         who: WeChatUser,
-        client: Client,
+        client: ClientInfo,
     ) -> User:
         """Note a unionid that came late; return the one user that it makes of two, if it can.
 
@@ -195,13 +195,13 @@ def _enabled(user: User) -> User:
     return user
 
 
-def _lock_identity(who: WeChatUser) -> Filled:
+def _lock_identity(who: WeChatUser) -> Statement:
     if who.unionid is None:
         return _lock_by_openid(appid=who.appid, openid=who.openid)
     return _lock_by_unionid(appid=who.appid, openid=who.openid, unionid=who.unionid)
 
 
-def _select(appid: Given, openid: Given) -> Select[Any]:
+def _select(appid: Param, openid: Param) -> Select[Any]:
     return select_identities().where(
         identities.c.provider == WECHAT,
         identities.c.appid == appid,
@@ -209,17 +209,17 @@ def _select(appid: Given, openid: Given) -> Select[Any]:
     )
 
 
-@made_once
-def _find_identity(*, appid: Given, openid: Given) -> Executable:
+@prepared
+def _find_identity(*, appid: Param, openid: Param) -> Executable:
     return _select(appid, openid)
 
 
-@made_once
-def _lock_by_openid(*, appid: Given, openid: Given) -> Executable:
+@prepared
+def _lock_by_openid(*, appid: Param, openid: Param) -> Executable:
     return _select(appid, openid).with_for_update(of=[identities, users])
 
 
-@made_once
-def _lock_by_unionid(*, appid: Given, openid: Given, unionid: Given) -> Executable:
+@prepared
+def _lock_by_unionid(*, appid: Param, openid: Param, unionid: Param) -> Executable:
     it = _select(appid, openid).where(identities.c.unionid == unionid)
     return it.with_for_update(of=[identities, users])

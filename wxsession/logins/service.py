@@ -26,14 +26,14 @@ from wxsession.logins.codes import Claim, LoginCodes, ensure_code
 from wxsession.logins.identities import IdentityService, WeChatUser
 from wxsession.sessions.service import SessionService
 from wxsession.sessions.session import Grant
-from wxsession.storage.database import Database, insist
+from wxsession.storage.database import Database, retry_on_disconnect
 from wxsession.storage.prepared import together
 from wxsession.storage.tables import identities, users
-from wxsession.users.client import Client
+from wxsession.users.client import ClientInfo
 from wxsession.users.user import Identity, User, identity_from, select_identities
 from wxsession.wechat.client import WeChatClient, WeChatIdentity
 from wxsession.wechat.open_data import OpenData, OpenDataReader, profile_of
-from wxsession.wechat.session_keys import KeyRing
+from wxsession.wechat.session_keys import SessionKeyStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class LoginService:
         database: Database,
         wechat: WeChatClient,
         codes: LoginCodes,
-        ring: KeyRing,
+        ring: SessionKeyStore,
         reader: OpenDataReader,
         sessions: SessionService,
         accounts: AccountService,
@@ -85,7 +85,7 @@ class LoginService:
         self._clock = clock
         self._line = logins_at_database(database.limits.pool_size)
 
-    def by_code(self, login: CodeLogin, client: Client) -> Grant:
+    def by_code(self, login: CodeLogin, client: ClientInfo) -> Grant:
         """Return a session for the WeChat user whose code this is; a first login makes a user.
 
         WeChat is asked once per code, with no database connection held meanwhile. With
@@ -111,22 +111,24 @@ class LoginService:
             self._wechat.ensure_usable()
             account = None
             if login.credentials is not None:
-                account = self._accounts.verified(login.credentials, client)
+                account = self._accounts.verify(login.credentials, client)
             with self._wechat.budget.one():
                 claim = self._codes.claim(appid, login.code, client)
                 if claim.identity_id is not None:
-                    return insist(lambda: self._log_in_again(claim, login, account, client))
+                    return retry_on_disconnect(
+                        lambda: self._log_in_again(claim, login, account, client)
+                    )
                 with self._codes.renewed(claim):
                     with self._throttle.counting_codes(client):
                         known = self._exchange(claim, appid, login.code)
                     with self._noted(claim):
                         # The code is spent and cannot be asked for again.
-                        return insist(
+                        return retry_on_disconnect(
                             lambda: self._log_in(claim, appid, known, login, account, client)
                         )
 
     def by_password(
-        self, credentials: Credentials, client: Client, *, presented: str | None = None
+        self, credentials: Credentials, client: ClientInfo, *, presented: str | None = None
     ) -> Grant:
         """Return a session of the account; `presented` is the token that came along, if any.
 
@@ -136,13 +138,13 @@ class LoginService:
             Overloaded: the database, or a place for hashing, was not free in time.
         """
         with self._audited(client, None):
-            account = self._accounts.verified(credentials, client)
+            account = self._accounts.verify(credentials, client)
             with self._database.transaction() as connection:
-                user = self._accounts.lock(connection, account)[account.user_id]
+                user = self._accounts.lock_account(connection, account)[account.user_id]
                 return self._sessions.issue(connection, user, None, client, replacing=presented)
 
     @contextmanager
-    def _audited(self, client: Client, appid: str | None) -> Iterator[None]:
+    def _audited(self, client: ClientInfo, appid: str | None) -> Iterator[None]:
         """Write down a refusal; wrong passwords are written down where they are looked at."""
         try:
             yield
@@ -194,7 +196,7 @@ class LoginService:
         known: WeChatIdentity,
         login: CodeLogin,
         account: Account | None,
-        client: Client,
+        client: ClientInfo,
     ) -> Grant:
         now = self._clock()
         with self._line.one(), self._database.transaction() as connection:
@@ -218,7 +220,7 @@ class LoginService:
             return replace(grant, open_data=data)
 
     def _log_in_again(
-        self, claim: Claim, login: CodeLogin, account: Account | None, client: Client
+        self, claim: Claim, login: CodeLogin, account: Account | None, client: ClientInfo
     ) -> Grant:
         """Return one more session for a code that was exchanged a moment ago.
 
@@ -264,9 +266,9 @@ class LoginService:
         identity: Identity,
         user: User,
         account: Account,
-        client: Client,
+        client: ClientInfo,
     ) -> User:
-        locked = self._accounts.lock(connection, account, user.id)
-        return self._accounts.attach(
+        locked = self._accounts.lock_account(connection, account, user.id)
+        return self._accounts.bind_user(
             connection, locked[user.id], locked[account.user_id], client, appid=identity.appid
         )

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from wxsession.accounts.passwords import normalised_username
-from wxsession.audit import NOBODY, UNKNOWN, Audit, AuditEvent
+from wxsession.audit import SYSTEM, UNKNOWN, Audit, AuditEvent
 from wxsession.clock import Clock
 from wxsession.errors import NoSuchSession, NoSuchUser, SessionEnded, SessionExpired, UserMerged
 from wxsession.sessions.queries import described_session_from, select_described_sessions
@@ -293,7 +293,7 @@ class Administration:
                 return
             switch = update(users).where(users.c.id == user_id)
             connection.execute(switch.values(disabled_at=disabled_at))
-            connection.execute(*self._audit.entry(event, NOBODY, user_id=user_id, actor=actor))
+            connection.execute(*self._audit.entry(event, SYSTEM, user_id=user_id, actor=actor))
 
     def _end_all(
         self, user_id: UUID, reason: str, actor: str, progress: Callable[[int], None]
@@ -324,7 +324,7 @@ class Administration:
         return self._sessions.end_rows(
             *(connection, which, reason, self._clock()),
             user_id=user_id,
-            client=NOBODY,
+            client=SYSTEM,
             actor=actor,
         )
 

@@ -13,7 +13,7 @@ _REST = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class BatchSize:
     """The size of the next batch, which follows from the time that batches take."""
 
     size: int
@@ -22,8 +22,8 @@ class Pace:
     shortest_rest: float = 0.0
     """The seconds that others need to get in, however short a batch was."""
 
-    def after(self, seconds: float) -> "Pace":
-        """Return the pace after a batch that took so long.
+    def after(self, seconds: float) -> "BatchSize":
+        """Return the batch size after a batch that took so long.
 
         One batch alone, which waited for a lock or met a checkpoint, changes it by a factor of
         two at most.
@@ -34,6 +34,6 @@ class Pace:
         near = min(max(wanted, self.size / _MOST_CHANGE), self.size * _MOST_CHANGE)
         return replace(self, size=min(max(round(near), SMALLEST_SIZE), LARGEST_SIZE))
 
-    def rest_after(self, seconds: float) -> float:
+    def pause_after(self, seconds: float) -> float:
         """Return for how long to rest after a batch that took so long."""
         return max(seconds * _REST, self.shortest_rest)

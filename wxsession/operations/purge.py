@@ -28,10 +28,10 @@ from sqlalchemy import (
 
 from wxsession.clock import Clock
 from wxsession.errors import ClocksDisagree, PurgeRunning
-from wxsession.operations.batching import FIRST_SIZE, Pace
+from wxsession.operations.batching import FIRST_SIZE, BatchSize
 from wxsession.operations.job_lock import JobLocked, job_lock
 from wxsession.storage.database import Database
-from wxsession.storage.sqlite_busy import LONGEST_BUSY_PAUSE
+from wxsession.storage.sqlite_busy import MAX_BUSY_PAUSE
 from wxsession.storage.tables import audit_events, failed_attempts, login_codes, sessions
 from wxsession.users.merging import finish_merges
 
@@ -151,12 +151,16 @@ class Purge:
         kind = _delete_in_postgresql if self._database.is_postgresql else _delete_in_sqlite
         return _Deletion(self._database, self._timer, kind)
 
-    def _pace(self, batch_size: int | None) -> Pace:
+    def _pace(self, batch_size: int | None) -> BatchSize:
         if self._database.is_postgresql:
             aim, rest = _AIM, 0.0
         else:  # whoever waits for the file asks for it once in every rest, and finds it free
-            aim, rest = _AIM_OF_SQLITE, LONGEST_BUSY_PAUSE
-        return Pace(FIRST_SIZE, aim, rest) if batch_size is None else Pace(batch_size, None, rest)
+            aim, rest = _AIM_OF_SQLITE, MAX_BUSY_PAUSE
+        return (
+            BatchSize(FIRST_SIZE, aim, rest)
+            if batch_size is None
+            else BatchSize(batch_size, None, rest)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +275,7 @@ class _Run:
         self.complete = True
 
     def delete(
-        self, over: _Over, pace: Pace, progress: Callable[[int], None] = lambda _done: None
+        self, over: _Over, pace: BatchSize, progress: Callable[[int], None] = lambda _done: None
     ) -> int:
         """Delete until nothing is left or the time is up; return how many rows went."""
         done, place = 0, None
@@ -282,7 +286,7 @@ class _Run:
             if place is None:
                 return done
             pace = pace.after(seconds)
-            self._sleep(pace.rest_after(seconds))
+            self._sleep(pace.pause_after(seconds))
         self.complete = False
         return done
 

@@ -12,7 +12,7 @@ from wxsession.audit import Audit
 from wxsession.clock import Clock
 from wxsession.errors import InvalidApiKey, TokenError
 from wxsession.sessions.service import SessionService
-from wxsession.users.client import Client
+from wxsession.users.client import ClientInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Introspection:
         self._clock = clock
 
     @contextmanager
-    def counting_refusals(self, client: Client) -> Iterator[None]:
+    def counting_refusals(self, client: ClientInfo) -> Iterator[None]:
         """Count in the audit that an API key is refused in here: somebody may be guessing."""
         try:
             yield

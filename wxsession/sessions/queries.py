@@ -19,9 +19,9 @@ from sqlalchemy import (
 )
 
 from wxsession.sessions.session import DescribedSession, Session
-from wxsession.storage.prepared import Given, made_once, row_of
+from wxsession.storage.prepared import Param, insert_into, prepared
 from wxsession.storage.tables import has_enabled_user, identities, is_live, sessions, users
-from wxsession.users.client import Client
+from wxsession.users.client import ClientInfo
 from wxsession.users.user import IDENTITY_COLUMNS, USER_COLUMNS, Identity, User
 
 _END_BATCH = 1000
@@ -90,7 +90,7 @@ def described_session_from(row: Sequence[Any]) -> DescribedSession:
         *row[_FACTS_AT:_DESCRIPTION_AT],
         created_at,
         auth_time,
-        Client._make(client),
+        ClientInfo._make(client),
         Identity._make(identity) if identity[0] else None,
     )
     return DescribedSession(id_.bytes, User._make(row[:_FACTS_AT]), *described)
@@ -101,18 +101,18 @@ _IT = sessions.c.id == bindparam("session_id")
 BY_ID = select_sessions().where(_IT)
 DESCRIBED_BY_ID = select_described_sessions().where(_IT)
 
-insert_session = row_of(sessions)
+insert_session = insert_into(sessions)
 
 
-@made_once
+@prepared
 def swap_token(  # noqa: PLR0913 - these are what a refresh changes, and on what conditions
     *,
-    session_id: Given,
-    token_hash: Given,
-    next_hash: Given,
-    now: Given,
-    idle_expires_at: Given,
-    purge_on: Given,
+    session_id: Param,
+    token_hash: Param,
+    next_hash: Param,
+    now: Param,
+    idle_expires_at: Param,
+    purge_on: Param,
 ) -> Executable:
     """Replace a session's token by its successor, if it is live and still has that token."""
     return (
@@ -130,7 +130,7 @@ def swap_token(  # noqa: PLR0913 - these are what a refresh changes, and on what
 
 
 def _making_room(
-    user_id: Given, kept: Given, now: Given, today: Given, replaced: ColumnElement[bool]
+    user_id: Param, kept: Param, now: Param, today: Param, replaced: ColumnElement[bool]
 ) -> Executable:
     mine = and_(sessions.c.user_id == user_id, is_live(now))
     least_recently_used = (
@@ -151,15 +151,15 @@ def _making_room(
     )
 
 
-@made_once
-def evict(*, user_id: Given, kept: Given, now: Given, today: Given) -> Executable:
+@prepared
+def evict(*, user_id: Param, kept: Param, now: Param, today: Param) -> Executable:
     """End the live sessions of a user that are above the cap, the least recently used first."""
     return _making_room(user_id, kept, now, today, false())
 
 
-@made_once
+@prepared
 def replace_and_evict(  # noqa: PLR0913 - the same, and which one goes in any case
-    *, user_id: Given, kept: Given, now: Given, today: Given, session_id: Given, token_hashes: Given
+    *, user_id: Param, kept: Param, now: Param, today: Param, session_id: Param, token_hashes: Param
 ) -> Executable:
     """End the session that a new one replaces, and what is above the cap besides."""
     # An older token, whose own hash nobody knows any more, ends it as well: as at a logout.

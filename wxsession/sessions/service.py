@@ -21,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from wxsession.audit import NOBODY, Audit
+from wxsession.audit import SYSTEM, Audit
 from wxsession.clock import Clock
 from wxsession.errors import (
     Crossed,
@@ -57,14 +57,14 @@ from wxsession.sessions.session import (
 )
 from wxsession.sessions.tokens import SessionToken, TokenSigner
 from wxsession.settings import Settings
-from wxsession.storage.database import Database, insist, new_id
+from wxsession.storage.database import Database, new_id, retry_on_disconnect
 from wxsession.storage.fast_lookup import Lookup
 from wxsession.storage.prepared import together
 from wxsession.storage.tables import is_live, sessions
-from wxsession.users.client import Client
+from wxsession.users.client import ClientInfo
 from wxsession.users.user import Identity, User
 
-Asking = Callable[[], Client]
+Asking = Callable[[], ClientInfo]
 """Says who asks, for the few who want to know."""
 
 _ATTEMPTS = 5
@@ -94,7 +94,7 @@ class SessionService:
         self._lookup = Lookup(database, BY_ID)
         self._described = Lookup(database, DESCRIBED_BY_ID)
 
-    def check(self, presented: str, asking: Asking = lambda: NOBODY) -> SessionView:
+    def check(self, presented: str, asking: Asking = lambda: SYSTEM) -> SessionView:
         """Return the live session of a token, and count that as use.
 
         Costs one SELECT; an UPDATE at most once per touch interval, and one when a refreshed
@@ -112,7 +112,7 @@ class SessionService:
         expires_at, superseded = self._use(session, token, asking, now)
         return _view(session, now, expires_at, superseded=superseded)
 
-    def recognise(self, presented: str, asking: Asking = lambda: NOBODY) -> LiveSession:
+    def recognise(self, presented: str, asking: Asking = lambda: SYSTEM) -> LiveSession:
         """Do the same as `check`, and return less.
 
         Raises:
@@ -142,7 +142,7 @@ class SessionService:
             raise SessionSuperseded
         return self._touch(session, standing, now), standing is Standing.PREVIOUS
 
-    def refresh(self, presented: str, client: Client) -> Grant:
+    def refresh(self, presented: str, client: ClientInfo) -> Grant:
         """Return the next token of a session; asked again with the same one, the same again.
 
         Raises:
@@ -151,9 +151,9 @@ class SessionService:
             Overloaded: the database did not answer in time.
         """
         token = self._signer.load(presented)
-        return insist(lambda: self._refresh(token, client))
+        return retry_on_disconnect(lambda: self._refresh(token, client))
 
-    def _refresh(self, token: SessionToken, client: Client) -> Grant:
+    def _refresh(self, token: SessionToken, client: ClientInfo) -> Grant:
         for _ in range(_ATTEMPTS):
             now = self._clock()
             with self._database.statement() as connection:
@@ -168,7 +168,7 @@ class SessionService:
             self._refuse_older(session, client, now, ways=1)
         raise Overloaded  # five others were faster, each within this one's single round trip
 
-    def end(self, presented: str, client: Client, *, everywhere: bool = False) -> None:
+    def end(self, presented: str, client: ClientInfo, *, everywhere: bool = False) -> None:
         """End the session of a token, or every session of its user.
 
         Says nothing about a token that is unknown, forged or of a dead session. An older token
@@ -180,7 +180,7 @@ class SessionService:
         """
         try:
             token = self._signer.load(presented)
-            insist(lambda: self._log_out(token, client, everywhere=everywhere))
+            retry_on_disconnect(lambda: self._log_out(token, client, everywhere=everywhere))
         except TokenError:
             return
 
@@ -207,7 +207,7 @@ class SessionService:
         ]
         return OwnSessions(shown, more=len(found) > _LONGEST_LIST)
 
-    def end_own(self, presented: str, session_id: UUID, client: Client) -> None:
+    def end_own(self, presented: str, session_id: UUID, client: ClientInfo) -> None:
         """End one session of the token's own user; says nothing about any other.
 
         Raises:
@@ -228,7 +228,7 @@ class SessionService:
         connection: Connection,
         user: User,
         identity: Identity | None,
-        client: Client,
+        client: ClientInfo,
         *,
         replacing: str | None = None,
         new_user: bool = False,
@@ -305,7 +305,7 @@ class SessionService:
         most = self._settings.max_sessions
         return len(connection.execute(made.limit(most)).all()) >= most
 
-    def reread(
+    def reload(
         self, connection: Connection, session_id: UUID, *, lock: bool = False
     ) -> DescribedSession:
         """Return a session as it is now, and stays if locked, inside the caller's transaction.
@@ -329,7 +329,7 @@ class SessionService:
         now: datetime,
         *,
         user_id: UUID,
-        client: Client,
+        client: ClientInfo,
         actor: str | None = None,
     ) -> int:
         """End the live sessions that the condition picks, and no others; return how many.
@@ -348,19 +348,19 @@ class SessionService:
         reason: str,
         now: datetime,
         *,
-        client: Client,
+        client: ClientInfo,
     ) -> None:
         """End every other live session of the user, in bounded statements."""
         others, user_id = some_others(session, now), session.user.id
         while self.end_rows(connection, others, reason, now, user_id=user_id, client=client):
             pass
 
-    def end_surplus(self, connection: Connection, user_id: UUID, client: Client) -> None:
+    def end_surplus(self, connection: Connection, user_id: UUID, client: ClientInfo) -> None:
         """End what is above the cap; the caller holds a lock on the user's row."""
         ended = self._make_room(connection, user_id, None, self._clock(), wanted=0)
         together(connection, *self._audit.ends(ended, client, user_id=user_id))
 
-    def _log_out(self, token: SessionToken, client: Client, *, everywhere: bool) -> None:
+    def _log_out(self, token: SessionToken, client: ClientInfo, *, everywhere: bool) -> None:
         now = self._clock()
         with self._database.statement() as connection:
             session, standing = self._find(connection, token, now)
@@ -444,7 +444,9 @@ class SessionService:
         expires = session.expires_at()
         return self._grant(next_, session.user, now, expires, session.absolute_expires_at)
 
-    def _refuse_older(self, session: Session, client: Client, now: datetime, *, ways: int) -> None:
+    def _refuse_older(
+        self, session: Session, client: ClientInfo, now: datetime, *, ways: int
+    ) -> None:
         """Refuse an older token; end the session if that is a copy, unless it changed meanwhile.
 
         It is one if the session went on to its next token longer ago than `ways` times the grace.

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from wxsession.errors import SessionEnded, SessionExpired
 from wxsession.sessions.tokens import SessionToken
-from wxsession.users.client import Client
+from wxsession.users.client import ClientInfo
 from wxsession.users.user import Identity, User
 
 
@@ -110,7 +110,7 @@ class DescribedSession(Session):
 
     created_at: datetime
     auth_time: datetime
-    client: Client
+    client: ClientInfo
     identity: Identity | None
 
 
@@ -147,7 +147,7 @@ class SessionView(NamedTuple):
     auth_time: datetime
     expires_in: int
     absolute_expires_at: datetime
-    client: Client
+    client: ClientInfo
     superseded: bool = False
     current: bool = False
 

@@ -7,11 +7,11 @@ from sqlalchemy import Engine, PoolProxiedConnection
 
 from wxsession.storage.pool import SharingPool, Unused
 
-HELD = 4
-HOLD_SECONDS = 60
+MAX_IDLE = 4
+MAX_AGE_SECONDS = 60
 
 
-class HeldConnection:
+class CachedConnection:
     """A connection that was checked out of the pool and stays so, until `until` (monotonic)."""
 
     __slots__ = ("connection", "driver", "info", "until")
@@ -23,7 +23,7 @@ class HeldConnection:
         self.until = until
 
 
-class Held:
+class ConnectionCache:
     """A few connections of the pool, at hand for whoever wants one for a single statement.
 
     To check a connection out and in takes the pool as long as PostgreSQL takes for a row. So they
@@ -31,14 +31,14 @@ class Held:
     needed them for a while.
     """
 
-    def __init__(self, engine: Engine, *, seconds: float = HOLD_SECONDS) -> None:
+    def __init__(self, engine: Engine, *, seconds: float = MAX_AGE_SECONDS) -> None:
         self._engine = engine
         self._seconds = seconds
-        self._free: deque[HeldConnection] = deque()
-        self._of_parent: deque[HeldConnection] = deque()
+        self._free: deque[CachedConnection] = deque()
+        self._of_parent: deque[CachedConnection] = deque()
         self._unused = Unused()
 
-    def take(self) -> HeldConnection:
+    def take(self) -> CachedConnection:
         """Return a connection for the caller alone, who gives it back or closes it."""
         now = time.monotonic()
         try:
@@ -49,11 +49,11 @@ class Held:
             if now < held.until:
                 return held
             held.connection.close()
-        return HeldConnection(self._engine.pool.connect(), now + self._seconds)
+        return CachedConnection(self._engine.pool.connect(), now + self._seconds)
 
-    def give_back(self, held: HeldConnection) -> None:
+    def give_back(self, held: CachedConnection) -> None:
         """Keep it for the next one, or leave it to the pool if there are enough."""
-        if len(self._free) < HELD:
+        if len(self._free) < MAX_IDLE:
             self._free.append(held)
         else:
             held.connection.close()

@@ -41,11 +41,11 @@ from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from wxsession.errors import Crossed, Disconnected, Overloaded
-from wxsession.storage.connection_cache import Held
-from wxsession.storage.failures import in_own_words, tell_overdue
+from wxsession.storage.connection_cache import ConnectionCache
+from wxsession.storage.failures import no_answer_in_time, translated
 from wxsession.storage.pool import SharingPool, wait_for_another
 from wxsession.storage.postgresql import SERVER_LIMITS, Opener, network_options
-from wxsession.storage.sqlite_busy import patiently
+from wxsession.storage.sqlite_busy import retry_while_busy
 from wxsession.storage.watchdog import Overdue, Unwatched, Watchdog
 
 T = TypeVar("T")
@@ -109,7 +109,7 @@ def uuid7(milliseconds: int, rest: int) -> UUID:
     return UUID(int=number & ~(0x3 << 62) | 0x2 << 62)
 
 
-def insist(action: Callable[[], T]) -> T:
+def retry_on_disconnect(action: Callable[[], T]) -> T:
     """Do what may be done twice, and do it again if it was interrupted for a reason that is over.
 
     After a restart of the database every pooled connection is broken, and the first to notice would
@@ -147,7 +147,7 @@ class Database:
     """Its connections are in autocommit mode."""
     _transactional: Engine
     """The same, with a BEGIN where SQLAlchemy begins."""
-    held: Held
+    held: ConnectionCache
     """Some of the first kind, already checked out."""
     watchdog: Watchdog
     limits: Limits
@@ -215,7 +215,7 @@ class Database:
 
     @contextmanager
     def _connection(self, engine: Engine, until: float) -> Iterator[Connection]:
-        with _told(), _checked_out(engine) as connection:
+        with _errors_translated(), _checked_out(engine) as connection:
             try:
                 with self.watchdog.watching(connection.connection.dbapi_connection, until):
                     yield connection
@@ -257,7 +257,7 @@ def connect(url: str, limits: Limits = Limits()) -> Database:
         if os.name == "posix" and path.is_file() and path.stat().st_mode & stat.S_IROTH:
             _log.warning("every user of this machine can read %s; chmod o-r cures that", path)
     engine = create_engine(parsed, isolation_level="AUTOCOMMIT", **options)
-    held = Held(engine)
+    held = ConnectionCache(engine)
     watchdog = Watchdog(held.tick) if is_postgresql else Unwatched()
     event.listen(engine, "begin", _begin)
     event.listen(engine, "handle_error", _count_read_only_as_broken)
@@ -273,7 +273,7 @@ def connect(url: str, limits: Limits = Limits()) -> Database:
     return Database(engine, transactional, held, watchdog, limits)
 
 
-def _forget_in_children(*ours: Held | Watchdog) -> None:
+def _forget_in_children(*ours: ConnectionCache | Watchdog) -> None:
     known = [weakref.ref(mine) for mine in ours]
 
     def forget() -> None:
@@ -302,18 +302,18 @@ def _checked_out(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _errors_translated() -> Iterator[None]:
     try:
         yield
     except sa.TimeoutError:
         raise Overloaded from None
     except Overdue as overdue:
-        raise tell_overdue() from overdue
+        raise no_answer_in_time() from overdue
     except sa.DBAPIError as error:
-        told = in_own_words(error.orig, broken=error.connection_invalidated)
-        if told is None:
+        meaning = translated(error.orig, broken=error.connection_invalidated)
+        if meaning is None:
             raise
-        raise told from error
+        raise meaning from error
 
 
 def _make_private(
@@ -326,9 +326,9 @@ def _make_private(
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
-    connection.execute("PRAGMA busy_timeout = 0")  # waiting is ours to do, see `patiently`
+    connection.execute("PRAGMA busy_timeout = 0")  # waiting is ours to do, see `retry_while_busy`
     connection.execute("PRAGMA foreign_keys = ON")
-    patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
+    retry_while_busy(lambda: connection.execute("PRAGMA journal_mode = WAL"))
 
 
 def _begin(connection: Connection) -> None:
@@ -341,7 +341,7 @@ def _execute_patiently(
     cursor: sqlite3.Cursor, statement: str, parameters: Any, _context: object
 ) -> bool:
     """Execute in place of SQLAlchemy; return that it was done."""
-    patiently(lambda: cursor.execute(statement, parameters))
+    retry_while_busy(lambda: cursor.execute(statement, parameters))
     return True
 
 

@@ -19,7 +19,7 @@ _TOO_MANY = re.compile(r"too many (connections|clients)|connection slots are res
 _warn = RareWarning(__name__)
 
 
-def in_own_words(error: BaseException | None, *, broken: bool) -> Overloaded | NotReady | None:
+def translated(error: BaseException | None, *, broken: bool) -> Overloaded | NotReady | None:
     """Return what an error of the driver is to others, having logged it; None for a bug of ours.
 
     The text of a driver's error has hosts and reasons in it, but neither values nor passwords.
@@ -30,7 +30,7 @@ def in_own_words(error: BaseException | None, *, broken: bool) -> Overloaded | N
     return found
 
 
-def tell_overdue() -> DatabaseUnavailable:
+def no_answer_in_time() -> DatabaseUnavailable:
     """Return what a wait that was ended is to others, having logged it."""
     _warn("database: %s: no answer in time", DatabaseUnavailable.code)
     return DatabaseUnavailable()

@@ -18,11 +18,11 @@ from sqlalchemy import LargeBinary, PoolProxiedConnection, Select, String, Uuid
 from sqlalchemy import exc as sa
 
 from wxsession.errors import Disconnected, Overloaded
-from wxsession.storage.connection_cache import HeldConnection
+from wxsession.storage.connection_cache import CachedConnection
 from wxsession.storage.database import AT_ONCE_SECONDS, POOL_TIMEOUT_SECONDS, Database, UtcDateTime
-from wxsession.storage.failures import in_own_words, tell_overdue
+from wxsession.storage.failures import no_answer_in_time, translated
 from wxsession.storage.pool import wait_for_another
-from wxsession.storage.sqlite_busy import patiently
+from wxsession.storage.sqlite_busy import retry_while_busy
 
 Row = Sequence[Any]
 Answer = Callable[[bytes], Row | None]
@@ -80,19 +80,19 @@ class Lookup:
         return row
 
     def _failure(
-        self, held: HeldConnection, error: BaseException, *, in_time: bool
+        self, held: CachedConnection, error: BaseException, *, in_time: bool
     ) -> BaseException:
         """Return what to raise, having left the connection to the pool."""
         broken, meaning = True, None  # whatever else interrupts it, half an answer may be left
         if isinstance(error, self._driver.Error):
             broken = self._engine.dialect.is_disconnect(error, held.connection, None)
-            meaning = in_own_words(error, broken=broken) if in_time else tell_overdue()
+            meaning = translated(error, broken=broken) if in_time else no_answer_in_time()
         if broken or not in_time:
             held.connection.invalidate()
         held.connection.close()
         return meaning or error
 
-    def _take(self) -> HeldConnection:
+    def _take(self) -> CachedConnection:
         deadline = time.monotonic() + POOL_TIMEOUT_SECONDS
         while True:
             try:
@@ -101,9 +101,9 @@ class Lookup:
                 raise Overloaded from None
             except self._driver.Error as error:
                 if not wait_for_another(self._engine.pool, error, deadline):
-                    raise in_own_words(error, broken=False) or error from error
+                    raise translated(error, broken=False) or error from error
 
-    def _introduce(self, held: HeldConnection) -> Answer:
+    def _introduce(self, held: CachedConnection) -> Answer:
         """Return what answers on this connection, which remembers it for as long as it lives."""
         answer = held.info[self] = self._question.on(held.connection)
         return answer
@@ -123,7 +123,7 @@ class _InSqlite:
 
     def _ask(self, cursor: Any, key: bytes) -> Row | None:
         parameters = (key.hex(),)  # as SQLAlchemy's Uuid writes it where there is no such type
-        patiently(lambda: cursor.execute(self._text, parameters))
+        retry_while_busy(lambda: cursor.execute(self._text, parameters))
         rows: Sequence[Row] = cursor.fetchall()  # to the end, or the cursor keeps its snapshot
         if not rows:
             return None

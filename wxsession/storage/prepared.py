@@ -11,20 +11,20 @@ from typing import Any, NamedTuple, ParamSpec
 
 from sqlalchemy import Connection, Executable, Insert, Table, Update, bindparam, insert
 
-Given = Any
+Param = Any
 """A parameter where a statement is made, and its value where it is filled."""
 
 P = ParamSpec("P")
 
 
-class Filled(NamedTuple):
+class Statement(NamedTuple):
     """A statement with its values, as `Connection.execute` takes them."""
 
     statement: Executable
     values: dict[str, Any]
 
 
-def made_once(make: Callable[P, Executable]) -> Callable[P, Filled]:
+def prepared(make: Callable[P, Executable]) -> Callable[P, Statement]:
     """Make the statement that a function makes of parameters; return what fills it with values.
 
     The function takes them by name, and so does what is returned.
@@ -32,7 +32,7 @@ def made_once(make: Callable[P, Executable]) -> Callable[P, Filled]:
     return _filling(make, make.__name__, signature(make).parameters)
 
 
-def row_of(table: Table, name: str | None = None) -> Callable[..., Filled]:
+def insert_into(table: Table, name: str | None = None) -> Callable[..., Statement]:
     """Make an INSERT of one row; return what fills it, by the names of columns, others with NULL.
 
     Two of one table have different names, if they are to be executed together.
@@ -45,7 +45,7 @@ def row_of(table: Table, name: str | None = None) -> Callable[..., Filled]:
     return lambda **row: fill(**{**nothing, **row})
 
 
-def together(connection: Connection, *writes: Filled) -> None:
+def together(connection: Connection, *writes: Statement) -> None:
     """Execute statements that do not depend on each other; to PostgreSQL in one round trip.
 
     They are of different functions, or rows of different tables.
@@ -60,11 +60,11 @@ def together(connection: Connection, *writes: Filled) -> None:
 
 def _filling(
     make: Callable[..., Executable], of: str, names: Iterable[str]
-) -> Callable[..., Filled]:
+) -> Callable[..., Statement]:
     # A parameter is named after its statement as well: two may have columns of one name.
     parameters = {name: f"{of}_{name}" for name in names}
     statement = make(**{name: bindparam(parameter) for name, parameter in parameters.items()})
-    return lambda **values: Filled(
+    return lambda **values: Statement(
         statement, {parameters[name]: value for name, value in values.items()}
     )
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 _LONGEST_WAIT = 10.0
 _PAUSE = 0.01
 _FEW_WRITERS = 8
-LONGEST_BUSY_PAUSE = 1.25 * _PAUSE
+MAX_BUSY_PAUSE = 1.25 * _PAUSE
 """For how many seconds one of a few writers of a busy SQLite file does not ask again, at most."""
 
 _waiting: set[object] = set()
 
 
-def patiently(action: Callable[[], object]) -> None:
+def retry_while_busy(action: Callable[[], object]) -> None:
     """Do it, again and again while another writer is at work.
 
     SQLite's own waiting asks less and less often, so under many writers the newcomers win and

@@ -9,7 +9,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address behi
 _WITH_PORT = re.compile(r"\[(?P<v6>[^\]]+)\](:\d+)?|(?P<v4>[\d.]+):\d+", re.ASCII)
 
 
-class Client(NamedTuple):
+class ClientInfo(NamedTuple):
     """Who asks: the address as our own proxies know it, and what it says of itself."""
 
     address: str | None

@@ -50,7 +50,7 @@ def lock_unionid(connection: Connection, unionid: str) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(key)))
 
 
-def lock(connection: Connection, user_ids: Iterable[UUID]) -> dict[UUID, User]:
+def lock_users(connection: Connection, user_ids: Iterable[UUID]) -> dict[UUID, User]:
     """Return the users that are still there, locked together with their identities."""
     wanted = list(user_ids)
     theirs = select(identities.c.id).where(identities.c.user_id.in_(wanted))

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ProblemType:
     """How one code is told: its status, and sentences for people."""
 
     status: HTTPStatus
@@ -38,126 +38,134 @@ class Kind:
     detail: str
 
 
-KINDS: Mapping[str, Kind] = {
-    "invalid_request": Kind(
+PROBLEM_TYPES: Mapping[str, ProblemType] = {
+    "invalid_request": ProblemType(
         HTTPStatus.BAD_REQUEST,
         "The request is not what this call takes.",
         "See `errors` for every field that is wrong.",
     ),
-    "missing_token": Kind(
+    "missing_token": ProblemType(
         HTTPStatus.UNAUTHORIZED,
         "A session token is needed.",
         "Send it as Authorization: Bearer <session_token>.",
     ),
-    "invalid_token": Kind(
+    "invalid_token": ProblemType(
         HTTPStatus.UNAUTHORIZED,
         "The session token is not valid.",
         "It is malformed, or not of a session of this server. Log in again.",
     ),
-    "session_expired": Kind(HTTPStatus.UNAUTHORIZED, "The session has expired.", "Log in again."),
-    "session_ended": Kind(HTTPStatus.UNAUTHORIZED, "The session was ended.", "Log in again."),
-    "session_superseded": Kind(
+    "session_expired": ProblemType(
+        HTTPStatus.UNAUTHORIZED, "The session has expired.", "Log in again."
+    ),
+    "session_ended": ProblemType(
+        HTTPStatus.UNAUTHORIZED, "The session was ended.", "Log in again."
+    ),
+    "session_superseded": ProblemType(
         HTTPStatus.UNAUTHORIZED,
         "The session goes on under a newer token.",
         "Use the token of the last refresh, or log in again.",
     ),
-    "invalid_code": Kind(
+    "invalid_code": ProblemType(
         HTTPStatus.BAD_REQUEST, "WeChat does not accept this code.", "Call wx.login again."
     ),
-    "code_used": Kind(HTTPStatus.BAD_REQUEST, "This code was used before.", "Call wx.login again."),
-    "user_blocked": Kind(HTTPStatus.FORBIDDEN, "This user may not log in.", "The user is blocked."),
-    "bad_credentials": Kind(
+    "code_used": ProblemType(
+        HTTPStatus.BAD_REQUEST, "This code was used before.", "Call wx.login again."
+    ),
+    "user_blocked": ProblemType(
+        HTTPStatus.FORBIDDEN, "This user may not log in.", "The user is blocked."
+    ),
+    "bad_credentials": ProblemType(
         HTTPStatus.UNAUTHORIZED,
         "Username and password do not fit.",
         "There is no such user, or the password is wrong.",
     ),
-    "too_many_attempts": Kind(
+    "too_many_attempts": ProblemType(
         HTTPStatus.TOO_MANY_REQUESTS,
         "Too many attempts.",
         "Try again later. Wrong passwords leave the login by WeChat code open.",
     ),
-    "username_taken": Kind(
+    "username_taken": ProblemType(
         HTTPStatus.CONFLICT,
         "This username cannot be had.",
         "Somebody has it, or this user has one already.",
     ),
-    "identity_bound": Kind(
+    "identity_bound": ProblemType(
         HTTPStatus.CONFLICT,
         "These two cannot be bound.",
         "The account has another WeChat user of this app, or this WeChat user another account.",
     ),
-    "last_credential": Kind(
+    "last_credential": ProblemType(
         HTTPStatus.CONFLICT,
         "This is the user's only way to log in.",
         "Register a username and a password first.",
     ),
-    "reauthentication_required": Kind(
+    "reauthentication_required": ProblemType(
         HTTPStatus.FORBIDDEN,
         "This needs a recent login.",
         "Call wx.login, log in, and repeat this within ten minutes.",
     ),
-    "session_key_stale": Kind(
+    "session_key_stale": ProblemType(
         HTTPStatus.CONFLICT,
         "The data fits no session_key that this server has.",
         "Call wx.login, log in, get the data from WeChat again, and repeat this.",
     ),
-    "watermark_mismatch": Kind(
+    "watermark_mismatch": ProblemType(
         HTTPStatus.BAD_REQUEST,
         "The data was not made for this login.",
         "It is of another app or user, or too old. Get it from WeChat again.",
     ),
-    "invalid_api_key": Kind(
+    "invalid_api_key": ProblemType(
         HTTPStatus.UNAUTHORIZED,
         "An API key is needed.",
         "Send a key of WXSESSION_API_KEYS as HTTP Basic (name and key) or as Bearer.",
     ),
-    "wechat_rate_limited": Kind(
+    "wechat_rate_limited": ProblemType(
         HTTPStatus.TOO_MANY_REQUESTS, "WeChat limits the rate of its calls.", "Try again later."
     ),
-    "wechat_busy": Kind(HTTPStatus.SERVICE_UNAVAILABLE, "WeChat is busy.", "Try again."),
-    "wechat_unreachable": Kind(
+    "wechat_busy": ProblemType(HTTPStatus.SERVICE_UNAVAILABLE, "WeChat is busy.", "Try again."),
+    "wechat_unreachable": ProblemType(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "WeChat cannot be reached.",
         "Try again; if the code was used meanwhile, call wx.login again.",
     ),
-    "wechat_timeout": Kind(
+    "wechat_timeout": ProblemType(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "WeChat did not answer in time.",
         "Try again; if the code was used meanwhile, call wx.login again.",
     ),
-    "wechat_unintelligible": Kind(
+    "wechat_unintelligible": ProblemType(
         HTTPStatus.BAD_GATEWAY, "WeChat's answer makes no sense.", "Call wx.login and try again."
     ),
-    "app_rejected": Kind(
+    "app_rejected": ProblemType(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "WeChat rejects this server's configuration.",
         "The operator finds the reason in the log.",
     ),
-    "overloaded": Kind(
+    "overloaded": ProblemType(
         HTTPStatus.SERVICE_UNAVAILABLE, "The server is overloaded.", "Try again in a moment."
     ),
-    "not_ready": Kind(
+    "not_ready": ProblemType(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The server is not ready.",
         "The schema of its database is missing or too old. The operator has to run"
         " upgrade-database.",
     ),
-    "database_unavailable": Kind(
+    "database_unavailable": ProblemType(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The database is not available.",
         "It cannot be reached, is read-only or full, or does not answer. Try again in a moment.",
     ),
-    "not_found": Kind(HTTPStatus.NOT_FOUND, "There is nothing here.", "See /openapi.json."),
-    "method_not_allowed": Kind(
+    "not_found": ProblemType(HTTPStatus.NOT_FOUND, "There is nothing here.", "See /openapi.json."),
+    "method_not_allowed": ProblemType(
         HTTPStatus.METHOD_NOT_ALLOWED, "This call takes another method.", "See /openapi.json."
     ),
-    "content_too_large": Kind(
+    "content_too_large": ProblemType(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large.", "It has to be smaller."
     ),
-    "unsupported_media_type": Kind(
+    "unsupported_media_type": ProblemType(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is of the wrong type.", "See /openapi.json."
     ),
-    "internal_error": Kind(
+    "internal_error": ProblemType(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "Something went wrong here.",
         "The operator finds the reason in the log.",
@@ -213,10 +221,10 @@ def protected(response: Response) -> Response:
 
 def title(error: WxSessionError) -> str:
     """Return what happened in a sentence for people."""
-    return KINDS[error.code].title
+    return PROBLEM_TYPES[error.code].title
 
 
-def reworded(error: WxSessionError, body: Mapping[str, object]) -> Response:
+def with_body(error: WxSessionError, body: Mapping[str, object]) -> Response:
     """Return the answer to an error with a body of another wire; status and headers stay."""
     response = from_error(error)
     response.data = json.dumps(body)
@@ -247,7 +255,7 @@ def from_anything(error: Exception) -> Response:
 
 
 def _problem(code: str, facts: Mapping[str, object], *, retryable: bool) -> Response:
-    kind = KINDS[code]
+    kind = PROBLEM_TYPES[code]
     body = {
         "type": "about:blank",
         "title": kind.title,
@@ -263,5 +271,5 @@ def _problem(code: str, facts: Mapping[str, object], *, retryable: bool) -> Resp
 def _challenge(error: TokenError) -> str:
     if isinstance(error, MissingToken):
         return _CHALLENGE  # RFC 6750, 3.1: no error code without credentials
-    detail = KINDS[error.code].title
+    detail = PROBLEM_TYPES[error.code].title
     return f'Bearer realm="wxsession", error="invalid_token", error_description="{detail}"'

@@ -8,7 +8,7 @@ from flask import Request
 
 from wxsession.errors import InvalidApiKey, MissingToken
 from wxsession.storage.tables import LONGEST_ADDRESS, LONGEST_USER_AGENT
-from wxsession.users.client import Client, address_of
+from wxsession.users.client import ClientInfo, address_of
 
 # WeChat sets it and a mini-program cannot, but everybody else can: a hint, never a proof.
 # Source: "wx.request" and "网络 / 使用说明" in the mini-program documentation.
@@ -80,11 +80,11 @@ def api_key_of(request: Request) -> tuple[str | None, str]:
     return unquote_plus(name), unquote_plus(key)
 
 
-def client_of(request: Request) -> Client:
+def client_of(request: Request) -> ClientInfo:
     """Return who asks, cut to what a row can hold; proxies of ours are resolved before this."""
     address = address_of(request.remote_addr or "")
     agent = request.headers.get("User-Agent", "").replace("\0", "")
-    return Client(address[:LONGEST_ADDRESS] or None, agent[:LONGEST_USER_AGENT] or None)
+    return ClientInfo(address[:LONGEST_ADDRESS] or None, agent[:LONGEST_USER_AGENT] or None)
 
 
 def referring_appid(request: Request) -> str | None:

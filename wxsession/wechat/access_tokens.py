@@ -19,7 +19,7 @@ from sqlalchemy import Update, and_, or_, select, update
 from wxsession.clock import Clock
 from wxsession.crypto import Sealer, Unsealable
 from wxsession.errors import AccessTokenRejected, AppRejected, Overloaded, WeChatTimeout
-from wxsession.storage.database import Database, insist, new_id, upsert
+from wxsession.storage.database import Database, new_id, retry_on_disconnect, upsert
 from wxsession.storage.leases import LEASE, Leases
 from wxsession.storage.tables import access_tokens
 from wxsession.wechat.client import WeChatClient
@@ -105,7 +105,7 @@ class AccessTokens:
         claim_id, waited, pause = new_id(), 0.0, _FIRST_PAUSE
         while waited <= self._patience:
             now = self._clock()
-            kept = insist(lambda: self._kept(appid))
+            kept = retry_on_disconnect(lambda: self._kept(appid))
             if kept.token and kept.sealed and kept.is_good_until(now + RENEWED_BEFORE_END):
                 return kept.token, kept.sealed
             if self._claim(appid, claim_id, kept, now):
@@ -148,7 +148,7 @@ class AccessTokens:
                 taken = connection.execute(taking.returning(access_tokens.c.appid)).first()
             return taken is not None
 
-        return insist(take)
+        return retry_on_disconnect(take)
 
     def _fetch(self, appid: str, claim_id: UUID) -> tuple[str, bytes]:
         asked_at = self._clock()
@@ -182,7 +182,7 @@ class AccessTokens:
         # What is not noted costs the others the rest of the lease, or a rejection; that is no
         # reason to keep from this caller what WeChat said.
         with suppress(Overloaded):
-            insist(lambda: self._run(statement))
+            retry_on_disconnect(lambda: self._run(statement))
 
     def _run(self, statement: Update) -> None:
         with self._database.statement() as connection:

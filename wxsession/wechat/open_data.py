@@ -20,7 +20,7 @@ from wxsession.users.invisible import is_invisible, turns
 from wxsession.users.user import Identity, User
 from wxsession.wechat import decryption as wechat_data
 from wxsession.wechat.decryption import BLOCK, Undecipherable
-from wxsession.wechat.session_keys import FRESH, KeyRing
+from wxsession.wechat.session_keys import FRESH, SessionKeyStore
 
 FURTHEST_AHEAD = timedelta(minutes=5)
 """How far WeChat's clock may be ahead of ours."""
@@ -140,7 +140,7 @@ class _Given:
 class OpenDataReader:
     """Reads open data with the kept session_keys of a WeChat user."""
 
-    def __init__(self, ring: KeyRing, clock: Clock) -> None:
+    def __init__(self, ring: SessionKeyStore, clock: Clock) -> None:
         self._ring = ring
         self._clock = clock
 

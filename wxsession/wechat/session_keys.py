@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Executable, Row, select, update
 
 from wxsession.crypto import Sealer, Unsealable
-from wxsession.storage.prepared import Filled, Given, made_once, row_of
+from wxsession.storage.prepared import Param, Statement, insert_into, prepared
 from wxsession.storage.tables import MOST_SESSION_KEYS, RING_SIZE, session_keys
 
 FRESH = timedelta(hours=1)
@@ -22,7 +22,7 @@ FRESH = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class KeptKey:
+class StoredKey:
     """A session_key as WeChat gave it, and since when it is known here."""
 
     slot: int
@@ -30,18 +30,18 @@ class KeptKey:
     obtained_at: datetime
 
 
-class KeyRing:
+class SessionKeyStore:
     """Remembers session_keys."""
 
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
 
-    def keys(self, connection: Connection, identity_id: UUID) -> list[KeptKey]:
+    def keys(self, connection: Connection, identity_id: UUID) -> list[StoredKey]:
         """Return the kept keys, newest first; one that no server key opens is left out."""
         rows = connection.execute(*_kept(identity_id=identity_id))
         return [key for row in rows if (key := self._opened(row))]
 
-    def newest(self, connection: Connection, identity_id: UUID) -> KeptKey | None:
+    def newest(self, connection: Connection, identity_id: UUID) -> StoredKey | None:
         """Return the newest key, or None if there is none.
 
         Raises:
@@ -69,7 +69,7 @@ class KeyRing:
         now: datetime,
         *,
         is_first: bool = False,
-    ) -> Filled:
+    ) -> Statement:
         """Return the statement that does what `remember` does.
 
         `is_first` says that there can be no key yet, and saves asking.
@@ -85,14 +85,14 @@ class KeyRing:
     def _seal(self, session_key: str, identity_id: UUID, slot: int) -> bytes:
         return self._sealer.seal(session_key.encode(), row=identity_id, column=column_of_slot(slot))
 
-    def _opened(self, row: Row[Any]) -> KeptKey | None:
+    def _opened(self, row: Row[Any]) -> StoredKey | None:
         try:
             opened = self._sealer.open(
                 bytes(row.sealed), row=row.identity_id, column=column_of_slot(row.slot)
             )
         except Unsealable:
             return None
-        return KeptKey(row.slot, opened.decode(), row.obtained_at)
+        return StoredKey(row.slot, opened.decode(), row.obtained_at)
 
 
 def _slot_for_another(rows: Sequence[Row[Any]], now: datetime) -> int:
@@ -104,17 +104,17 @@ def _slot_for_another(rows: Sequence[Row[Any]], now: datetime) -> int:
     return slot
 
 
-_insert = row_of(session_keys)
+_insert = insert_into(session_keys)
 
 
-@made_once
-def _kept(*, identity_id: Given) -> Executable:
+@prepared
+def _kept(*, identity_id: Param) -> Executable:
     of_identity = select(session_keys).where(session_keys.c.identity_id == identity_id)
     return of_identity.order_by(session_keys.c.obtained_at.desc(), session_keys.c.slot)
 
 
-@made_once
-def _replace(*, identity_id: Given, slot: Given, sealed: Given, obtained_at: Given) -> Executable:
+@prepared
+def _replace(*, identity_id: Param, slot: Param, sealed: Param, obtained_at: Param) -> Executable:
     return (
         update(session_keys)
         .where(session_keys.c.identity_id == identity_id, session_keys.c.slot == slot)

@@ -8,10 +8,10 @@ from wxsession.operations.health import Health
 from wxsession.services import Services
 from wxsession.web import problems
 from wxsession.web.api.accounts import add_accounts
-from wxsession.web.api.check_first import CheckFirst
 from wxsession.web.api.door import FEWEST_THREADS, Door
 from wxsession.web.api.endpoint import Endpoints
 from wxsession.web.api.errors import DATABASE_ERRORS
+from wxsession.web.api.fast_check import FastCheck
 from wxsession.web.api.introspection import add_introspection
 from wxsession.web.api.logins import add_logins
 from wxsession.web.api.openapi import document
@@ -19,7 +19,7 @@ from wxsession.web.api.profiles import add_profiles
 from wxsession.web.api.schemas import HealthReply
 from wxsession.web.api.sessions import CHECK, add_sessions
 
-__all__ = ["ALIVE", "CHECK", "FEWEST_THREADS", "CheckFirst", "Door", "blueprint"]
+__all__ = ["ALIVE", "CHECK", "FEWEST_THREADS", "Door", "FastCheck", "blueprint"]
 
 ALIVE = "/healthz"
 

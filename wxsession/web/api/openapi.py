@@ -135,7 +135,7 @@ def _responses(endpoint: Endpoint) -> Json:
         else ("internal_error",)
     )
     for code in (*endpoint.errors, *always):
-        codes.setdefault(problems.KINDS[code].status, []).append(code)
+        codes.setdefault(problems.PROBLEM_TYPES[code].status, []).append(code)
     failures = {str(int(status)): _problem(status, names) for status, names in codes.items()}
     return {str(int(endpoint.status)): success, **failures}
 

@@ -17,7 +17,7 @@ class _Login(bodies.LooseBody):
 
 
 def _refusal(error: WxSessionError) -> Response:
-    return problems.reworded(error, {"status": "FAILED", "error": error.code})
+    return problems.with_body(error, {"status": "FAILED", "error": error.code})
 
 
 def _add_routes(routes: Blueprint, services: Services) -> None:

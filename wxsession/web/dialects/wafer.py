@@ -94,8 +94,8 @@ def _refusal(error: WxSessionError) -> Response:
     word = next((word for kind, word in _WORDS.items() if isinstance(error, kind)), None)
     body: Mapping[str, object] = {"error": word or error.code, "message": problems.title(error)}
     if word is None:  # nothing is wrong with the session; it has to survive this
-        return problems.reworded(error, {"code": 1, **body})
-    return problems.reworded(error, {"code": -1, _MAGIC: 1, **body})
+        return problems.with_body(error, {"code": 1, **body})
+    return problems.with_body(error, {"code": -1, _MAGIC: 1, **body})
 
 
 # One of the packages insists on the first word; the others are shown to somebody, as they always

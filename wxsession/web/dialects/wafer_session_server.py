@@ -119,7 +119,7 @@ def _refusal(error: WxSessionError) -> Response:
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), _DATABASE)
     unknown = isinstance(error, _UnknownInterface)
     body = _body(code, "unknown interface" if unknown else problems.title(error), {})
-    return problems.reworded(error, body) if isinstance(error, InvalidApiKey) else _answer(body)
+    return problems.with_body(error, body) if isinstance(error, InvalidApiKey) else _answer(body)
 
 
 # What is more special comes first.

@@ -25,7 +25,7 @@ _METHODS = frozenset({"GET", "POST"})
 _FOR_PROXY = "HTTP_" + API_KEY_HEADER.upper().replace("-", "_")
 
 
-class CheckFirst:
+class FastCheck:
     """A WSGI application that answers checks at `path`, and hands on all else."""
 
     def __init__(

@@ -13,7 +13,7 @@ from tests.support.phone import Phone
 from wxsession.simulator import SettableClock, WeChat
 from wxsession.storage.tables import users
 from wxsession.users.phone_numbers import PhoneNumber
-from wxsession.web.api import CheckFirst, Door
+from wxsession.web.api import Door, FastCheck
 
 Happening = Callable[[Phone, SettableClock], None]
 Answer = tuple[bytes, str, list[tuple[str, str]]]
@@ -26,10 +26,10 @@ def ask(application: Any, method: str, path: str, headers: dict[str, str]) -> An
     return b"".join(body), status, list(sent)
 
 
-def front_of(app: Flask) -> CheckFirst:
+def front_of(app: Flask) -> FastCheck:
     assert isinstance(app.wsgi_app, Door)
     front = app.wsgi_app.application
-    assert isinstance(front, CheckFirst)
+    assert isinstance(front, FastCheck)
     return front
 
 
