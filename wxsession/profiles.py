@@ -176,10 +176,14 @@ class ProfileService:
             lock = select(identities.c.id).where(identities.c.id == identity.id)
             connection.execute(lock.with_for_update())
             self._ring.remember(connection, identity.id, fresh, self._clock())
-            noted = self._audit.entry(
-                *("session_key_reset", SYSTEM), user_id=user_id, appid=identity.appid, actor=actor
+            self._audit.write(
+                connection,
+                "session_key_reset",
+                SYSTEM,
+                user_id=user_id,
+                appid=identity.appid,
+                actor=actor,
             )
-            connection.execute(*noted)
         return "reset"
 
     def _app_of(self, identity: Identity | None) -> tuple[str, str | None]:

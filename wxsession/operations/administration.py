@@ -12,7 +12,6 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
-    Connection,
     Row,
     Select,
     and_,
@@ -28,8 +27,9 @@ from wxsession.errors import NoSuchSession, NoSuchUser, SessionEnded, SessionExp
 from wxsession.sessions.queries import described_session_from, select_described_sessions
 from wxsession.sessions.service import SessionService
 from wxsession.sessions.session import DescribedSession, Session
-from wxsession.storage.database import Database
+from wxsession.storage.database import Asks, Database
 from wxsession.storage.tables import has_enabled_user, identities, is_live, sessions, users
+from wxsession.storage.transaction import Transaction
 from wxsession.users.merging import is_merged, merged_into
 from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
 from wxsession.users.user import select_former_ids, select_users, user_from
@@ -293,7 +293,7 @@ class Administration:
                 return
             switch = update(users).where(users.c.id == user_id)
             connection.execute(switch.values(disabled_at=disabled_at))
-            connection.execute(*self._audit.entry(event, SYSTEM, user_id=user_id, actor=actor))
+            self._audit.write(connection, event, SYSTEM, user_id=user_id, actor=actor)
 
     def _end_all(
         self, user_id: UUID, reason: str, actor: str, progress: Callable[[int], None]
@@ -315,7 +315,7 @@ class Administration:
 
     def _end(
         self,
-        connection: Connection,
+        connection: Transaction,
         user_id: UUID,
         which: ColumnElement[bool],
         reason: str,
@@ -366,7 +366,7 @@ class Administration:
         return "live", None
 
 
-def _ensure_known(connection: Connection, user_id: UUID) -> None:
+def _ensure_known(connection: Asks, user_id: UUID) -> None:
     """Return if there is a user with this id.
 
     Raises:
@@ -387,7 +387,7 @@ def _bound_where(condition: ColumnElement[bool]) -> Select[Any]:
     return select(identities.c.user_id).where(condition)
 
 
-def _session(connection: Connection, session_id: UUID) -> DescribedSession:
+def _session(connection: Asks, session_id: UUID) -> DescribedSession:
     row = connection.execute(select_described_sessions().where(sessions.c.id == session_id)).first()
     if row is None:
         raise NoSuchSession
