@@ -71,9 +71,11 @@ class IdentityService:
             if who.unionid is None:
                 return self._make(connection, who, None)
             # It may have gone to another user while its lock was waited for. That lock is held
-            # then, and nothing that comes before it in the order of locks may be waited for.
-            if found := self._find(connection, who):
-                return found
+            # then, and the unionid, which comes before it in the order of locks, must not be
+            # waited for: two who did so would wait for each other.
+            known = connection.execute(_IT, {"appid": who.appid, "openid": who.openid}).first()
+            if known is not None and identity_from(known)[0].unionid == who.unionid:
+                raise Crossed
         if who.unionid is not None and self._link_by_unionid:
             lock_unionid(connection, who.unionid)
         seen = self._look(connection, who)
