@@ -463,5 +463,5 @@ class AccountService:
         if appid is None and view.identity is not None:
             return view.identity.appid
         if appid is None or appid not in self._apps:
-            raise InvalidRequest([{"field": "appid", "message": "not an app of this server"}])
+            raise InvalidRequest.of("appid", "not an app of this server")
         return appid
