@@ -289,7 +289,9 @@ class AccountService:
             session, locked = self._lock_own(connection, view.session_id, account)
             mine = update(users).where(users.c.id == account.user_id)
             connection.execute(mine.values(password_hash=password_hash))
-            self._sessions.end_others(connection, session, "password_changed", now, client=client)
+            user_id, reason = account.user_id, "password_changed"
+            others = (sessions.c.user_id == user_id) & (sessions.c.id != session.id)
+            self._sessions.end_rows(connection, others, reason, now, user_id=user_id, client=client)
             connection.execute(
                 *self._audit.entry(
                     "password_changed", client, user_id=account.user_id, session_id=session.id
