@@ -133,7 +133,7 @@ class ProfileService:
         view = self._sessions.check(presented)
         phone = phone_number_of(self._read(view, data) or {})
         if phone is None:
-            raise _invalid("encryptedData", "holds no phone number")
+            raise InvalidRequest.of("encryptedData", "holds no phone number")
         self._save(view.user, {}, phone)
         return phone
 
@@ -204,7 +204,7 @@ class ProfileService:
             if not self._check_session_keys or not self._has_current_key(identity):
                 raise
         name = "encryptedData" if data.encrypted_data is not None else "rawData"
-        raise _invalid(name, "was not made by WeChat for this user")
+        raise InvalidRequest.of(name, "was not made by WeChat for this user")
 
     def _read_once(self, identity: Identity, data: OpenData) -> Mapping[str, Any] | None:
         with self._database.statement() as connection:
@@ -250,7 +250,3 @@ class ProfileService:
             writing = update(users).where(users.c.id == user_id, ~is_merged())
             if not connection.execute(writing.values(**columns)).rowcount:
                 raise Overloaded  # merged into an account in this moment: again, and it is there
-
-
-def _invalid(field: str, message: str) -> InvalidRequest:
-    return InvalidRequest([{"field": field, "message": message}])

@@ -288,12 +288,14 @@ class AccountService:
             session, locked = self._lock_own(connection, view.session_id, account)
             mine = update(users).where(users.c.id == account.user_id)
             connection.execute(mine.values(password_hash=password_hash))
-            self._sessions.end_others(connection, session, "password_changed", now, client=client)
+            user_id, reason = account.user_id, "password_changed"
+            others = (sessions.c.user_id == user_id) & (sessions.c.id != session.id)
+            self._sessions.end_rows(connection, others, reason, now, user_id=user_id, client=client)
             self._audit.write(
                 connection,
-                "password_changed",
+                reason,
                 client,
-                user_id=account.user_id,
+                user_id=user_id,
                 session_id=session.id,
             )
             return self._sessions.renew(connection, session, presented, locked[account.user_id])
@@ -465,5 +467,5 @@ class AccountService:
         if appid is None and view.identity is not None:
             return view.identity.appid
         if appid is None or appid not in self._apps:
-            raise InvalidRequest([{"field": "appid", "message": "not an app of this server"}])
+            raise InvalidRequest.of("appid", "not an app of this server")
         return appid

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection, Executable, and_, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, Executable, and_, bindparam, delete, select, update
 
 from wxsession.clock import Clock
 from wxsession.errors import (
@@ -31,16 +31,14 @@ from wxsession.errors import (
     WeChatTimeout,
 )
 from wxsession.limits import logins_at_database
-from wxsession.storage.database import Database, new_id, retry_on_disconnect, upsert
-from wxsession.storage.leases import LEASE, Leases
+from wxsession.storage.database import Database, new_id, retry_on_disconnect
+from wxsession.storage.leases import LEASE, Leases, attempts, claiming
 from wxsession.storage.tables import login_codes
 from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo
 
 _GRANTED = "granted"  # the other outcomes of a code are the codes of `errors.CodeError`
 _CODE = re.compile(r"[0-9A-Za-z_-]{8,128}")
-_FIRST_PAUSE = 0.01
-_LONGEST_PAUSE = 0.2
 
 _REFUSALS: dict[str, type[CodeError]] = {e.code: e for e in (InvalidCode, CodeUsed, UserBlocked)}
 
@@ -105,14 +103,11 @@ class LoginCodes:
         """
         code_hash = hashlib.sha256(f"{appid}\0{code}".encode()).digest()
         own = Claim(code_hash, new_id())
-        waited, pause = 0.0, _FIRST_PAUSE
-        while waited <= self._patience:
+        for _ in attempts(self._patience, self._sleep):
             if retry_on_disconnect(lambda: self._take(own, client)):
                 return own
             if exchanged := retry_on_disconnect(lambda: self._outcome(code_hash, client)):
                 return exchanged
-            self._sleep(pause)
-            waited, pause = waited + pause, min(pause * 2, _LONGEST_PAUSE)
         raise WeChatTimeout(retry_after=1)
 
     def renewed(self, claim: Claim) -> AbstractContextManager[None]:
@@ -195,14 +190,10 @@ class LoginCodes:
 
 def _taking(database: Database) -> Executable:
     """Return the statement that writes a claim down, and returns it unless there is another one."""
-    taking = upsert(database, login_codes)
-    claim = {c.name: taking.excluded[c.name] for c in login_codes.c if not c.primary_key}
-    is_free = login_codes.c.expires_at <= bindparam("now")
-    is_mine = login_codes.c.claim_id == taking.excluded.claim_id
-    taking = taking.on_conflict_do_update(
-        index_elements=["code_hash"], set_=claim, where=or_(is_free, is_mine)
-    )
-    return taking.returning(login_codes.c.claim_id)
+    c = login_codes.c
+    outcome = (c.outcome, c.identity_id, c.client_address, c.user_agent, c.expires_at)
+    is_free = c.expires_at <= bindparam("now")
+    return claiming(database, c.claim_id, *outcome, is_free=is_free)
 
 
 _MINE = and_(

@@ -158,7 +158,7 @@ class LoginService:
     def _app_of(self, login: CodeLogin) -> str:
         if login.appid is not None:
             if login.appid not in self._wechat.apps:
-                raise InvalidRequest([{"field": "appid", "message": "not an app of this server"}])
+                raise InvalidRequest.of("appid", "not an app of this server")
             return login.appid
         if login.referring_appid is not None and login.referring_appid in self._wechat.apps:
             return login.referring_appid

@@ -29,7 +29,6 @@ from wxsession.sessions.service import SessionService
 from wxsession.sessions.session import DescribedSession, Session
 from wxsession.storage.database import Asks, Database
 from wxsession.storage.tables import has_enabled_user, identities, is_live, sessions, users
-from wxsession.storage.transaction import Transaction
 from wxsession.users.merging import is_merged, merged_into
 from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
 from wxsession.users.user import select_former_ids, select_users, user_from
@@ -37,7 +36,6 @@ from wxsession.users.user import select_former_ids, select_users, user_from
 T = TypeVar("T")
 
 PAGE = 50
-_END_BATCH = 1000
 _SHOWN_EVENTS = 20
 
 
@@ -261,8 +259,17 @@ class Administration:
             Overloaded: the database did not answer in time.
         """
         with self._database.transaction() as connection:
-            user_id, which = _session(connection, session_id).user.id, sessions.c.id == session_id
-            return self._end(connection, user_id, which, "revoked", actor) == 1
+            user_id = _session(connection, session_id).user.id
+            ended = self._sessions.end_rows(
+                connection,
+                sessions.c.id == session_id,
+                "revoked",
+                self._clock(),
+                user_id=user_id,
+                client=SYSTEM,
+                actor=actor,
+            )
+        return ended == 1
 
     def _conditions(self, wanted: UserFilter) -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = []
@@ -298,35 +305,11 @@ class Administration:
     def _end_all(
         self, user_id: UUID, reason: str, actor: str, progress: Callable[[int], None]
     ) -> int:
-        """End a user's live sessions in bounded transactions, each with its event."""
-        done, after = 0, UUID(int=0)
-        live = select(sessions.c.id).where(sessions.c.user_id == user_id)
-        live = live.order_by(sessions.c.id).limit(_END_BATCH)
-        while True:
-            with self._database.transaction() as connection:
-                query = live.where(sessions.c.id > after, is_live(self._clock()))
-                ids = connection.execute(query).scalars().all()
-                if not ids:
-                    return done
-                which = sessions.c.id.in_(ids)
-                ended = self._end(connection, user_id, which, reason, actor)
-            done, after = done + ended, ids[-1]
+        done = 0
+        while ended := self._sessions.end_some(user_id, reason, client=SYSTEM, actor=actor):
+            done += ended
             progress(done)
-
-    def _end(
-        self,
-        connection: Transaction,
-        user_id: UUID,
-        which: ColumnElement[bool],
-        reason: str,
-        actor: str,
-    ) -> int:
-        return self._sessions.end_rows(
-            *(connection, which, reason, self._clock()),
-            user_id=user_id,
-            client=SYSTEM,
-            actor=actor,
-        )
+        return done
 
     def _is_live(self) -> ColumnElement[bool]:
         return and_(is_live(self._clock()), has_enabled_user())

@@ -154,12 +154,12 @@ REPLACE_AND_EVICT = _making_room(
 """Ends the session that a new one replaces, and what is above the cap besides."""
 
 
-def some_others(session: Session, now: datetime) -> ColumnElement[bool]:
-    """Return the condition that picks a bounded number of the user's other live sessions."""
-    others = select(sessions.c.id).where(
-        sessions.c.user_id == session.user.id, sessions.c.id != session.id, is_live(now)
-    )
-    return sessions.c.id.in_(others.limit(_END_BATCH))
+def some_live(user_id: UUID, now: datetime, *, but: UUID | None) -> ColumnElement[bool]:
+    """Return the condition that picks a bounded number of a user's live sessions, never `but`."""
+    live = select(sessions.c.id).where(sessions.c.user_id == user_id, is_live(now))
+    if but is not None:
+        live = live.where(sessions.c.id != but)
+    return sessions.c.id.in_(live.limit(_END_BATCH))
 
 
 def as_read(session: Session, now: datetime) -> ColumnElement[bool]:

@@ -43,7 +43,7 @@ from wxsession.sessions.queries import (
     purge_date,
     select_described_sessions,
     session_from,
-    some_others,
+    some_live,
 )
 from wxsession.sessions.session import (
     DescribedSession,
@@ -341,19 +341,25 @@ class SessionService:
         self._audit.write_ends(connection, with_reason, client, user_id=user_id, actor=actor)
         return len(ended)
 
-    def end_others(
+    def end_some(
         self,
-        connection: Transaction,
-        session: Session,
+        user_id: UUID,
         reason: str,
-        now: datetime,
         *,
         client: ClientInfo,
-    ) -> None:
-        """End every other live session of the user, in bounded statements."""
-        others, user_id = some_others(session, now), session.user.id
-        while self.end_rows(connection, others, reason, now, user_id=user_id, client=client):
-            pass
+        actor: str | None = None,
+        but: UUID | None = None,
+    ) -> int:
+        """End live sessions of a user, never `but`, as many as one transaction may.
+
+        Return how many. Call it until that is 0: a user may have any number of sessions.
+        """
+        now = self._clock()
+        which = some_live(user_id, now, but=but)
+        with self._database.transaction() as connection:
+            return self.end_rows(
+                connection, which, reason, now, user_id=user_id, client=client, actor=actor
+            )
 
     def end_surplus(self, connection: Transaction, user_id: UUID, client: ClientInfo) -> None:
         """End what is above the cap; the caller holds a lock on the user's row."""
@@ -366,17 +372,14 @@ class SessionService:
             session, standing = self._find(connection, token, now)
         session.ensure_live(now)
 
-        def end(which: ColumnElement[bool]) -> int:
-            with self._database.transaction() as connection:
-                return self.end_rows(
-                    connection, which, "logout", now, user_id=session.user.id, client=client
-                )
-
+        user_id = session.user.id
         if everywhere and standing is not Standing.OLDER:
             # The one that asks goes last: if this stops half way, it can ask again.
-            while end(some_others(session, now)):
+            while self.end_some(user_id, "logout", client=client, but=session.id):
                 pass
-        end(sessions.c.id == session.id)
+        with self._database.transaction() as connection:
+            it = sessions.c.id == session.id
+            self.end_rows(connection, it, "logout", now, user_id=user_id, client=client)
 
     def _end(
         self, connection: Transaction, which: ColumnElement[bool], reason: str, now: datetime
