@@ -131,7 +131,7 @@ class AccountService:
             BadCredentials: the password was changed since it was verified.
             UserBlocked: the account is disabled.
         """
-        locked = lock_users(connection, {account.user_id, *others})
+        locked = lock_users(connection, {account.user_id, *others}, self._phones)
         unchanged = select(users.c.id).where(
             users.c.id == account.user_id, users.c.password_hash == account.password_hash
         )
@@ -347,7 +347,7 @@ class AccountService:
         """
         user_id = self._sessions.reload(connection, session_id).user.id
         if account is None:
-            locked = lock_users(connection, [user_id])
+            locked = lock_users(connection, [user_id], self._phones)
         else:
             locked = self.lock_account(connection, account, user_id)
         session = self._sessions.reload(connection, session_id, lock=True)

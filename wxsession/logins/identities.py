@@ -15,7 +15,13 @@ from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo
 from wxsession.users.merging import kept_apart, lock_unionid, lock_users, merge
 from wxsession.users.phone_numbers import PhoneNumbers
-from wxsession.users.user import Identity, User, identity_from, select_identities
+from wxsession.users.user import (
+    Identity,
+    User,
+    identity_from,
+    select_identities,
+    user_of_identity_from,
+)
 
 _NOBODY = UUID(int=0)
 
@@ -74,14 +80,14 @@ class IdentityService:
             # then, and the unionid, which comes before it in the order of locks, must not be
             # waited for: two who did so would wait for each other.
             known = connection.execute(_IT, {"appid": who.appid, "openid": who.openid}).first()
-            if known is not None and identity_from(known)[0].unionid == who.unionid:
+            if known is not None and identity_from(known).unionid == who.unionid:
                 raise Crossed
         if who.unionid is not None and self._link_by_unionid:
             lock_unionid(connection, who.unionid)
         seen = self._look(connection, who)
         identity, user_id, sibling_id = seen
         wanted = {one for one in (user_id, sibling_id, account_id) if one is not None}
-        locked = lock_users(connection, wanted) if wanted else {}
+        locked = lock_users(connection, wanted, self._phones) if wanted else {}
         if wanted and self._look(connection, who) != seen:
             raise Crossed
         sibling = _enabled(locked[sibling_id]) if sibling_id else None
@@ -96,8 +102,7 @@ class IdentityService:
         row = connection.execute(query, who._asdict()).first()
         if row is None:
             return None
-        identity, user = identity_from(row)
-        return identity, _enabled(user), False
+        return identity_from(row), _enabled(user_of_identity_from(row, self._phones)), False
 
     def _look(
         self, connection: Transaction, who: WeChatUser
@@ -108,8 +113,8 @@ class IdentityService:
         nobody can know here. Of several it is one who is disabled, if there is one.
         """
         row = connection.execute(_IT, {"appid": who.appid, "openid": who.openid}).first()
-        identity, user = identity_from(row) if row else (None, None)
-        user_id = user.id if user else None
+        identity = identity_from(row) if row else None
+        user_id = user_of_identity_from(row, self._phones).id if row else None
         if who.unionid is None or not self._link_by_unionid:
             return identity, user_id, None
         if identity is not None and identity.unionid == who.unionid:

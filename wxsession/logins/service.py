@@ -227,7 +227,7 @@ class LoginService:
         """
         query = select_identities().where(identities.c.id == claim.identity_id)
         with self._line.one(), self._database.transaction() as connection:
-            who, _ = identity_from(connection.execute(query).one())
+            who = identity_from(connection.execute(query).one())
             identity, user, _ = self._identities.identify(
                 connection,
                 WeChatUser(who.appid, who.openid, None),

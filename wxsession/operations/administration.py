@@ -238,7 +238,7 @@ class Administration:
                 ids = (user_id, *connection.execute(select_former_ids(user_id)).scalars())
                 query = query.where(sessions.c.user_id.in_(ids))
             rows = connection.execute(query.limit(limit + 1)).all()
-        lines = [self._session_line(described_session_from(row)) for row in rows]
+        lines = [self._session_line(described_session_from(row, self._phones)) for row in rows]
         return _page(lines, limit, lambda line: line.session_id)
 
     def session(self, session_id: UUID) -> SessionLine:
@@ -249,7 +249,7 @@ class Administration:
             Overloaded: the database did not answer in time.
         """
         with self._database.statement() as connection:
-            return self._session_line(_session(connection, session_id))
+            return self._session_line(self._session(connection, session_id))
 
     def end_session(self, session_id: UUID, *, actor: str = UNKNOWN) -> bool:
         """End a session; return whether it was live until now.
@@ -259,7 +259,7 @@ class Administration:
             Overloaded: the database did not answer in time.
         """
         with self._database.transaction() as connection:
-            user_id = _session(connection, session_id).user.id
+            user_id = self._session(connection, session_id).user.id
             ended = self._sessions.end_rows(
                 connection,
                 sessions.c.id == session_id,
@@ -315,10 +315,16 @@ class Administration:
         return and_(is_live(self._clock()), has_enabled_user())
 
     def _user_line(self, row: Row[Any]) -> UserLine:
-        user, created_at = user_from(row[:-1]), row[-1]
-        phone = self._phones.open(user.phone_number_sealed, user.id)
-        masked = phone.masked() if phone else None
+        user, created_at = user_from(row[:-1], self._phones), row[-1]
+        masked = user.phone.masked() if user.phone else None
         return UserLine(user.id, user.username, user.nickname, masked, user.disabled_at, created_at)
+
+    def _session(self, connection: Asks, session_id: UUID) -> DescribedSession:
+        query = select_described_sessions().where(sessions.c.id == session_id)
+        row = connection.execute(query).first()
+        if row is None:
+            raise NoSuchSession
+        return described_session_from(row, self._phones)
 
     def _session_line(self, session: DescribedSession) -> SessionLine:
         state, reason = self._state(session)
@@ -368,13 +374,6 @@ def _users() -> Select[Any]:
 
 def _bound_where(condition: ColumnElement[bool]) -> Select[Any]:
     return select(identities.c.user_id).where(condition)
-
-
-def _session(connection: Asks, session_id: UUID) -> DescribedSession:
-    row = connection.execute(select_described_sessions().where(sessions.c.id == session_id)).first()
-    if row is None:
-        raise NoSuchSession
-    return described_session_from(row)
 
 
 def _page(found: Sequence[T], limit: int, id_of: Callable[[T], UUID]) -> Page[T]:

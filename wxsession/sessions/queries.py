@@ -22,7 +22,8 @@ from sqlalchemy import (
 from wxsession.sessions.session import DescribedSession, Session
 from wxsession.storage.tables import has_enabled_user, identities, is_live, sessions, users
 from wxsession.users.client import ClientInfo
-from wxsession.users.user import IDENTITY_COLUMNS, USER_COLUMNS, Identity, User
+from wxsession.users.phone_numbers import PhoneNumbers
+from wxsession.users.user import IDENTITY_COLUMNS, USER_COLUMNS, Identity, user_from
 
 _END_BATCH = 1000
 
@@ -69,9 +70,9 @@ def select_sessions() -> Select[Any]:
     return select(*USER_COLUMNS, *_FACTS).select_from(_OF_USERS)
 
 
-def session_from(row: Sequence[Any], key: bytes) -> Session:
+def session_from(row: Sequence[Any], key: bytes, phones: PhoneNumbers) -> Session:
     """Return the session in a row of `select_sessions`, whose id is known."""
-    return Session(key, User._make(row[:_FACTS_AT]), *row[_FACTS_AT:_DESCRIPTION_AT])
+    return Session(key, user_from(row[:_FACTS_AT], phones), *row[_FACTS_AT:_DESCRIPTION_AT])
 
 
 def select_described_sessions() -> Select[Any]:
@@ -82,7 +83,7 @@ def select_described_sessions() -> Select[Any]:
     )
 
 
-def described_session_from(row: Sequence[Any]) -> DescribedSession:
+def described_session_from(row: Sequence[Any], phones: PhoneNumbers) -> DescribedSession:
     """Return the session in a row of `select_described_sessions`."""
     id_, created_at, auth_time, *client = row[_DESCRIPTION_AT:_IDENTITY_AT]
     identity = row[_IDENTITY_AT:]
@@ -93,7 +94,7 @@ def described_session_from(row: Sequence[Any]) -> DescribedSession:
         ClientInfo._make(client),
         Identity._make(identity) if identity[0] else None,
     )
-    return DescribedSession(id_.bytes, User._make(row[:_FACTS_AT]), *described)
+    return DescribedSession(id_.bytes, user_from(row[:_FACTS_AT], phones), *described)
 
 
 # Made once: every check of every device asks this.

@@ -61,6 +61,7 @@ from wxsession.storage.fast_lookup import Lookup
 from wxsession.storage.tables import is_live, sessions
 from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo
+from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.users.user import Identity, User
 
 Asking = Callable[[], ClientInfo]
@@ -77,16 +78,19 @@ _log = logging.getLogger(__name__)
 class SessionService:
     """What can be done with sessions; a presented token is the string that a device sent."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a collaborator
         self,
         database: Database,
         signer: TokenSigner,
         audit: Audit,
         settings: Settings,
         clock: Clock,
+        *,
+        phones: PhoneNumbers,
     ) -> None:
         self._database = database
         self._signer = signer
+        self._phones = phones
         self._audit = audit
         self._settings = settings
         self._clock = clock
@@ -107,7 +111,7 @@ class SessionService:
         """
         token = self._signer.load(presented)
         now = self._clock()
-        session = described_session_from(_found(self._described(token.key)))
+        session = described_session_from(_found(self._described(token.key)), self._phones)
         expires_at, superseded = self._use(session, token, asking, now)
         return _view(session, now, expires_at, superseded=superseded)
 
@@ -120,7 +124,7 @@ class SessionService:
         """
         token = self._signer.load(presented)
         now = self._clock()
-        session = session_from(_found(self._lookup(token.key)), token.key)
+        session = session_from(_found(self._lookup(token.key)), token.key, self._phones)
         expires_at, superseded = self._use(session, token, asking, now)
         return LiveSession(
             session.user,
@@ -199,7 +203,7 @@ class SessionService:
             .limit(_LONGEST_LIST + 1)
         )
         with self._database.statement() as connection:
-            found = [described_session_from(row) for row in connection.execute(query)]
+            found = [described_session_from(row, self._phones) for row in connection.execute(query)]
         shown = [
             _view(session, now, session.expires_at(), current=session.id == own.session_id)
             for session in found[:_LONGEST_LIST]
@@ -317,7 +321,7 @@ class SessionService:
         row = connection.execute(query, {"session_id": session_id}).first()
         if row is None:
             raise InvalidToken
-        session = described_session_from(row)
+        session = described_session_from(row, self._phones)
         session.ensure_live(self._clock())
         return session
 
@@ -392,7 +396,7 @@ class SessionService:
         self, connection: Asks, token: SessionToken, now: datetime
     ) -> tuple[Session, Standing]:
         row = connection.execute(BY_ID, {"session_id": token.session_id}).first()
-        session = session_from(_found(row), token.key)
+        session = session_from(_found(row), token.key, self._phones)
         return session, self._standing(session, token, now)
 
     def _standing(self, session: Session, token: SessionToken, now: datetime) -> Standing:

@@ -50,13 +50,16 @@ def lock_unionid(connection: Transaction, unionid: str) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(key)))
 
 
-def lock_users(connection: Transaction, user_ids: Iterable[UUID]) -> dict[UUID, User]:
+def lock_users(
+    connection: Transaction, user_ids: Iterable[UUID], phones: PhoneNumbers
+) -> dict[UUID, User]:
     """Return the users that are still there, locked together with their identities."""
     wanted = list(user_ids)
     theirs = select(identities.c.id).where(identities.c.user_id.in_(wanted))
     connection.execute(theirs.order_by(identities.c.id).with_for_update())
     found = select_users().where(users.c.id.in_(wanted)).order_by(users.c.id).with_for_update()
-    return {user.id: user for user in map(user_from, connection.execute(found))}
+    locked = (user_from(row, phones) for row in connection.execute(found))
+    return {user.id: user for user in locked}
 
 
 def merge(
@@ -104,7 +107,7 @@ def merge(
     if changes:
         connection.execute(update(users).where(users.c.id == target.id).values(changes))
     row = connection.execute(select_users().where(users.c.id == target.id)).one()
-    return user_from(row)
+    return user_from(row, phones)
 
 
 def move_identities(
@@ -187,7 +190,8 @@ def _inherited(source: User, target: User, phones: PhoneNumbers) -> dict[str, ob
         for name in ("nickname", "avatar_url")
         if getattr(target, name) is None and getattr(source, name) is not None
     }
-    phone = phones.open(source.phone_number_sealed, source.id)
-    if phone and target.phone_number_sealed is None:
-        changes |= phones.columns(phone, target.id)  # sealed anew: it is sealed for its row
+    if source.phone is not None and target.phone is None:
+        # Sealed again, because it is sealed for its row. A number that no server key opens stays.
+        columns = phones.columns(source.phone, target.id)
+        changes |= {name: func.coalesce(users.c[name], value) for name, value in columns.items()}
     return changes
