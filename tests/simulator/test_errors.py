@@ -92,7 +92,7 @@ SITUATIONS: dict[str, tuple[Situation, int, str]] = {
 @pytest.mark.parametrize(
     ("situation", "errcode", "errmsg"), SITUATIONS.values(), ids=list(SITUATIONS)
 )
-def test_each_situation_has_its_error_and_its_words(  # noqa: PLR0913
+def test_each_situation_has_its_error_and_its_words(
     wechat: WeChat,
     query: Query,
     http: FlaskClient,

@@ -62,7 +62,7 @@ class WeChatAdapter(HTTPAdapter):
         self._face = create_face(wechat)
         self._real_time = real_time
 
-    def send(  # noqa: PLR0913 - the signature is that of requests
+    def send(
         self,
         request: requests.PreparedRequest,
         stream: bool = False,  # noqa: FBT001, FBT002, ARG002 - a session reads what is not streamed
