@@ -4,6 +4,7 @@ The developer's application is the one that the README shows, and WeChat is the 
 the same wheel. Nothing of this checkout can be imported there.
 """
 
+import email
 import os
 import re
 import subprocess
@@ -80,6 +81,22 @@ def test_the_wheel_holds_the_package_and_its_migrations_and_nothing_else(wheel: 
     assert all(name.split("/")[0].endswith(".dist-info") for name in rest), rest
     assert any(name.endswith("/licenses/LICENSE") for name in rest)
     assert not any("__pycache__" in name for name in names)
+
+
+def test_the_wheel_says_where_the_project_is(wheel: Path) -> None:
+    files = zipfile.ZipFile(wheel)
+    (name,) = (name for name in files.namelist() if name.endswith(".dist-info/METADATA"))
+    said = email.message_from_bytes(files.read(name))
+    urls = dict(url.split(", ") for url in said.get_all("Project-URL", []))
+    assert urls.keys() == {"Homepage", "Documentation", "Source", "Changelog", "Issues"}
+    assert all(url.startswith("https://github.com/wxsession/wxsession") for url in urls.values())
+    assert "example.org" not in str(said)
+    classifiers = set(said.get_all("Classifier", []))
+    assert {
+        "Framework :: Flask",
+        "Typing :: Typed",
+        "Operating System :: OS Independent",
+    } < classifiers
 
 
 def test_a_wheel_serves_a_developers_own_application(installed: Installed) -> None:
