@@ -61,7 +61,7 @@ $(VENV)/.server $(VENV)/.test $(VENV)/.bench $(VENV)/.lint: $(VENV)/.%: pyprojec
 	@touch $@
 
 # What stands before or beside the service in the tests: each program with its package.
-$(VENV)/.programs: | $(BIN)/python
+$(VENV)/.programs: Makefile | $(BIN)/python
 	@PATH="$$PATH:/usr/sbin:/sbin"; \
 	missing=; \
 	for program in jq:jq nginx:nginx pgbouncer:pgbouncer ip:iproute2; do \
