@@ -32,7 +32,7 @@ from wxsession.models import (
     sessions,
     users,
 )
-from wxsession.simulator.shapes import openid
+from wxsession.simulator.generators import openid
 
 _WORKERS = 3
 _PATIENCE = 20.0

@@ -12,7 +12,7 @@ from tests.proof.world import World, at_once, world
 from tests.support.service import token_of
 from tests.support.settings import APPID
 from wxsession.models import identities, is_live, sessions, users
-from wxsession.simulator.shapes import openid
+from wxsession.simulator.generators import openid
 
 _AT_ONCE = 50
 _SAME_CODE = 20

@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from wxsession.simulator import SettableClock, WeChat
-from wxsession.simulator.server import create_face
+from wxsession.simulator.http import create_face
 
 APPS = {"wx0000000000000001": "secret-one", "wx0000000000000002": "secret-two"}
 FIRST, SECOND = APPS

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wxsession.simulator import Fault, SettableClock, WeChat
-from wxsession.simulator.server import create_face
+from wxsession.simulator.http import create_face
 
 Query = Callable[..., dict[str, str]]
 

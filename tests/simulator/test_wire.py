@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from wxsession.simulator import Fault, WeChat
-from wxsession.simulator.server import create_face
+from wxsession.simulator.http import create_face
 
 Query = Callable[..., dict[str, str]]
 

@@ -8,14 +8,14 @@ In a test it is a transport for `requests`:
     wechat.fail_next(Fault.CONNECTION_RESET)
 
 and for everybody else a server: `flask --app wxsession.simulator run`. State and rules are in
-`wechat` and below it, without HTTP; HTTP is in `sns`, `api` and `remote`, without rules.
+`wechat` and below it, without HTTP; HTTP is in `http` and `control`, without rules.
 Production never imports any of it.
 """
 
 from .clock import SettableClock
 from .errors import WeChatError
 from .faults import Fault
-from .server import create_app
+from .http import create_app
 from .transport import wechat_transport
 from .wechat import WeChat
 

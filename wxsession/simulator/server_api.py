@@ -1,16 +1,74 @@
 """The rules of the endpoints around the access token, one method for each."""
 
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 
-from .access_tokens import AccessTokens
-from .apps import Apps
-from .calls import Call
+from .codes import PhoneCodes
+from .credentials import AccessTokens, Apps
 from .errors import WeChatError, require
+from .faults import Fault
+from .generators import openid
 from .open_data import hmac_signature, watermarked
-from .phone_codes import PhoneCodes
-from .phone_numbers import PhoneNumbers
 from .session_keys import SessionKeys
-from .shapes import openid
+from .users import PhoneNumbers
+
+
+class Endpoint(Enum):
+    """An endpoint around the access token."""
+
+    STABLE_TOKEN = auto()
+    USER_PHONE_NUMBER = auto()
+    CHECK_SESSION = auto()
+    RESET_SESSION_KEY = auto()
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of the server API. `body` is None where the call was no POST."""
+
+    query: Mapping[str, str]
+    client_ip: str
+    body: bytes | None = None
+
+    def posted(self) -> Mapping[str, object]:
+        """Return the JSON object in the body.
+
+        Raises:
+            WeChatError: 43002 it was no POST; 44002 the body is empty; 47001 it is something else,
+                as a form is.
+        """
+        if self.body is None:
+            raise WeChatError.of(43002)
+        require(bool(self.body), 44002)
+        try:
+            posted = json.loads(self.body)
+        except (ValueError, RecursionError):
+            posted = None
+        if not isinstance(posted, dict):
+            raise WeChatError.of(47001)
+        return posted
+
+    def code(self) -> str:
+        """Return the code in the body; "" where there is none."""
+        try:
+            code = self.posted().get("code")
+        except WeChatError:
+            return ""
+        return code if isinstance(code, str) else ""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What WeChat answers to one call, and what happens to the answer on its way."""
+
+    answer: Mapping[str, object] | WeChatError
+    rid: str
+    fault: Fault | None = None
+    delay: float = 0.0
+
 
 _OK = {"errcode": 0, "errmsg": "ok"}
 

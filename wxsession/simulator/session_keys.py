@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from .shapes import Entropy, openid, session_key
+from .generators import Entropy, openid, session_key
 
 Rotation = timedelta | Literal["always", "never"]
 

@@ -25,7 +25,7 @@ from urllib3.exceptions import (
 )
 from werkzeug.test import create_environ, run_wsgi_app
 
-from .server import create_face
+from .http import create_face
 from .wechat import WeChat
 
 _CLIENT_IP: Final = "127.0.0.1"

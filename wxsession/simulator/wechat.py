@@ -9,22 +9,16 @@ from secrets import token_bytes
 from threading import Lock
 from typing import Final
 
-from . import open_data, shapes
-from .access_tokens import AccessTokens
-from .apps import Apps
-from .calls import Call, Endpoint, Reply
+from . import generators, open_data
 from .clock import SettableClock
-from .codes import Codes
+from .codes import Codes, PhoneCodes, Quota
+from .credentials import AccessTokens, Apps
 from .errors import WeChatError, require
 from .faults import Fault, altered
-from .phone_codes import PhoneCodes
-from .phone_numbers import CHINA, PhoneNumbers
-from .profiles import ANONYMOUS, profile
-from .quota import Quota
-from .server_api import ServerApi
+from .generators import Entropy
+from .server_api import Call, Endpoint, Reply, ServerApi
 from .session_keys import Rotation, SessionKeys
-from .shapes import Entropy
-from .steps import steps_until
+from .users import ANONYMOUS, CHINA, PhoneNumbers, profile, steps_until
 
 _LONGEST_DELAY: Final = 3600.0
 
@@ -117,8 +111,8 @@ class WeChat:
         with self._lock:
             key = self._keys.current(user, appid, now)
             info = dict(self._profiles.get(user, ANONYMOUS))
-            union = {"unionId": shapes.unionid(user)} if appid in self._bound else {}
-        secret = {"openId": shapes.openid(appid, user), **info, **union}
+            union = {"unionId": generators.unionid(user)} if appid in self._bound else {}
+        secret = {"openId": generators.openid(appid, user), **info, **union}
         marked = open_data.watermarked(secret, appid, now)
         raw_data = open_data.compact(info)
         return {
@@ -147,7 +141,7 @@ class WeChat:
 
     def group(self, user: str, appid: str | None = None) -> dict[str, object]:
         """Play wx.getShareInfo in the one chat group there is: return errMsg, encryptedData, iv."""
-        group = {"openGId": shapes.open_gid(self._known(appid))}
+        group = {"openGId": generators.open_gid(self._known(appid))}
         return self._open_data("getShareInfo", group, user, appid)
 
     def steps(self, user: str, appid: str | None = None) -> dict[str, object]:
@@ -165,7 +159,7 @@ class WeChat:
         return {"errMsg": f"{method}:ok", **self._encrypted(marked, key)}
 
     def _encrypted(self, data: Mapping[str, object], key: str) -> dict[str, str]:
-        iv = shapes.session_key(self._entropy)
+        iv = generators.session_key(self._entropy)
         return {"encryptedData": open_data.encrypt(open_data.compact(data), key, iv), "iv": iv}
 
     # WeChat's endpoints.
@@ -205,7 +199,7 @@ class WeChat:
         """Serve the next fault, or else let the rule speak; `codes` remembers a call's code."""
         now = self.clock()
         with self._lock:
-            rid = shapes.rid(now, self._entropy)
+            rid = generators.rid(now, self._entropy)
             fault = self._faults.popleft() if self._faults else None
             if fault is Fault.CONNECTION_REFUSED:
                 return Reply({}, rid, fault)  # nobody was asked
@@ -237,10 +231,10 @@ class WeChat:
         require(code.user not in self._blocked, 40226)
         code.spend()
         # Which key a code returns that was issued before the last rotation is not established.
-        union = {"unionid": shapes.unionid(code.user)} if appid in self._bound else {}
+        union = {"unionid": generators.unionid(code.user)} if appid in self._bound else {}
         return {
             "session_key": self._keys.current(code.user, appid, now),
-            "openid": shapes.openid(appid, code.user),
+            "openid": generators.openid(appid, code.user),
             **union,
         }
 
@@ -248,11 +242,11 @@ class WeChat:
 
     def openid(self, user: str, appid: str | None = None) -> str:
         """Return by which name the app knows the user; another app knows another."""
-        return shapes.openid(self._known(appid), user)
+        return generators.openid(self._known(appid), user)
 
     def unionid(self, user: str) -> str:
         """Return by which name all bound apps know the user, if there are any."""
-        return shapes.unionid(user)
+        return generators.unionid(user)
 
     def session_key(self, user: str, appid: str | None = None) -> str:
         """Return the key that WeChat holds now, whether or not a server has received it."""

@@ -8,10 +8,10 @@ from errno import ECONNREFUSED, ECONNRESET
 from os import strerror
 from typing import Final
 
-from .calls import Reply
 from .errors import WeChatError
 from .faults import Fault
-from .shapes import hint
+from .generators import hint
+from .server_api import Reply
 
 NEVER: Final = 60.0  # seconds; no patient client waits longer, and a server's thread comes back
 

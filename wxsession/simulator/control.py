@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from .clock import SettableClock
 from .faults import Fault
-from .phone_numbers import CHINA
+from .users import CHINA
 from .wechat import WeChat
 
 _MOST_TIMES: Final = 10_000  # each of them is an entry in a queue
