@@ -8,7 +8,7 @@ import requests
 from flask.testing import FlaskClient
 
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
-from wxsession.simulator.http import create_face
+from wxsession.simulator.http import create_flask_app
 
 APPS = {"wx0000000000000001": "secret-one", "wx0000000000000002": "secret-two"}
 
@@ -45,7 +45,7 @@ def query() -> Query:
 
 @pytest.fixture
 def http(wechat: WeChat) -> FlaskClient:
-    return create_face(wechat).test_client()
+    return create_flask_app(wechat).test_client()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from wxsession.simulator import SettableClock, WeChat
-from wxsession.simulator.http import create_face
+from wxsession.simulator.http import create_flask_app
 
 APPS = {"wx0000000000000001": "secret-one", "wx0000000000000002": "secret-two"}
 FIRST, SECOND = APPS
@@ -73,7 +73,7 @@ def test_everybody_has_a_number_that_is_obviously_invented(wechat: WeChat, ask: 
 
 def test_an_invented_number_survives_a_restart(wechat: WeChat, ask: Ask) -> None:
     info = ask(wechat.phone_code("alice"))["phone_info"]
-    http = create_face(WeChat(APPS, wechat.clock)).test_client()
+    http = create_flask_app(WeChat(APPS, wechat.clock)).test_client()
     code = http.post("/simulator/phone_code").get_json()["code"]
     answer = http.post(URL, query_string={"access_token": token(http)}, json={"code": code})
     assert answer.get_json()["phone_info"] == info

@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from wxsession.simulator import Fault, WeChat
-from wxsession.simulator.http import create_face
+from wxsession.simulator.http import create_flask_app
 
 Query = Callable[..., dict[str, str]]
 
@@ -22,7 +22,7 @@ def slashes() -> WeChat:
 
 def test_a_success_is_compact_json_with_escaped_slashes(slashes: WeChat, query: Query) -> None:
     response = (
-        create_face(slashes).test_client().get(URL, query_string=query(slashes.login("alice")))
+        create_flask_app(slashes).test_client().get(URL, query_string=query(slashes.login("alice")))
     )
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "text/plain"
@@ -85,7 +85,7 @@ def test_the_wire_is_the_same_whatever_the_randomness(query: Query) -> None:
         {"wx0000000000000001": "secret-one"},
         entropy=lambda size: bytes(next(numbers) for _ in range(size)),
     )
-    http = create_face(wechat).test_client()
+    http = create_flask_app(wechat).test_client()
     for _ in range(50):
         asked = query(wechat.login("alice"))
         assert http.get(URL, query_string=asked).get_json(force=True) == {

@@ -39,17 +39,17 @@ class Code:
 class Codes:
     """The codes that are out, spent or not, for as long as they live."""
 
-    def __init__(self, entropy: Entropy, make: Callable[[Entropy], str] = login_code) -> None:
-        """Start with none; `make` makes the text of one."""
+    def __init__(self, entropy: Entropy, generate: Callable[[Entropy], str] = login_code) -> None:
+        """Start with none; `generate` makes the text of one."""
         self._entropy = entropy
-        self._make = make
+        self._generate = generate
         self._codes: OrderedDict[str, Code] = OrderedDict()  # oldest first
 
     def issue(self, user: str, appid: str, now: datetime) -> str:
         """Give out a new code. An older one of the same user stays good (not established)."""
         while self._codes and next(iter(self._codes.values())).expired(now):
             self._codes.popitem(last=False)
-        text = self._make(self._entropy)
+        text = self._generate(self._entropy)
         self._codes[text] = Code(user, appid, now)
         return text
 

@@ -13,87 +13,87 @@ from .faults import Fault
 from .users import CHINA
 from .wechat import WeChat
 
-_MOST_TIMES: Final = 10_000  # each of them is an entry in a queue
+_MAX_TIMES: Final = 10_000  # each of them is an entry in a queue
 
 
-def remote(wechat: WeChat) -> Blueprint:  # noqa: C901 - a list of small views
+def control(wechat: WeChat) -> Blueprint:  # noqa: C901 - a list of small views
     """Return the views that move one WeChat, and let its users log in.
 
     JSON objects in, JSON out; what cannot be done is a 400 with the reason under "error".
     """
-    blueprint = Blueprint("remote", __name__, url_prefix="/simulator")
+    blueprint = Blueprint("control", __name__, url_prefix="/simulator")
 
     @blueprint.post("/login")
     def login() -> Response:
-        wish = _wish()
-        return jsonify(code=wechat.login(_user(wish), _appid(wish)))
+        body = _body()
+        return jsonify(code=wechat.login(_user(body), _appid(body)))
 
     @blueprint.post("/user_info")
     def user_info() -> Response:
-        wish = _wish()
-        legacy = wish.get("legacy") is True
-        return jsonify(wechat.user_info(_user(wish), _appid(wish), legacy=legacy))
+        body = _body()
+        legacy = body.get("legacy") is True
+        return jsonify(wechat.user_info(_user(body), _appid(body), legacy=legacy))
 
     @blueprint.post("/phone_code")
     def phone_code() -> Response:
-        wish = _wish()
-        return jsonify(code=wechat.phone_code(_user(wish), _appid(wish)))
+        body = _body()
+        return jsonify(code=wechat.phone_code(_user(body), _appid(body)))
 
     @blueprint.post("/phone_number")
     def phone_number() -> Response:
-        wish = _wish()
-        return jsonify(wechat.phone_number(_user(wish), _appid(wish)))
+        body = _body()
+        return jsonify(wechat.phone_number(_user(body), _appid(body)))
 
     @blueprint.post("/group")
     def group() -> Response:
-        wish = _wish()
-        return jsonify(wechat.group(_user(wish), _appid(wish)))
+        body = _body()
+        return jsonify(wechat.group(_user(body), _appid(body)))
 
     @blueprint.post("/steps")
     def steps() -> Response:
-        wish = _wish()
-        return jsonify(wechat.steps(_user(wish), _appid(wish)))
+        body = _body()
+        return jsonify(wechat.steps(_user(body), _appid(body)))
 
     @blueprint.post("/set_phone_number")
     def set_phone_number() -> Response:
-        wish = _wish()
-        number, country_code = _text(wish, "phone_number"), _text(wish, "country_code", CHINA)
-        wechat.set_phone_number(_user(wish), number, country_code)
+        body = _body()
+        number, country_code = _string(body, "phone_number"), _string(body, "country_code", CHINA)
+        wechat.set_phone_number(_user(body), number, country_code)
         return jsonify(ok=True)
 
     @blueprint.post("/expire_tokens")
     def expire_tokens() -> Response:
-        wechat.expire_tokens(_appid(_wish()))
+        wechat.expire_tokens(_appid(_body()))
         return jsonify(ok=True)
 
     @blueprint.post("/revoke_tokens")
     def revoke_tokens() -> Response:
-        wechat.revoke_tokens(_appid(_wish()))
+        wechat.revoke_tokens(_appid(_body()))
         return jsonify(ok=True)
 
     @blueprint.post("/profile")
     def profile() -> Response:
-        wish = _wish()
-        fields = {name: value for name, value in wish.items() if name != "user"}
-        wechat.set_profile(_user(wish), **fields)  # type: ignore[arg-type]  # it checks them
+        body = _body()
+        fields = {name: value for name, value in body.items() if name != "user"}
+        wechat.set_profile(_user(body), **fields)  # type: ignore[arg-type]  # it checks them
         return jsonify(ok=True)
 
     @blueprint.post("/fail_next")
     def fail_next() -> Response:
-        wish = _wish()
-        wechat.fail_next(_fault(wish.get("fault")), _times(wish.get("times", 1)))
+        body = _body()
+        wechat.fail_next(_fault(body.get("fault")), _times(body.get("times", 1)))
         return jsonify(ok=True)
 
     @blueprint.post("/answer_after")
     def answer_after() -> Response:
-        wechat.answer_after(_number(_wish(), "seconds"))
+        wechat.answer_after(_number(_body(), "seconds"))
         return jsonify(ok=True)
 
     @blueprint.post("/clock")
     def clock() -> Response:
-        seconds = _number(_wish(), "advance_seconds")
+        seconds = _number(_body(), "advance_seconds")
         if not isinstance(wechat.clock, SettableClock):
-            return _refused("this clock cannot be moved")
+            return _error("this clock cannot be moved")
         wechat.clock.advance(seconds=seconds)
         return jsonify(now=wechat.clock().isoformat())
 
@@ -109,51 +109,51 @@ def remote(wechat: WeChat) -> Blueprint:  # noqa: C901 - a list of small views
     @blueprint.errorhandler(ValueError)
     @blueprint.errorhandler(OverflowError)
     def refuse(reason: Exception) -> Response:
-        return _refused(str(reason))
+        return _error(str(reason))
 
     @blueprint.errorhandler(HTTPException)
     def fail(reason: HTTPException) -> Response:
-        return _refused(reason.description or reason.name, reason.code or 400)
+        return _error(reason.description or reason.name, reason.code or 400)
 
     return blueprint
 
 
-def _refused(reason: str, status: int = 400) -> Response:
+def _error(reason: str, status: int = 400) -> Response:
     response = jsonify(error=reason)
     response.status_code = status
     return response
 
 
-def _wish() -> Mapping[str, object]:
+def _body() -> Mapping[str, object]:
     # By hand: `request.json` insists on a content type, and a thousand nested lists are its 500.
     try:
-        wish = json.loads(request.get_data() or b"{}")
+        body = json.loads(request.get_data() or b"{}")
     except (JSONDecodeError, UnicodeDecodeError, RecursionError):
-        wish = None
-    if not isinstance(wish, dict):
+        body = None
+    if not isinstance(body, dict):
         raise ValueError("the body has to be a JSON object")  # noqa: TRY004 - not our mistake
-    return wish
+    return body
 
 
-def _user(wish: Mapping[str, object]) -> str:
-    user = wish.get("user", "alice")
+def _user(body: Mapping[str, object]) -> str:
+    user = body.get("user", "alice")
     if not (isinstance(user, str) and user):
         raise ValueError("user has to be a name")
     return user
 
 
-def _appid(wish: Mapping[str, object]) -> str | None:
-    appid = wish.get("appid")
+def _appid(body: Mapping[str, object]) -> str | None:
+    appid = body.get("appid")
     if not (appid is None or isinstance(appid, str)):
         raise ValueError("appid has to be a string")
     return appid
 
 
-def _text(wish: Mapping[str, object], name: str, default: str | None = None) -> str:
-    text = wish.get(name, default)
-    if not isinstance(text, str):
+def _string(body: Mapping[str, object], name: str, default: str | None = None) -> str:
+    string = body.get(name, default)
+    if not isinstance(string, str):
         raise ValueError(f"{name} has to be a text")  # noqa: TRY004 - not our mistake
-    return text
+    return string
 
 
 def _fault(fault: object) -> Fault | int:
@@ -165,13 +165,13 @@ def _fault(fault: object) -> Fault | int:
 
 
 def _times(times: object) -> int:
-    if type(times) is int and 1 <= times <= _MOST_TIMES:
+    if type(times) is int and 1 <= times <= _MAX_TIMES:
         return times
-    raise ValueError(f"times has to be a whole number from 1 to {_MOST_TIMES}")
+    raise ValueError(f"times has to be a whole number from 1 to {_MAX_TIMES}")
 
 
-def _number(wish: Mapping[str, object], name: str) -> float:
-    value = wish.get(name)
+def _number(body: Mapping[str, object], name: str) -> float:
+    value = body.get(name)
     if type(value) in {int, float}:
         return float(value)  # type: ignore[arg-type]
     raise ValueError(f"{name} has to be a number")

@@ -31,9 +31,11 @@ class Apps:
         if not secrets:
             raise ValueError("a WeChat without a single app has nobody to talk to")
         self._secrets = dict(secrets)
-        self._whitelists = {self.known(appid): frozenset(ips) for appid, ips in whitelists.items()}
+        self._whitelists = {
+            self.resolve(appid): frozenset(ips) for appid, ips in whitelists.items()
+        }
 
-    def known(self, appid: str | None) -> str:
+    def resolve(self, appid: str | None) -> str:
         """Return the appid, or that of the first app for None.
 
         Raises:
@@ -45,13 +47,15 @@ class Apps:
             raise ValueError("no such app in this world")
         return appid
 
-    def allow(self, ips: Collection[str] | None, appid: str) -> None:
+    def set_whitelist(self, appid: str, ips: Collection[str] | None) -> None:
         """Let an app call from these addresses alone; None: from all of them."""
         self._whitelists.pop(appid, None)
         if ips is not None:
             self._whitelists[appid] = frozenset(ips)
 
-    def authenticate(self, asked: Mapping[str, object], grant_type: str, client_ip: str) -> str:
+    def authenticate(
+        self, credentials: Mapping[str, object], grant_type: str, client_ip: str
+    ) -> str:
         """Return the appid of the caller, whose appid and secret are there, right or wrong.
 
         That 40013 comes before 40125 has been observed. Where 40002 and 40164 stand is a choice.
@@ -59,13 +63,13 @@ class Apps:
         Raises:
             WeChatError: 40013, 40002, 40164 or 40125.
         """
-        appid = asked["appid"]
+        appid = credentials["appid"]
         if not (isinstance(appid, str) and appid in self._secrets):
             raise WeChatError.of(40013)
-        require(asked.get("grant_type") == grant_type, 40002)
+        require(credentials.get("grant_type") == grant_type, 40002)
         if client_ip not in self._whitelists.get(appid, {client_ip}):
             raise WeChatError.of(40164, client_ip)
-        require(asked["secret"] == self._secrets[appid], 40125)
+        require(credentials["secret"] == self._secrets[appid], 40125)
         return appid
 
 
@@ -74,11 +78,11 @@ class _Token:
     text: str
     appid: str
     expires_at: datetime
-    ended_with: int | None = None  # the errcode it is answered with, whatever the time
+    ended_errcode: int | None = None  # the errcode it is answered with, whatever the time
 
     def errcode(self, now: datetime) -> int | None:
         """Return why the token is refused, if it is."""
-        return self.ended_with or (42001 if now >= self.expires_at else None)
+        return self.ended_errcode or (42001 if now >= self.expires_at else None)
 
 
 class AccessTokens:
@@ -106,7 +110,7 @@ class AccessTokens:
             old = None
         if force_refresh and self._may_refresh(appid, now):
             if old is not None:
-                old.ended_with = 40001  # "is invalid or not latest"
+                old.ended_errcode = 40001  # "is invalid or not latest"
             return self._issue(appid, now)
         if old is None:
             return self._issue(appid, now)
@@ -115,7 +119,7 @@ class AccessTokens:
             return self._issue(appid, now)
         return old.text, int((old.expires_at - now).total_seconds())
 
-    def owner(self, text: str, now: datetime) -> str:
+    def appid_of(self, text: str, now: datetime) -> str:
         """Return the app that a token stands for.
 
         Raises:
@@ -134,7 +138,7 @@ class AccessTokens:
         """End all tokens of an app that are good now: from here on they are answered `errcode`."""
         for token in self._tokens.values():
             if token.appid == appid and token.errcode(now) is None:
-                token.ended_with = errcode
+                token.ended_errcode = errcode
 
     def _may_refresh(self, appid: str, now: datetime) -> bool:
         refreshes = self._refreshes[appid]

@@ -53,7 +53,7 @@ _ADDED: Final[Mapping[Fault, Mapping[str, object]]] = {
 }
 
 
-def altered(
+def apply_fault(
     answer: Mapping[str, object], fault: Fault | None, *, of_a_code: bool
 ) -> dict[str, object]:
     """Return a successful answer as the fault leaves it; most faults touch only its bytes.

@@ -11,19 +11,19 @@ from typing import Any
 from click import UsageError
 from flask import Blueprint, Flask, Response, request
 
-from .control import remote
-from .server_api import Call, Endpoint, Reply
+from .control import control
+from .server_api import Endpoint, Reply, Request
 from .wechat import WeChat
-from .wire import Dialect, paced, written
+from .wire import Dialect, serialize, stream
 
 
-def create_face(wechat: WeChat) -> Flask:
+def create_flask_app(wechat: WeChat) -> Flask:
     """Give a WeChat its HTTP face: `/sns/`, `/cgi-bin/`, `/wxa/`, and `/simulator/` to move it."""
     app = Flask("wxsession.simulator", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = 1024 * 1024
-    app.register_blueprint(sns(wechat))
-    app.register_blueprint(api(wechat))
-    app.register_blueprint(remote(wechat))
+    app.register_blueprint(_sns(wechat))
+    app.register_blueprint(_api(wechat))
+    app.register_blueprint(control(wechat))
     return app
 
 
@@ -36,7 +36,7 @@ def create_app() -> Flask:
     Raises:
         UsageError: the variable is missing or cannot be read. Secrets are not in the message.
     """
-    return create_face(WeChat(_apps(os.environ.get("WXSESSION_APPS", ""))))
+    return create_flask_app(WeChat(_apps(os.environ.get("WXSESSION_APPS", ""))))
 
 
 def _apps(text: str) -> dict[str, str]:
@@ -48,20 +48,20 @@ def _apps(text: str) -> dict[str, str]:
     return {appid: secret for appid, _, secret in pairs}
 
 
-def api(wechat: WeChat) -> Blueprint:
+def _api(wechat: WeChat) -> Blueprint:
     """Return the endpoints of one WeChat that give or want an access token."""
     blueprint = Blueprint("api", __name__)
 
     @blueprint.before_request
-    def measure() -> Response | None:
+    def require_length() -> Response | None:
         # A gateway in front of WeChat wants to know how long a body is, and says no more than 412.
         if request.method == "POST" and not request.environ.get("CONTENT_LENGTH"):
             return Response(status=412)
         return None
 
     def answered(endpoint: Endpoint, dialect: Dialect = Dialect.API) -> Response:
-        reply = wechat.answer(endpoint, _call())
-        return delivered(reply, dialect, wechat.drip)
+        reply = wechat.answer(endpoint, _request())
+        return _respond(reply, dialect, wechat.drip)
 
     @blueprint.route("/cgi-bin/stable_token", methods=["GET", "POST"])
     def stable_token() -> Response:
@@ -82,12 +82,12 @@ def api(wechat: WeChat) -> Blueprint:
     return blueprint
 
 
-def _call() -> Call:
+def _request() -> Request:
     body = request.get_data() if request.method == "POST" else None
-    return Call(request.args.to_dict(), request.remote_addr or "", body)
+    return Request(request.args.to_dict(), request.remote_addr or "", body)
 
 
-def sns(wechat: WeChat) -> Blueprint:
+def _sns(wechat: WeChat) -> Blueprint:
     """Return the login endpoint of one WeChat."""
     blueprint = Blueprint("sns", __name__)
 
@@ -95,29 +95,29 @@ def sns(wechat: WeChat) -> Blueprint:
     def jscode2session() -> Response:
         # The query alone counts: WeChat answers parameters in a POSTed body with "appid missing".
         reply = wechat.reply(request.args.to_dict(), request.remote_addr or "")
-        return delivered(reply, Dialect.SNS, wechat.drip)
+        return _respond(reply, Dialect.SNS, wechat.drip)
 
     return blueprint
 
 
-def delivered(reply: Reply, dialect: Dialect, drip: float) -> Response:
+def _respond(reply: Reply, dialect: Dialect, drip: float) -> Response:
     """Return the response that carries a reply to the current request.
 
     Waiting is left to `environ["wxsession.simulator.sleep"]`, or else to `time.sleep`. A WSGI
     application cannot refuse a connection that its server has accepted, nor end one properly;
     what it can do is to raise before the first byte, whereupon servers hang up without an answer.
     """
-    message = written(reply, dialect)
-    sent = _sent(reply, message.body, drip, request.environ)
-    response = Response(sent, message.status, content_type=message.content_type)
-    if message.measured:
+    message = serialize(reply, dialect)
+    body = _body(reply, message.body, drip, request.environ)
+    response = Response(body, message.status, content_type=message.content_type)
+    if message.has_length:
         response.content_length = len(message.body)
     return response
 
 
-def _sent(reply: Reply, body: bytes, drip: float, environ: dict[str, Any]) -> Iterator[bytes]:
+def _body(reply: Reply, body: bytes, drip: float, environ: dict[str, Any]) -> Iterator[bytes]:
     try:
-        yield from paced(reply, body, drip, environ.get("wxsession.simulator.sleep", time.sleep))
+        yield from stream(reply, body, drip, environ.get("wxsession.simulator.sleep", time.sleep))
     except ConnectionError:
         _hang_up(environ.get("werkzeug.socket") or environ.get("gunicorn.socket"))
         raise

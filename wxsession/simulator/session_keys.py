@@ -39,7 +39,7 @@ class SessionKeys:
         self._keys: dict[tuple[str, str], _Key] = {}
         self._users: dict[tuple[str, str], str] = {}  # by openid and appid
 
-    def at_login(self, user: str, appid: str, now: datetime) -> None:
+    def rotate_if_due(self, user: str, appid: str, now: datetime) -> None:
         """Rotate the key, if there is none or if it is due."""
         key = self._keys.get((user, appid))
         if key is None or now - key.since >= self._period:
@@ -49,12 +49,12 @@ class SessionKeys:
     def current(self, user: str, appid: str, now: datetime) -> str:
         """Return the key that is valid now; a user without one gets a first."""
         if (user, appid) not in self._keys:
-            self.at_login(user, appid, now)
+            self.rotate_if_due(user, appid, now)
         return self._keys[user, appid].value
 
-    def user(self, known_as: str, appid: str) -> str | None:
+    def user_of(self, openid_: str, appid: str) -> str | None:
         """Return whose openid this is, or None if no such user of the app has a key."""
-        return self._users.get((known_as, appid))
+        return self._users.get((openid_, appid))
 
     def reset(self, user: str, appid: str) -> str:
         """Replace a user's key, and return the new one. It is as old as the one it replaces."""

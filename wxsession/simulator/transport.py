@@ -25,7 +25,7 @@ from urllib3.exceptions import (
 )
 from werkzeug.test import create_environ, run_wsgi_app
 
-from .http import create_face
+from .http import create_flask_app
 from .wechat import WeChat
 
 _CLIENT_IP: Final = "127.0.0.1"
@@ -59,7 +59,7 @@ class WeChatAdapter(HTTPAdapter):
     ) -> None:
         """Put a WeChat behind the adapter."""
         super().__init__(max_retries=max_retries)
-        self._face = create_face(wechat)
+        self._app = create_flask_app(wechat)
         self._real_time = real_time
 
     def send(  # noqa: PLR0913 - the signature is that of requests
@@ -77,37 +77,39 @@ class WeChatAdapter(HTTPAdapter):
             requests.ReadTimeout: no byte within the read timeout.
             requests.ConnectionError: refused, more often than it is retried; or reset.
         """
-        patience = _Patience(_read_timeout(timeout), real_time=self._real_time)
+        waiting = _ReadTimeout(_read_timeout(timeout), real_time=self._real_time)
         pool = connection_from_url(request.url or "")  # for the texts: it connects to nothing
         try:
-            return self.build_response(request, self._connected(request, patience, pool))
+            return self.build_response(request, self._send_with_retries(request, waiting, pool))
         except MaxRetryError as refused:
             raise requests.ConnectionError(refused, request=request) from refused
         except ConnectionResetError as reset:
             aborted = ProtocolError("Connection aborted.", reset)
             raise requests.ConnectionError(aborted, request=request) from reset
         except TimeoutError as late:
-            said = f"Read timed out. (read timeout={patience.limit})"
-            timed_out = ReadTimeoutError(pool, request.path_url, said)
+            message = f"Read timed out. (read timeout={waiting.limit})"
+            timed_out = ReadTimeoutError(pool, request.path_url, message)
             raise requests.ReadTimeout(timed_out, request=request) from late
 
-    def _connected(
-        self, request: requests.PreparedRequest, patience: "_Patience", pool: HTTPConnectionPool
+    def _send_with_retries(
+        self, request: requests.PreparedRequest, waiting: "_ReadTimeout", pool: HTTPConnectionPool
     ) -> HTTPResponse:
         retries = self.max_retries
         while True:
             try:
-                return self._answer(request, patience)
+                return self._send_once(request, waiting)
             except ConnectionRefusedError as refusal:
-                said = f"Failed to establish a new connection: {refusal}"
+                message = f"Failed to establish a new connection: {refusal}"
                 kind = HTTPSConnection if pool.scheme == "https" else HTTPConnection
-                reason = NewConnectionError(kind(pool.host, pool.port), said)
+                reason = NewConnectionError(kind(pool.host, pool.port), message)
                 reason.__cause__ = refusal
                 retries = retries.increment(
                     request.method, request.path_url, error=reason, _pool=pool
                 )
 
-    def _answer(self, request: requests.PreparedRequest, patience: "_Patience") -> HTTPResponse:
+    def _send_once(
+        self, request: requests.PreparedRequest, waiting: "_ReadTimeout"
+    ) -> HTTPResponse:
         url = urlsplit(request.url or "")
         environ = create_environ(
             path=str(url.path),
@@ -115,10 +117,10 @@ class WeChatAdapter(HTTPAdapter):
             query_string=str(url.query),
             method=request.method or "GET",
             headers=dict(request.headers),
-            data=_whole(request.body),
+            data=_joined(request.body),
             environ_overrides={
                 "REMOTE_ADDR": _CLIENT_IP,
-                "wxsession.simulator.sleep": patience.sleep,
+                "wxsession.simulator.sleep": waiting.sleep,
             },
         )
         # Werkzeug measures what the client did not, and forgets that it measured nothing at all.
@@ -127,11 +129,11 @@ class WeChatAdapter(HTTPAdapter):
         else:
             environ.pop("CONTENT_LENGTH", None)
             environ["wsgi.input_terminated"] = True
-        # It returns with the first piece of the body: what happens before that happens here.
-        pieces, status, headers = run_wsgi_app(self._face, environ)
+        # It returns with the first chunk of the body: what happens before that happens here.
+        chunks, status, headers = run_wsgi_app(self._app, environ)
         code, _, reason = status.partition(" ")
         return HTTPResponse(
-            io.BufferedReader(_Connection(iter(pieces))),
+            io.BufferedReader(_Body(iter(chunks))),
             headers=HTTPHeaderDict(list(headers)),
             status=int(code),
             reason=reason,
@@ -142,7 +144,7 @@ class WeChatAdapter(HTTPAdapter):
         )
 
 
-class _Patience:
+class _ReadTimeout:
     """How long a client waits for the next byte."""
 
     def __init__(self, limit: float | None, *, real_time: bool) -> None:
@@ -164,11 +166,11 @@ class _Patience:
             raise TimeoutError("timed out")
 
 
-class _Connection(io.RawIOBase):
-    """The pieces of a body as a file: a read gives what has arrived, and no more."""
+class _Body(io.RawIOBase):
+    """The chunks of a body as a file: a read gives what has arrived, and no more."""
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
         self._rest = b""
 
     def readable(self) -> bool:
@@ -176,11 +178,11 @@ class _Connection(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         while not self._rest:
-            piece = next(self._pieces, None)
-            if piece is None:
+            chunk = next(self._chunks, None)
+            if chunk is None:
                 self.close()  # as http.client does at the end; urllib3 reads until it sees this
                 return 0
-            self._rest = piece
+            self._rest = chunk
         size = min(len(buffer), len(self._rest))
         buffer[:size], self._rest = self._rest[:size], self._rest[size:]
         return size
@@ -195,6 +197,6 @@ def _read_timeout(timeout: float | tuple[float, float | None] | Timeout | None) 
     return timeout
 
 
-def _whole(body: bytes | str | Iterable[bytes] | None) -> bytes | str | None:
-    """Return a body in one piece, as it is when all of its chunks have come."""
+def _joined(body: bytes | str | Iterable[bytes] | None) -> bytes | str | None:
+    """Return a body in one chunk, as it is when all of its chunks have come."""
     return body if body is None or isinstance(body, bytes | str) else b"".join(body)

@@ -33,7 +33,7 @@ class PhoneNumbers:
         `phoneNumber` begins with the country code where that is not China's (official docs; that
         nothing is written around the code is a choice). The code is text on the wire.
         """
-        number, country_code = self._numbers.get(user) or (_invented(user), CHINA)
+        number, country_code = self._numbers.get(user) or (_invented_number(user), CHINA)
         prefix = "" if country_code == CHINA else country_code
         return {
             "phoneNumber": prefix + number,
@@ -42,7 +42,7 @@ class PhoneNumbers:
         }
 
 
-def _invented(user: str) -> str:
+def _invented_number(user: str) -> str:
     digest = sha256(user.encode(errors="surrogatepass")).digest()
     return f"1380000{int.from_bytes(digest[:4]) % 10_000:04d}"
 
@@ -83,7 +83,7 @@ def profile(**fields: str | int) -> dict[str, object]:
 DAYS: Final = 31
 
 _CHINA: Final = timezone(timedelta(hours=8))
-_MOST: Final = 20_000
+_MAX_STEPS: Final = 20_000
 
 
 def steps_until(moment: datetime, user: str) -> list[dict[str, int]]:
@@ -99,4 +99,4 @@ def steps_until(moment: datetime, user: str) -> list[dict[str, int]]:
 
 def _steps(user: str, day: int) -> int:
     digest = sha256(f"{day}\0{user}".encode(errors="surrogatepass")).digest()
-    return int.from_bytes(digest[:4]) % _MOST
+    return int.from_bytes(digest[:4]) % _MAX_STEPS

@@ -14,13 +14,13 @@ from .clock import SettableClock
 from .codes import Codes, PhoneCodes, Quota
 from .credentials import AccessTokens, Apps
 from .errors import WeChatError, require
-from .faults import Fault, altered
+from .faults import Fault, apply_fault
 from .generators import Entropy
-from .server_api import Call, Endpoint, Reply, ServerApi
+from .server_api import Endpoint, Reply, Request, ServerApi
 from .session_keys import Rotation, SessionKeys
 from .users import ANONYMOUS, CHINA, PhoneNumbers, profile, steps_until
 
-_LONGEST_DELAY: Final = 3600.0
+_MAX_DELAY: Final = 3600.0
 
 
 class WeChat:
@@ -71,13 +71,13 @@ class WeChat:
         self._api = ServerApi(
             self._apps, self._keys, self._tokens, self._phone_codes, self._numbers
         )
-        self._rules: dict[Endpoint, Callable[[Call, datetime], dict[str, object]]] = {
+        self._rules: dict[Endpoint, Callable[[Request, datetime], dict[str, object]]] = {
             Endpoint.STABLE_TOKEN: self._fetch_token,
             Endpoint.USER_PHONE_NUMBER: self._api.user_phone_number,
             Endpoint.CHECK_SESSION: self._api.check_session,
             Endpoint.RESET_SESSION_KEY: self._api.reset_session_key,
         }
-        self._bound = {self._apps.known(appid) for appid in open_platform}
+        self._bound = {self._apps.resolve(appid) for appid in open_platform}
         self._blocked: set[str] = set()
         self._profiles: dict[str, dict[str, object]] = {}
         self._faults: deque[Fault | int] = deque()
@@ -93,9 +93,9 @@ class WeChat:
 
         This is the moment at which a session_key that is due is rotated.
         """
-        appid, now = self._known(appid), self.clock()
+        appid, now = self._appid(appid), self.clock()
         with self._lock:
-            self._keys.at_login(user, appid, now)
+            self._keys.rotate_if_due(user, appid, now)
             return self._codes.issue(user, appid, now)
 
     def user_info(
@@ -107,7 +107,7 @@ class WeChat:
         one that WeChat gives away today, unless `set_profile` said otherwise. A `legacy` base
         library, of 2016, has encryptData instead, and no iv: it was the session_key itself.
         """
-        appid, now = self._known(appid), self.clock()
+        appid, now = self._appid(appid), self.clock()
         with self._lock:
             key = self._keys.current(user, appid, now)
             info = dict(self._profiles.get(user, ANONYMOUS))
@@ -129,7 +129,7 @@ class WeChat:
 
     def phone_code(self, user: str, appid: str | None = None) -> str:
         """Play the button getPhoneNumber: return its code, good for five minutes and one use."""
-        appid, now = self._known(appid), self.clock()
+        appid, now = self._appid(appid), self.clock()
         with self._lock:
             return self._phone_codes.issue(user, appid, now)
 
@@ -141,7 +141,7 @@ class WeChat:
 
     def group(self, user: str, appid: str | None = None) -> dict[str, object]:
         """Play wx.getShareInfo in the one chat group there is: return errMsg, encryptedData, iv."""
-        group = {"openGId": generators.open_gid(self._known(appid))}
+        group = {"openGId": generators.open_gid(self._appid(appid))}
         return self._open_data("getShareInfo", group, user, appid)
 
     def steps(self, user: str, appid: str | None = None) -> dict[str, object]:
@@ -152,7 +152,7 @@ class WeChat:
     def _open_data(
         self, method: str, data: Mapping[str, object], user: str, appid: str | None
     ) -> dict[str, object]:
-        appid, now = self._known(appid), self.clock()
+        appid, now = self._appid(appid), self.clock()
         with self._lock:
             key = self._keys.current(user, appid, now)
         marked = open_data.watermarked(data, appid, now)
@@ -178,18 +178,18 @@ class WeChat:
         return dict(answer)
 
     def reply(self, query: Mapping[str, str], client_ip: str) -> Reply:
-        """Answer one code2Session call, and tell what becomes of the answer on the wire."""
+        """Answer one code2Session request, and tell what becomes of the answer on the wire."""
         exchange = partial(self._exchange, query, client_ip)
-        return self._replied(exchange, client_ip, self._exchanges, query.get("js_code", ""))
+        return self._reply(exchange, client_ip, self._exchanges, query.get("js_code", ""))
 
-    def answer(self, endpoint: Endpoint, call: Call) -> Reply:
+    def answer(self, endpoint: Endpoint, request: Request) -> Reply:
         """Answer one call of another endpoint, and tell what becomes of the answer on the wire."""
-        rule = partial(self._rules[endpoint], call)
+        rule = partial(self._rules[endpoint], request)
         if endpoint is Endpoint.USER_PHONE_NUMBER:
-            return self._replied(rule, call.client_ip, self._phone_exchanges, call.code())
-        return self._replied(rule, call.client_ip)
+            return self._reply(rule, request.client_ip, self._phone_exchanges, request.code())
+        return self._reply(rule, request.client_ip)
 
-    def _replied(
+    def _reply(
         self,
         rule: Callable[[datetime], Mapping[str, object]],
         client_ip: str,
@@ -208,13 +208,13 @@ class WeChat:
             if isinstance(fault, int):
                 return Reply(WeChatError.of(fault, client_ip), rid, delay=self._delay)
             try:
-                answer = altered(rule(now), fault, of_a_code=codes is not None)
+                answer = apply_fault(rule(now), fault, of_a_code=codes is not None)
             except WeChatError as error:
                 return Reply(error, rid, fault, self._delay)
             return Reply(answer, rid, fault, self._delay)
 
-    def _fetch_token(self, call: Call, now: datetime) -> dict[str, object]:
-        answer = self._api.stable_token(call, now)
+    def _fetch_token(self, request: Request, now: datetime) -> dict[str, object]:
+        answer = self._api.stable_token(request, now)
         self._token_fetches += 1
         return answer
 
@@ -242,7 +242,7 @@ class WeChat:
 
     def openid(self, user: str, appid: str | None = None) -> str:
         """Return by which name the app knows the user; another app knows another."""
-        return generators.openid(self._known(appid), user)
+        return generators.openid(self._appid(appid), user)
 
     def unionid(self, user: str) -> str:
         """Return by which name all bound apps know the user, if there are any."""
@@ -250,7 +250,7 @@ class WeChat:
 
     def session_key(self, user: str, appid: str | None = None) -> str:
         """Return the key that WeChat holds now, whether or not a server has received it."""
-        appid, now = self._known(appid), self.clock()
+        appid, now = self._appid(appid), self.clock()
         with self._lock:
             return self._keys.current(user, appid, now)
 
@@ -276,15 +276,15 @@ class WeChat:
 
     def bind_open_platform(self, appid: str | None = None) -> None:
         """Bind an app to the open platform account: from now on its answers have a unionid."""
-        appid = self._known(appid)
+        appid = self._appid(appid)
         with self._lock:
             self._bound.add(appid)
 
     def set_ip_whitelist(self, ips: Collection[str] | None, appid: str | None = None) -> None:
         """Let an app call from these addresses alone; None: from all of them again."""
-        appid = self._known(appid)
+        appid = self._appid(appid)
         with self._lock:
-            self._apps.allow(ips, appid)
+            self._apps.set_whitelist(appid, ips)
 
     def set_profile(self, user: str, /, **fields: str | int) -> None:
         """Let a user show a real profile: nickName, avatarUrl, gender, language, city and so on.
@@ -314,7 +314,7 @@ class WeChat:
         self._end_tokens(appid, 40001)
 
     def _end_tokens(self, appid: str | None, errcode: int) -> None:
-        appid, now = self._known(appid), self.clock()
+        appid, now = self._appid(appid), self.clock()
         with self._lock:
             self._tokens.end(appid, errcode, now)
 
@@ -343,10 +343,10 @@ class WeChat:
         Raises:
             ValueError: not between nothing and an hour.
         """
-        if not (isfinite(seconds) and 0 <= seconds <= _LONGEST_DELAY):
-            raise ValueError(f"an answer can wait 0 to {_LONGEST_DELAY:.0f} seconds")
+        if not (isfinite(seconds) and 0 <= seconds <= _MAX_DELAY):
+            raise ValueError(f"an answer can wait 0 to {_MAX_DELAY:.0f} seconds")
         with self._lock:
             self._delay = float(seconds)
 
-    def _known(self, appid: str | None) -> str:
-        return self._apps.known(appid)
+    def _appid(self, appid: str | None) -> str:
+        return self._apps.resolve(appid)

@@ -13,12 +13,12 @@ from .faults import Fault
 from .generators import hint
 from .server_api import Reply
 
-NEVER: Final = 60.0  # seconds; no patient client waits longer, and a server's thread comes back
+LONGEST_WAIT: Final = 60.0  # seconds; no client waits longer, and a server's thread comes back
 
-_PIECE: Final = 64 * 1024
-_HUGE: Final = 32 * 1024 * 1024
-_LONG: Final = 600
-_HINTED: Final = frozenset({40029, 47001})
+_CHUNK_SIZE: Final = 64 * 1024
+_HUGE_SIZE: Final = 32 * 1024 * 1024
+_DRIP_SIZE: Final = 600
+_ERRCODES_WITH_HINT: Final = frozenset({40029, 47001})
 _PAGE: Final = b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n</html>\r\n"
 
 
@@ -37,15 +37,15 @@ class Dialect(Enum):
 
 @dataclass(frozen=True)
 class Message:
-    """An HTTP response. `measured` says whether its length is announced."""
+    """An HTTP response. `has_length` says whether its length is announced."""
 
     body: bytes
     content_type: str
     status: int = 200
-    measured: bool = True
+    has_length: bool = True
 
 
-def written(reply: Reply, dialect: Dialect) -> Message:  # noqa: PLR0911 - a line for each fault
+def serialize(reply: Reply, dialect: Dialect) -> Message:  # noqa: PLR0911 - a line for each fault
     """Return the response that carries a reply."""
     body, content_type = _json(reply, dialect), dialect.content_type
     match reply.fault:
@@ -59,32 +59,32 @@ def written(reply: Reply, dialect: Dialect) -> Message:  # noqa: PLR0911 - a lin
             return Message(b"[" + body + b"]", content_type)
         # Blanks in front keep both valid: who reads to the end gets an answer, and should not.
         case Fault.HUGE:
-            return Message(body.rjust(_HUGE), content_type, measured=False)
+            return Message(body.rjust(_HUGE_SIZE), content_type, has_length=False)
         case Fault.DRIP:
-            return Message(body.rjust(_LONG), content_type)
+            return Message(body.rjust(_DRIP_SIZE), content_type)
         case _:
             return Message(body, content_type)
 
 
-def paced(
+def stream(
     reply: Reply, body: bytes, drip: float, sleep: Callable[[float], None]
 ) -> Iterator[bytes]:
     """Send a body in its own time, or not at all.
 
     Raises:
         ConnectionRefusedError: as the fault demands.
-        ConnectionResetError: as the fault demands, or after `NEVER`.
+        ConnectionResetError: as the fault demands, or after `LONGEST_WAIT`.
     """
     if reply.fault is Fault.CONNECTION_REFUSED:
         raise ConnectionRefusedError(ECONNREFUSED, strerror(ECONNREFUSED))
     if reply.delay:
         sleep(reply.delay)
     if reply.fault is Fault.TIMEOUT_AFTER_EXCHANGE:
-        sleep(NEVER)
+        sleep(LONGEST_WAIT)
     if reply.fault in {Fault.CONNECTION_RESET, Fault.TIMEOUT_AFTER_EXCHANGE}:
         raise ConnectionResetError(ECONNRESET, strerror(ECONNRESET))
     drips = reply.fault is Fault.DRIP
-    step = 1 if drips else _PIECE
+    step = 1 if drips else _CHUNK_SIZE
     for start in range(0, len(body), step):
         yield body[start : start + step]
         if drips:
@@ -109,5 +109,5 @@ def _suffix(reply: Reply, errcode: int, dialect: Dialect) -> str:
         return ", hints: [ req_id: KfIawqLnRa-8oQBOA ]" if legacy else f", rid: {reply.rid}"
     if legacy:
         return " hint: [KfIawqLnRa-8oQBOA]"
-    hinted = dialect is Dialect.BUSINESS and errcode in _HINTED
+    hinted = dialect is Dialect.BUSINESS and errcode in _ERRCODES_WITH_HINT
     return f" hint: [{hint(reply.rid)}] rid: {reply.rid}" if hinted else f" rid: {reply.rid}"

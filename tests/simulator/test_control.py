@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wxsession.simulator import Fault, SettableClock, WeChat
-from wxsession.simulator.http import create_face
+from wxsession.simulator.http import create_flask_app
 
 Query = Callable[..., dict[str, str]]
 
@@ -207,7 +207,7 @@ def test_too_much_is_refused(http: FlaskClient) -> None:
 def test_a_clock_of_another_kind_stays_where_it_is() -> None:
     wechat = WeChat({"wx": "secret"}, clock=lambda: datetime(2026, 1, 1, tzinfo=UTC))
     response = (
-        create_face(wechat).test_client().post("/simulator/clock", json={"advance_seconds": 1})
+        create_flask_app(wechat).test_client().post("/simulator/clock", json={"advance_seconds": 1})
     )
     assert response.status_code == 400
 
