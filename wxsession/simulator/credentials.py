@@ -1,4 +1,4 @@
-"""Who may call: apps by their secrets, and then by an access token."""
+"""Who may call WeChat: an app with its secret, and then with an access token."""
 
 from collections import defaultdict, deque
 from collections.abc import Collection, Mapping
@@ -9,8 +9,8 @@ from typing import Final
 from .errors import WeChatError, require
 from .generators import Entropy, access_token
 
-TOKEN_LIFETIME: Final = timedelta(seconds=7200)
-OVERLAP: Final = timedelta(minutes=5)
+_TOKEN_LIFETIME: Final = timedelta(seconds=7200)
+_OVERLAP: Final = timedelta(minutes=5)
 
 _REFRESH_PAUSE: Final = timedelta(seconds=30)
 _REFRESHES_A_DAY: Final = 20
@@ -18,47 +18,60 @@ _DAY: Final = timedelta(days=1)
 
 
 class Apps:
-    """Appids, their secrets, and the addresses they may call from; the first is the default."""
+    """The apps: their secrets, their IP whitelists, and which share an open platform account."""
 
     def __init__(
-        self, secrets: Mapping[str, str], whitelists: Mapping[str, Collection[str]]
+        self,
+        secrets: Mapping[str, str],
+        whitelists: Mapping[str, Collection[str]],
+        bound: Collection[str],
     ) -> None:
-        """Know these apps.
+        """Know these apps; the first is the default.
 
         Raises:
-            ValueError: there is none, or a whitelist is that of an unknown one.
+            ValueError: there is no app, or `whitelists` or `bound` names an unknown one.
         """
         if not secrets:
-            raise ValueError("a WeChat without a single app has nobody to talk to")
+            raise ValueError("a WeChat needs at least one app")
         self._secrets = dict(secrets)
         self._whitelists = {
             self.resolve(appid): frozenset(ips) for appid, ips in whitelists.items()
         }
+        self._bound = {self.resolve(appid) for appid in bound}
 
     def resolve(self, appid: str | None) -> str:
-        """Return the appid, or that of the first app for None.
+        """Return the appid; for None that of the default app.
 
         Raises:
-            ValueError: there is no such app.
+            ValueError: the app is unknown.
         """
         if appid is None:
             return next(iter(self._secrets))
         if appid not in self._secrets:
-            raise ValueError("no such app in this world")
+            raise ValueError("unknown app")
         return appid
 
     def set_whitelist(self, appid: str, ips: Collection[str] | None) -> None:
-        """Let an app call from these addresses alone; None: from all of them."""
+        """Let an app call from these addresses only; None: from everywhere."""
         self._whitelists.pop(appid, None)
         if ips is not None:
             self._whitelists[appid] = frozenset(ips)
 
+    def bind(self, appid: str) -> None:
+        """Bind an app to the open platform account."""
+        self._bound.add(appid)
+
+    def is_bound(self, appid: str) -> bool:
+        """Return whether an app learns its users' unionids."""
+        return appid in self._bound
+
     def authenticate(
         self, credentials: Mapping[str, object], grant_type: str, client_ip: str
     ) -> str:
-        """Return the appid of the caller, whose appid and secret are there, right or wrong.
+        """Return the appid of the caller. `credentials` has an appid and a secret, right or wrong.
 
-        That 40013 comes before 40125 has been observed. Where 40002 and 40164 stand is a choice.
+        That 40013 comes before 40125 has been observed. The positions of 40002 and 40164 are a
+        choice.
 
         Raises:
             WeChatError: 40013, 40002, 40164 or 40125.
@@ -78,32 +91,33 @@ class _Token:
     text: str
     appid: str
     expires_at: datetime
-    ended_errcode: int | None = None  # the errcode it is answered with, whatever the time
+    ended_errcode: int | None = None  # set when the token ends before its time
 
     def errcode(self, now: datetime) -> int | None:
-        """Return why the token is refused, if it is."""
+        """Return why the token is refused, or None if it is accepted."""
         return self.ended_errcode or (42001 if now >= self.expires_at else None)
 
 
 class AccessTokens:
-    """The tokens of `/cgi-bin/stable_token`: one for each app, and for five minutes two."""
+    """The access tokens of `/cgi-bin/stable_token`: one for each app, and two for five minutes."""
 
     def __init__(self, entropy: Entropy) -> None:
-        """Start with none."""
+        """Start without tokens."""
+        self.fetches = 0
         self._entropy = entropy
         self._tokens: dict[str, _Token] = {}
         self._latest: dict[str, _Token] = {}
         self._refreshes: defaultdict[str, deque[datetime]] = defaultdict(deque)
 
-    def stable(self, appid: str, now: datetime, *, force_refresh: bool) -> tuple[str, int]:
-        """Return the token of an app, and for how many seconds it is good: 300 at least.
+    def fetch(self, appid: str, now: datetime, *, force_refresh: bool) -> tuple[str, int]:
+        """Return the app's token, old or new, and for how many seconds it is valid: at least 300.
 
-        A token that is in its last five minutes is replaced, and both are good for five minutes
-        from then on. A forced refresh ends the old one at once: the documentation names no grace.
+        A token in its last five minutes is replaced, and both are valid for five minutes from then
+        on. A forced refresh ends the old token at once: the documentation grants no overlap.
 
         Raises:
-            WeChatError: 45009, a twenty-first refresh within a day. That a day is any 24 hours,
-                and not a calendar's, is a choice.
+            WeChatError: 45009: the 21st refresh within a day. That a day is any 24 hours, and not
+                a calendar day, is a choice.
         """
         old = self._latest.get(appid)
         if old is not None and old.errcode(now) is not None:
@@ -111,20 +125,23 @@ class AccessTokens:
         if force_refresh and self._may_refresh(appid, now):
             if old is not None:
                 old.ended_errcode = 40001  # "is invalid or not latest"
-            return self._issue(appid, now)
-        if old is None:
-            return self._issue(appid, now)
-        if old.expires_at - now < OVERLAP:
-            old.expires_at = now + OVERLAP
-            return self._issue(appid, now)
-        return old.text, int((old.expires_at - now).total_seconds())
+            token = self._issue(appid, now)
+        elif old is None:
+            token = self._issue(appid, now)
+        elif old.expires_at - now < _OVERLAP:
+            old.expires_at = now + _OVERLAP
+            token = self._issue(appid, now)
+        else:
+            token = old
+        self.fetches += 1
+        return token.text, int((token.expires_at - now).total_seconds())
 
     def appid_of(self, text: str, now: datetime) -> str:
-        """Return the app that a token stands for.
+        """Return the app that a token was issued to.
 
         Raises:
-            WeChatError: 41001 there is none; 40001 it was never one, or is no longer; 42001 it
-                has expired.
+            WeChatError: 41001: `text` is empty; 40001: it is no token, or one that was ended;
+                42001: the token has expired.
         """
         require(bool(text), 41001)
         token = self._tokens.get(text)
@@ -135,7 +152,7 @@ class AccessTokens:
         return token.appid
 
     def end(self, appid: str, errcode: int, now: datetime) -> None:
-        """End all tokens of an app that are good now: from here on they are answered `errcode`."""
+        """End all valid tokens of an app: from now on they are refused with `errcode`."""
         for token in self._tokens.values():
             if token.appid == appid and token.errcode(now) is None:
                 token.ended_errcode = errcode
@@ -150,7 +167,7 @@ class AccessTokens:
         refreshes.append(now)
         return True
 
-    def _issue(self, appid: str, now: datetime) -> tuple[str, int]:
-        token = _Token(access_token(self._entropy), appid, now + TOKEN_LIFETIME)
+    def _issue(self, appid: str, now: datetime) -> _Token:
+        token = _Token(access_token(self._entropy), appid, now + _TOKEN_LIFETIME)
         self._tokens[token.text] = self._latest[appid] = token
-        return token.text, int(TOKEN_LIFETIME.total_seconds())
+        return token

@@ -1,4 +1,4 @@
-"""WeChat as a Flask application."""
+"""WeChat as a Flask application: its endpoints, and how a reply leaves it."""
 
 import os
 import struct
@@ -12,13 +12,13 @@ from click import UsageError
 from flask import Blueprint, Flask, Response, request
 
 from .control import control
-from .server_api import Endpoint, Reply, Request
+from .server_api import Reply, Request
 from .wechat import WeChat
 from .wire import Dialect, serialize, stream
 
 
 def create_flask_app(wechat: WeChat) -> Flask:
-    """Give a WeChat its HTTP face: `/sns/`, `/cgi-bin/`, `/wxa/`, and `/simulator/` to move it."""
+    """Serve a WeChat: `/sns/`, `/cgi-bin/`, `/wxa/`, and `/simulator/` to control it."""
     app = Flask("wxsession.simulator", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = 1024 * 1024
     app.register_blueprint(_sns(wechat))
@@ -30,11 +30,11 @@ def create_flask_app(wechat: WeChat) -> Flask:
 def create_app() -> Flask:
     """Create what `flask --app wxsession.simulator run` serves.
 
-    Its apps come from `WXSESSION_APPS`, `appid:secret[,appid:secret...]`, the very variable that
-    the login service reads: so both sides agree.
+    Its apps come from `WXSESSION_APPS`, `appid:secret[,appid:secret...]`. The login service reads
+    the same variable, so both agree.
 
     Raises:
-        UsageError: the variable is missing or cannot be read. Secrets are not in the message.
+        UsageError: the variable is missing or malformed. The message has no secret.
     """
     return create_flask_app(WeChat(_apps(os.environ.get("WXSESSION_APPS", ""))))
 
@@ -43,41 +43,49 @@ def _apps(text: str) -> dict[str, str]:
     pairs = [pair.strip().partition(":") for pair in text.split(",") if pair.strip()]
     if not pairs or not all(appid and secret for appid, _, secret in pairs):
         raise UsageError(
-            "WXSESSION_APPS has to name the apps of this WeChat: appid:secret[,appid:secret...]"
+            "WXSESSION_APPS must name the apps of this WeChat: appid:secret[,appid:secret...]"
         )
     return {appid: secret for appid, _, secret in pairs}
 
 
+def _sns(wechat: WeChat) -> Blueprint:
+    """Return the endpoint of the login."""
+    blueprint = Blueprint("sns", __name__)
+
+    @blueprint.route("/sns/jscode2session", methods=["GET", "POST"])
+    def jscode2session() -> Response:
+        # Only the query counts: WeChat answers parameters in a POSTed body with "appid missing".
+        return _response(wechat.jscode2session(_request()), Dialect.SNS)
+
+    return blueprint
+
+
 def _api(wechat: WeChat) -> Blueprint:
-    """Return the endpoints of one WeChat that give or want an access token."""
+    """Return the endpoints that issue or take an access token."""
     blueprint = Blueprint("api", __name__)
 
     @blueprint.before_request
     def require_length() -> Response | None:
-        # A gateway in front of WeChat wants to know how long a body is, and says no more than 412.
+        # A gateway in front of WeChat refuses a body of unknown length: 412, and not a word.
         if request.method == "POST" and not request.environ.get("CONTENT_LENGTH"):
             return Response(status=412)
         return None
 
-    def answered(endpoint: Endpoint, dialect: Dialect = Dialect.API) -> Response:
-        reply = wechat.answer(endpoint, _request())
-        return _respond(reply, dialect, wechat.drip)
-
     @blueprint.route("/cgi-bin/stable_token", methods=["GET", "POST"])
     def stable_token() -> Response:
-        return answered(Endpoint.STABLE_TOKEN)
+        return _response(wechat.stable_token(_request()), Dialect.API)
 
     @blueprint.route("/wxa/business/getuserphonenumber", methods=["GET", "POST"])
     def getuserphonenumber() -> Response:
-        return answered(Endpoint.USER_PHONE_NUMBER, Dialect.BUSINESS)
+        return _response(wechat.user_phone_number(_request()), Dialect.BUSINESS)
 
     @blueprint.get("/wxa/checksession")
     def checksession() -> Response:
-        return answered(Endpoint.CHECK_SESSION)
+        return _response(wechat.check_session(_request()), Dialect.API)
 
     @blueprint.get("/wxa/resetusersessionkey")
     def resetusersessionkey() -> Response:
-        return answered(Endpoint.RESET_SESSION_KEY)
+        return _response(wechat.reset_session_key(_request()), Dialect.API)
 
     return blueprint
 
@@ -87,49 +95,33 @@ def _request() -> Request:
     return Request(request.args.to_dict(), request.remote_addr or "", body)
 
 
-def _sns(wechat: WeChat) -> Blueprint:
-    """Return the login endpoint of one WeChat."""
-    blueprint = Blueprint("sns", __name__)
+def _response(reply: Reply, dialect: Dialect) -> Response:
+    """Return the response to the current request.
 
-    @blueprint.route("/sns/jscode2session", methods=["GET", "POST"])
-    def jscode2session() -> Response:
-        # The query alone counts: WeChat answers parameters in a POSTed body with "appid missing".
-        reply = wechat.reply(request.args.to_dict(), request.remote_addr or "")
-        return _respond(reply, Dialect.SNS, wechat.drip)
-
-    return blueprint
-
-
-def _respond(reply: Reply, dialect: Dialect, drip: float) -> Response:
-    """Return the response that carries a reply to the current request.
-
-    Waiting is left to `environ["wxsession.simulator.sleep"]`, or else to `time.sleep`. A WSGI
-    application cannot refuse a connection that its server has accepted, nor end one properly;
-    what it can do is to raise before the first byte, whereupon servers hang up without an answer.
+    It waits with `environ["wxsession.simulator.sleep"]`, by default `time.sleep`. A WSGI
+    application can neither refuse a connection that its server has accepted nor reset one. It can
+    raise before the first byte, and then servers close the connection without a response.
     """
     message = serialize(reply, dialect)
-    body = _body(reply, message.body, drip, request.environ)
+    body = _body(reply, message.body, request.environ)
     response = Response(body, message.status, content_type=message.content_type)
     if message.has_length:
         response.content_length = len(message.body)
     return response
 
 
-def _body(reply: Reply, body: bytes, drip: float, environ: dict[str, Any]) -> Iterator[bytes]:
+def _body(reply: Reply, body: bytes, environ: dict[str, Any]) -> Iterator[bytes]:
     try:
-        yield from stream(reply, body, drip, environ.get("wxsession.simulator.sleep", time.sleep))
+        yield from stream(reply, body, environ.get("wxsession.simulator.sleep", time.sleep))
     except ConnectionError:
-        _hang_up(environ.get("werkzeug.socket") or environ.get("gunicorn.socket"))
+        _reset(environ.get("werkzeug.socket") or environ.get("gunicorn.socket"))
         raise
 
 
-def _hang_up(connection: socket | None) -> None:
-    """Cut a connection off, where the socket is within reach.
-
-    Raising alone is not enough for werkzeug: it would wait for the next request on a connection
-    that nothing was written to.
-    """
+def _reset(connection: socket | None) -> None:
+    """Reset a connection, if the server gives access to its socket."""
+    # Raising is not enough for Werkzeug: it would wait for the next request on this connection.
     if connection is not None:
-        with suppress(OSError):  # the client may have left before
+        with suppress(OSError):  # the client may have closed it before
             connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
             connection.shutdown(SHUT_RDWR)

@@ -1,33 +1,26 @@
-"""The rules of the endpoints around the access token, one method for each."""
+"""The rules of the endpoints that a server calls, one method for each."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum, auto
+from typing import Final
 
-from .codes import PhoneCodes
+from .codes import LoginCodes, PhoneCodes
 from .credentials import AccessTokens, Apps
 from .errors import WeChatError, require
 from .faults import Fault
-from .generators import openid
+from .generators import openid, unionid
 from .open_data import hmac_signature, watermarked
 from .session_keys import SessionKeys
-from .users import PhoneNumbers
+from .users import Users
 
-
-class Endpoint(Enum):
-    """An endpoint around the access token."""
-
-    STABLE_TOKEN = auto()
-    USER_PHONE_NUMBER = auto()
-    CHECK_SESSION = auto()
-    RESET_SESSION_KEY = auto()
+_OK: Final[Mapping[str, object]] = {"errcode": 0, "errmsg": "ok"}
 
 
 @dataclass(frozen=True)
 class Request:
-    """One call of the server API. `body` is None where the call was no POST."""
+    """What a server sends, without its HTTP. `body` is None unless it was a POST."""
 
     query: Mapping[str, str]
     client_ip: str
@@ -37,8 +30,8 @@ class Request:
         """Return the JSON object in the body.
 
         Raises:
-            WeChatError: 43002 it was no POST; 44002 the body is empty; 47001 it is something else,
-                as a form is.
+            WeChatError: 43002: it was no POST; 44002: the body is empty; 47001: the body is
+                something else, such as a form.
         """
         if self.body is None:
             raise WeChatError.of(43002)
@@ -51,8 +44,8 @@ class Request:
             raise WeChatError.of(47001)
         return body
 
-    def code(self) -> str:
-        """Return the code in the body; "" where there is none."""
+    def phone_code(self) -> str:
+        """Return the code in the body; "" if there is none."""
         try:
             code = self.json_object().get("code")
         except WeChatError:
@@ -62,38 +55,64 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What WeChat answers to one request, and what happens to the answer on its way."""
+    """What WeChat answers, and what happens to it on the way back: without HTTP, too.
+
+    Attributes:
+        answer: what a rule returned or raised.
+        rid: the request id, which only an error shows.
+        fault: what becomes of the answer.
+        delay: for how many seconds it is held back.
+        drip: the seconds between two bytes of it under `Fault.DRIP`.
+    """
 
     answer: Mapping[str, object] | WeChatError
     rid: str
     fault: Fault | None = None
     delay: float = 0.0
+    drip: float = 1.0
 
 
-_OK = {"errcode": 0, "errmsg": "ok"}
-
-
+@dataclass(frozen=True, kw_only=True)
 class ServerApi:
-    """What an app may ask of the state it is given. The order of checks is a choice throughout.
+    """The rules, and the state that they read and change.
 
-    A method returns the answer or raises the `WeChatError` that is the answer; all but
-    `stable_token` raise 41001, 40001 or 42001 if the access token in the query is no good.
+    A rule returns the answer, or raises the `WeChatError` that is the answer. Those that take an
+    access_token raise 41001, 40001 or 42001 for a bad one before anything else. Where nothing else
+    is said, the order of the checks is a choice.
     """
 
-    def __init__(
-        self,
-        apps: Apps,
-        keys: SessionKeys,
-        tokens: AccessTokens,
-        codes: PhoneCodes,
-        numbers: PhoneNumbers,
-    ) -> None:
-        """Answer from this state."""
-        self._apps = apps
-        self._keys = keys
-        self._tokens = tokens
-        self._codes = codes
-        self._numbers = numbers
+    apps: Apps
+    users: Users
+    session_keys: SessionKeys
+    login_codes: LoginCodes
+    phone_codes: PhoneCodes
+    access_tokens: AccessTokens
+
+    def code2session(self, request: Request, now: datetime) -> dict[str, object]:
+        """Return session_key, openid and, in a bound app, unionid; use up the code.
+
+        Raises:
+            WeChatError: 41002, 41004, 41008, 40013, 40002, 40164, 40125, 40029, 45011, 40226 or
+                40163.
+        """
+        # That 41002 comes before all others, and that 40013, 40125 and 40029 follow in this order,
+        # has been observed. The position of 45011 is a choice.
+        query = request.query
+        for name, errcode in (("appid", 41002), ("secret", 41004), ("js_code", 41008)):
+            require(bool(query.get(name)), errcode)
+        appid = self.apps.authenticate(query, "authorization_code", request.client_ip)
+        code = self.login_codes.find(query["js_code"], appid, now)
+        self.login_codes.count_exchange(code, now)
+        require(not self.users.is_blocked(code.user), 40226)
+        code.spend()
+        # Which key a code returns that was issued before the last rotation is not established.
+        answer: dict[str, object] = {
+            "session_key": self.session_keys.current(code.user, appid, now),
+            "openid": openid(appid, code.user),
+        }
+        if self.apps.is_bound(appid):
+            answer["unionid"] = unionid(code.user)
+        return answer
 
     def stable_token(self, request: Request, now: datetime) -> dict[str, object]:
         """Return access_token and expires_in.
@@ -104,59 +123,61 @@ class ServerApi:
         body = request.json_object()
         for name, errcode in (("appid", 41002), ("secret", 41004)):
             require(bool(body.get(name)), errcode)
-        appid = self._apps.authenticate(body, "client_credential", request.client_ip)
-        forced = body.get("force_refresh") is True
-        text, expires_in = self._tokens.stable(appid, now, force_refresh=forced)
-        return {"access_token": text, "expires_in": expires_in}
+        appid = self.apps.authenticate(body, "client_credential", request.client_ip)
+        force_refresh = body.get("force_refresh") is True
+        token, expires_in = self.access_tokens.fetch(appid, now, force_refresh=force_refresh)
+        return {"access_token": token, "expires_in": expires_in}
 
     def user_phone_number(self, request: Request, now: datetime) -> dict[str, object]:
-        """Return phone_info, and spend the code by that.
+        """Return phone_info; use up the code.
 
         Raises:
-            WeChatError: 43002, 44002, 47001, 40029, 40013, or 40003: the openid that was given is
-                not the code's user. WeChat documents that this is an error, but not which: 40003
-                is our choice, and so is that the code stays good.
+            WeChatError: 43002, 44002, 47001, 40029, 40013, or 40003: the body has an openid, and
+                it is not that of the code's user. WeChat documents that this is an error, but not
+                which: 40003 is our choice, and so is that the code stays valid.
         """
         appid, body = self._caller(request, now), request.json_object()
-        code = self._codes.find(request.code(), appid, now)
-        given = body.get("openid")
-        require(not given or given == openid(appid, code.user), 40003)
+        code = self.phone_codes.find(request.phone_code(), appid, now)
+        expected = body.get("openid")
+        require(not expected or expected == openid(appid, code.user), 40003)
         code.spend()
-        return {**_OK, "phone_info": watermarked(self._numbers.of(code.user), appid, now)}
+        number = self.users.phone_number(code.user)
+        return {**_OK, "phone_info": watermarked(number, appid, now)}
 
     def check_session(self, request: Request, now: datetime) -> dict[str, object]:
         """Confirm that a server holds the current session_key.
 
         Raises:
-            WeChatError: 87009 for whatever is wrong: no other error is documented here.
+            WeChatError: 87009, whatever is wrong: no other error is documented here.
         """
         appid, query = self._caller(request, now), request.query
-        user = self._keys.user_of(query.get("openid", ""), appid)
+        user = self.session_keys.user_of(query.get("openid", ""), appid)
         if user is None:
             raise WeChatError.of(87009)
         require(query.get("sig_method") == "hmac_sha256", 87009)
         require(query.get("signature") == self._signature(user, appid, now), 87009)
-        return {**_OK}
+        return dict(_OK)
 
     def reset_session_key(self, request: Request, now: datetime) -> dict[str, object]:
-        """Rotate a session_key for the server that holds the current one; return the new one.
+        """Replace the session_key for a server that holds the current one; return the new one.
 
         Raises:
-            WeChatError: 40097 something is missing; 87008 another sig_method; 87007 the user has
-                no key; 87009 the signature is not that of the current key.
+            WeChatError: 40097: a parameter is missing; 87008: unknown sig_method; 87007: the user
+                has no key; 87009: the signature was not made with the current key.
         """
         appid, query = self._caller(request, now), request.query
         require(all(query.get(name) for name in ("openid", "signature", "sig_method")), 40097)
         require(query["sig_method"] == "hmac_sha256", 87008)
-        user = self._keys.user_of(query["openid"], appid)
+        user = self.session_keys.user_of(query["openid"], appid)
         if user is None:
             raise WeChatError.of(87007)
         require(query["signature"] == self._signature(user, appid, now), 87009)
-        return {**_OK, "openid": query["openid"], "session_key": self._keys.reset(user, appid)}
+        key = self.session_keys.reset(user, appid)
+        return {**_OK, "openid": query["openid"], "session_key": key}
 
     def _caller(self, request: Request, now: datetime) -> str:
-        # The query alone counts: a token in the body or in a header is "missing".
-        return self._tokens.appid_of(request.query.get("access_token", ""), now)
+        # Only the query counts: a token in the body or in a header is "missing".
+        return self.access_tokens.appid_of(request.query.get("access_token", ""), now)
 
     def _signature(self, user: str, appid: str, now: datetime) -> str:
-        return hmac_signature(self._keys.current(user, appid, now))
+        return hmac_signature(self.session_keys.current(user, appid, now))

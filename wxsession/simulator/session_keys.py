@@ -52,9 +52,9 @@ class SessionKeys:
             self.rotate_if_due(user, appid, now)
         return self._keys[user, appid].value
 
-    def user_of(self, openid_: str, appid: str) -> str | None:
+    def user_of(self, known_openid: str, appid: str) -> str | None:
         """Return whose openid this is, or None if no such user of the app has a key."""
-        return self._users.get((openid_, appid))
+        return self._users.get((known_openid, appid))
 
     def reset(self, user: str, appid: str) -> str:
         """Replace a user's key, and return the new one. It is as old as the one it replaces."""
