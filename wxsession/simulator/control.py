@@ -1,4 +1,4 @@
-"""`/simulator/`: the phone and the puppeteer, for those who are not in this process."""
+"""`/simulator/`: the phone and the controls of a WeChat for callers outside its process."""
 
 import json
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from .faults import Fault
 from .users import CHINA
 from .wechat import WeChat
 
-_MAX_TIMES: Final = 10_000  # each of them is an entry in a queue
+_MAX_TIMES: Final = 10_000  # each is an entry in a queue
 
 
 def control(wechat: WeChat) -> Blueprint:  # noqa: C901 - a list of small views
-    """Return the views that move one WeChat, and let its users log in.
+    """Return the views that control a WeChat, and play its phones.
 
-    JSON objects in, JSON out; what cannot be done is a 400 with the reason under "error".
+    They take and return JSON objects. An invalid request gets a 400 with the reason in "error".
     """
     blueprint = Blueprint("control", __name__, url_prefix="/simulator")
 
@@ -75,7 +75,7 @@ def control(wechat: WeChat) -> Blueprint:  # noqa: C901 - a list of small views
     def profile() -> Response:
         body = _body()
         fields = {name: value for name, value in body.items() if name != "user"}
-        wechat.set_profile(_user(body), **fields)  # type: ignore[arg-type]  # it checks them
+        wechat.set_profile(_user(body), **fields)  # type: ignore[arg-type]  # checked there
         return jsonify(ok=True)
 
     @blueprint.post("/fail_next")
@@ -125,34 +125,34 @@ def _error(reason: str, status: int = 400) -> Response:
 
 
 def _body() -> Mapping[str, object]:
-    # By hand: `request.json` insists on a content type, and a thousand nested lists are its 500.
+    # Not `request.json`: it needs a content type, and fails with a 500 on deeply nested lists.
     try:
         body = json.loads(request.get_data() or b"{}")
     except (JSONDecodeError, UnicodeDecodeError, RecursionError):
         body = None
     if not isinstance(body, dict):
-        raise ValueError("the body has to be a JSON object")  # noqa: TRY004 - not our mistake
+        raise ValueError("the body must be a JSON object")  # noqa: TRY004 - the caller's mistake
     return body
 
 
 def _user(body: Mapping[str, object]) -> str:
     user = body.get("user", "alice")
     if not (isinstance(user, str) and user):
-        raise ValueError("user has to be a name")
+        raise ValueError("user must be a non-empty string")
     return user
 
 
 def _appid(body: Mapping[str, object]) -> str | None:
     appid = body.get("appid")
     if not (appid is None or isinstance(appid, str)):
-        raise ValueError("appid has to be a string")
+        raise ValueError("appid must be a string")
     return appid
 
 
 def _string(body: Mapping[str, object], name: str, default: str | None = None) -> str:
     string = body.get(name, default)
     if not isinstance(string, str):
-        raise ValueError(f"{name} has to be a text")  # noqa: TRY004 - not our mistake
+        raise ValueError(f"{name} must be a string")  # noqa: TRY004 - the caller's mistake
     return string
 
 
@@ -161,17 +161,17 @@ def _fault(fault: object) -> Fault | int:
         return Fault[fault]
     if type(fault) is int:
         return fault
-    raise ValueError(f"fault has to be an errcode or one of {', '.join(Fault.__members__)}")
+    raise ValueError(f"fault must be an errcode or one of {', '.join(Fault.__members__)}")
 
 
 def _times(times: object) -> int:
     if type(times) is int and 1 <= times <= _MAX_TIMES:
         return times
-    raise ValueError(f"times has to be a whole number from 1 to {_MAX_TIMES}")
+    raise ValueError(f"times must be a whole number from 1 to {_MAX_TIMES}")
 
 
 def _number(body: Mapping[str, object], name: str) -> float:
     value = body.get(name)
     if type(value) in {int, float}:
         return float(value)  # type: ignore[arg-type]
-    raise ValueError(f"{name} has to be a number")
+    raise ValueError(f"{name} must be a number")
