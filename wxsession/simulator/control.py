@@ -1,8 +1,6 @@
 """`/simulator/`: the phone and the controls of a WeChat for callers outside its process."""
 
-import json
 from collections.abc import Mapping
-from json import JSONDecodeError
 from typing import Final
 
 from flask import Blueprint, Response, jsonify, request
@@ -10,6 +8,7 @@ from werkzeug.exceptions import HTTPException
 
 from .clock import SettableClock
 from .faults import Fault
+from .server_api import parse_object
 from .users import CHINA
 from .wechat import WeChat
 
@@ -126,12 +125,9 @@ def _error(reason: str, status: int = 400) -> Response:
 
 def _body() -> Mapping[str, object]:
     # Not `request.json`: it needs a content type, and fails with a 500 on deeply nested lists.
-    try:
-        body = json.loads(request.get_data() or b"{}")
-    except (JSONDecodeError, UnicodeDecodeError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
-        raise ValueError("the body must be a JSON object")  # noqa: TRY004 - the caller's mistake
+    body = parse_object(request.get_data() or b"{}")
+    if body is None:
+        raise ValueError("the body must be a JSON object")
     return body
 
 

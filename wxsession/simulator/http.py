@@ -3,7 +3,7 @@
 import os
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from socket import SHUT_RDWR, SO_LINGER, SOL_SOCKET, socket
 from typing import Any
@@ -27,7 +27,7 @@ def create_flask_app(wechat: WeChat) -> Flask:
     return app
 
 
-def create_app() -> Flask:
+def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     """Create what `flask --app wxsession.simulator run` serves.
 
     Its apps come from `WXSESSION_APPS`, `appid:secret[,appid:secret...]`. The login service reads
@@ -36,7 +36,7 @@ def create_app() -> Flask:
     Raises:
         UsageError: the variable is missing or malformed. The message has no secret.
     """
-    return create_flask_app(WeChat(_apps(os.environ.get("WXSESSION_APPS", ""))))
+    return create_flask_app(WeChat(_apps(environ.get("WXSESSION_APPS", ""))))
 
 
 def _apps(text: str) -> dict[str, str]:

@@ -18,6 +18,15 @@ from .users import Users
 _OK: Final[Mapping[str, object]] = {"errcode": 0, "errmsg": "ok"}
 
 
+def parse_object(body: bytes) -> Mapping[str, object] | None:
+    """Return the JSON object in a body, or None if the body is something else."""
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError):  # not only a JSONDecodeError: UTF-8, numbers too long
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
 @dataclass(frozen=True)
 class Request:
     """What a server sends, without its HTTP. `body` is None unless it was a POST."""
@@ -36,11 +45,8 @@ class Request:
         if self.body is None:
             raise WeChatError.of(43002)
         require(bool(self.body), 44002)
-        try:
-            body = json.loads(self.body)
-        except (ValueError, RecursionError):
-            body = None
-        if not isinstance(body, dict):
+        body = parse_object(self.body)
+        if body is None:
             raise WeChatError.of(47001)
         return body
 
