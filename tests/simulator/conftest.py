@@ -1,18 +1,15 @@
-"""A small world: two apps, a clock that stands still, and a server's question to WeChat."""
+"""A small world: two apps, a clock that stands still, and two ways to WeChat."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 import requests
 from flask.testing import FlaskClient
 
+from tests.simulator.support import APPS
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
 from wxsession.simulator.http import create_flask_app
-
-APPS = {"wx0000000000000001": "secret-one", "wx0000000000000002": "secret-two"}
-
-Query = Callable[..., dict[str, str]]
 
 
 @pytest.fixture
@@ -23,24 +20,6 @@ def clock() -> SettableClock:
 @pytest.fixture
 def wechat(clock: SettableClock) -> WeChat:
     return WeChat(APPS, clock=clock)
-
-
-@pytest.fixture
-def query() -> Query:
-    """Ask what a server asks about a code; a parameter that is None is left out."""
-
-    def ask(code: str, **changes: str | None) -> dict[str, str]:
-        appid, secret = next(iter(APPS.items()))
-        asked: dict[str, str | None] = {
-            "appid": appid,
-            "secret": secret,
-            "js_code": code,
-            "grant_type": "authorization_code",
-            **changes,
-        }
-        return {name: value for name, value in asked.items() if value is not None}
-
-    return ask
 
 
 @pytest.fixture
