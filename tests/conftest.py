@@ -22,11 +22,11 @@ from tests.support.service import Simulator
 from tests.support.settings import APPID, APPS, SECRET_KEY, settings_for
 from wxsession import create_app
 from wxsession.app import EXTENSION
-from wxsession.db import connect
-from wxsession.schema import upgrade
 from wxsession.services import Services
 from wxsession.settings import Settings
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
+from wxsession.storage.database import connect
+from wxsession.storage.migrate import upgrade
 
 collect_ignore = [] if sys.platform == "linux" else ["test_benchmarks.py"]  # it reads /proc
 
