@@ -71,7 +71,7 @@ def test_the_wheel_holds_the_package_and_its_migrations_and_nothing_else(wheel: 
     package = {name for name in names if name.startswith("wxsession/")}
     assert {
         "wxsession/py.typed",
-        "wxsession/simulator/server.py",
+        "wxsession/simulator/http.py",
         "wxsession/migrations/env.py",
         "wxsession/migrations/script.py.mako",
     } <= package

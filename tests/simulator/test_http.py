@@ -5,18 +5,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import pytest
 import requests
 from click import UsageError
 
+from tests.simulator.support import FIRST, SECOND, login_query, token_body
 from wxsession.simulator import create_app
 
-APPS = "wx0000000000000001:secret-one, wx0000000000000002:with:colon"
-
-Query = Callable[..., dict[str, str]]
+APPS = f"{FIRST}:secret-one, {SECOND}:with:colon"
 
 
 def free_port() -> int:
@@ -31,7 +30,7 @@ def command(*arguments: str) -> list[str]:
 
 @contextmanager
 def running(port: int) -> Iterator[None]:
-    """Run the server until the block ends; it is asked to go, and killed if it does not."""
+    """Run the server until the block ends; terminate it, and kill it if it does not end."""
     with subprocess.Popen(
         command("run", "--host", "127.0.0.1", "--port", str(port)),
         env={**os.environ, "WXSESSION_APPS": APPS},
@@ -66,34 +65,32 @@ def order(url: str, **fault: str | int) -> None:
     requests.post(f"{url}/simulator/fail_next", json=fault, timeout=5).raise_for_status()
 
 
-def login(url: str, query: Query, **wish: str) -> dict[str, str]:
-    answer = requests.post(f"{url}/simulator/login", json=wish, timeout=5).json()
-    return query(answer["code"])
+def login(url: str, **body: str) -> dict[str, str]:
+    answer = requests.post(f"{url}/simulator/login", json=body, timeout=5).json()
+    return login_query(answer["code"])
 
 
 def exchange(url: str, query: dict[str, str], timeout: float = 5) -> requests.Response:
     return requests.get(f"{url}/sns/jscode2session", params=query, timeout=timeout)
 
 
-def test_a_whole_login_over_http(url: str, query: Query) -> None:
-    asked = login(url, query, user="alice")
-    response = exchange(url, asked)
+def test_a_whole_login_over_http(url: str) -> None:
+    query = login(url, user="alice")
+    response = exchange(url, query)
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "text/plain"
     assert set(response.json()) == {"session_key", "openid"}
-    assert exchange(url, asked).json()["errcode"] == 40163
+    assert exchange(url, query).json()["errcode"] == 40163
 
 
-def test_a_secret_may_have_a_colon(url: str, query: Query) -> None:
-    asked = login(url, query, appid="wx0000000000000002")
-    asked |= {"appid": "wx0000000000000002", "secret": "with:colon"}
-    assert "openid" in exchange(url, asked).json()
+def test_a_secret_may_have_a_colon(url: str) -> None:
+    query = login(url, appid=SECOND)
+    query |= {"appid": SECOND, "secret": "with:colon"}
+    assert "openid" in exchange(url, query).json()
 
 
 def test_a_whole_phone_number_over_http(url: str) -> None:
-    wish = {"grant_type": "client_credential", "appid": "wx0000000000000001"}
-    wish |= {"secret": "secret-one"}
-    token = requests.post(f"{url}/cgi-bin/stable_token", json=wish, timeout=5).json()
+    token = requests.post(f"{url}/cgi-bin/stable_token", json=token_body(), timeout=5).json()
     code = requests.post(f"{url}/simulator/phone_code", timeout=5).json()
     response = requests.post(
         f"{url}/wxa/business/getuserphonenumber",
@@ -111,58 +108,56 @@ def test_a_body_of_unknown_length_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize("fault", ["CONNECTION_REFUSED", "CONNECTION_RESET"])
-def test_a_connection_breaks_without_an_answer(url: str, query: Query, fault: str) -> None:
-    asked = login(url, query)
+def test_a_connection_breaks_without_an_answer(url: str, fault: str) -> None:
+    query = login(url)
     order(url, fault=fault)
     with pytest.raises(requests.ConnectionError, match="aborted"):
-        exchange(url, asked)
-    again = exchange(url, asked).json()
+        exchange(url, query)
+    again = exchange(url, query).json()
     assert again.get("errcode") == (40163 if fault == "CONNECTION_RESET" else None)
 
 
-def test_an_answer_that_never_comes_is_a_read_timeout(url: str, query: Query) -> None:
-    asked = login(url, query)
+def test_an_answer_that_never_comes_is_a_read_timeout(url: str) -> None:
+    query = login(url)
     order(url, fault="TIMEOUT_AFTER_EXCHANGE")
     with pytest.raises(requests.ReadTimeout):
-        exchange(url, asked, timeout=0.3)
-    assert exchange(url, asked).json()["errcode"] == 40163
+        exchange(url, query, timeout=0.3)
+    assert exchange(url, query).json()["errcode"] == 40163
 
 
-def test_a_drip_comes_a_byte_at_a_time(url: str, query: Query) -> None:
-    asked = login(url, query)
+def test_a_drip_comes_a_byte_at_a_time(url: str) -> None:
+    query = login(url)
     order(url, fault="DRIP")
     with requests.get(
-        f"{url}/sns/jscode2session", params=asked, timeout=5, stream=True
+        f"{url}/sns/jscode2session", params=query, timeout=5, stream=True
     ) as response:
         assert response.raw.read1(1024) == b" "
 
 
-def test_a_huge_answer_arrives(url: str, query: Query) -> None:
+def test_a_huge_answer_arrives(url: str) -> None:
     order(url, fault="HUGE")
-    assert len(exchange(url, login(url, query), timeout=20).content) > 16 * 1024 * 1024
+    assert len(exchange(url, login(url), timeout=20).content) > 16 * 1024 * 1024
 
 
-def test_the_factory_serves_the_apps_of_the_environment(
-    monkeypatch: pytest.MonkeyPatch, query: Query
-) -> None:
-    monkeypatch.setenv("WXSESSION_APPS", APPS)
-    http = create_app().test_client()
+def test_the_factory_serves_the_apps_of_the_environment() -> None:
+    http = create_app({"WXSESSION_APPS": APPS}).test_client()
     code = http.post("/simulator/login").get_json()["code"]
-    answer = http.get("/sns/jscode2session", query_string=query(code)).get_json(force=True)
-    assert set(answer) == {"session_key", "openid"}, "an app is not bound unless somebody says so"
-    monkeypatch.delenv("WXSESSION_APPS")
-    with pytest.raises(UsageError, match="WXSESSION_APPS"):
-        create_app()
+    answer = http.get("/sns/jscode2session", query_string=login_query(code)).get_json(force=True)
+    assert set(answer) == {"session_key", "openid"}, "an app is not bound unless a test binds it"
 
 
-@pytest.mark.parametrize("apps", [None, "", "wx0000000000000001", "appid:,:very-secret"])
-def test_without_apps_it_refuses_to_start(apps: str | None) -> None:
-    environ = {name: value for name, value in os.environ.items() if name != "WXSESSION_APPS"}
-    if apps is not None:
-        environ["WXSESSION_APPS"] = apps
+def test_without_apps_there_is_no_application() -> None:
+    environments = [{}, *({"WXSESSION_APPS": apps} for apps in ("", FIRST, "appid:,:very-secret"))]
+    for environ in environments:
+        with pytest.raises(UsageError, match="WXSESSION_APPS") as raised:
+            create_app(environ)
+        assert "very-secret" not in str(raised.value)
+
+
+def test_with_malformed_apps_the_server_does_not_start() -> None:
     ended = subprocess.run(
         command("run", "--host", "127.0.0.1", "--port", str(free_port())),
-        env=environ,
+        env={**os.environ, "WXSESSION_APPS": "appid:,:very-secret"},
         capture_output=True,
         text=True,
         timeout=30,

@@ -1,24 +1,68 @@
-"""checksession and resetusersessionkey: what a server may ask about the session_key it holds."""
+"""session_keys: when they change, and what a server may ask about the one it holds."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from flask.testing import FlaskClient
 
+from tests.simulator.support import APPS, FIRST, HERE, SECOND, access_token, login_query
 from wxsession.simulator import SettableClock, WeChat
 from wxsession.simulator.open_data import hmac_signature
+from wxsession.simulator.session_keys import Rotation
 
-APPS = {"wx0000000000000001": "secret-one", "wx0000000000000002": "secret-two"}
 CHECK, RESET = "/wxa/checksession", "/wxa/resetusersessionkey"
 
 Ask = Callable[..., dict[str, object]]
 
 
+@pytest.mark.parametrize(
+    ("rotate_after", "age", "rotates"),
+    [
+        (timedelta(minutes=5), timedelta(seconds=299), False),
+        (timedelta(minutes=5), timedelta(seconds=300), True),
+        ("always", timedelta(), True),
+        ("never", timedelta(days=365), False),
+    ],
+)
+def test_a_login_replaces_a_key_that_is_old_enough(
+    clock: SettableClock,
+    rotate_after: Rotation,
+    age: timedelta,
+    rotates: bool,  # noqa: FBT001
+) -> None:
+    wechat = WeChat(APPS, clock, rotate_after)
+    wechat.login("alice")
+    key = wechat.session_key("alice")
+    clock.advance(seconds=age.total_seconds())
+    assert wechat.session_key("alice") == key, "time alone changes nothing"
+    wechat.login("alice")
+    assert (wechat.session_key("alice") != key) is rotates
+
+
+def test_the_key_changes_with_the_code_and_not_with_its_exchange() -> None:
+    wechat = WeChat(APPS, rotate_after="always")
+    code = wechat.login("alice")
+    key = wechat.session_key("alice")
+    assert wechat.code2session(login_query(code), HERE)["session_key"] == key
+    older, _ = wechat.login("alice"), wechat.login("alice")
+    answer = wechat.code2session(login_query(older), HERE)
+    assert answer["session_key"] == wechat.session_key("alice")
+    assert wechat.session_key("alice") != key
+
+
+def test_keys_of_other_users_and_apps_stay_when_one_changes() -> None:
+    wechat = WeChat(APPS, rotate_after="always")
+    others = [("bob", FIRST), ("alice", SECOND)]
+    before = [wechat.session_key(*other) for other in others]
+    wechat.login("alice")
+    assert [wechat.session_key(*other) for other in others] == before
+
+
 @pytest.fixture
 def ask(wechat: WeChat, http: FlaskClient) -> Ask:
-    """Ask about alice, with all that it takes; a parameter that is None is left out."""
-    wish = {"grant_type": "client_credential", "appid": next(iter(APPS)), "secret": "secret-one"}
-    token = http.post("/cgi-bin/stable_token", json=wish).get_json()["access_token"]
+    """Ask about alice with valid parameters; one that is None is left out."""
+    token = access_token(http)
 
     def asked(url: str, key: str, **changes: str | None) -> dict[str, object]:
         query = {
@@ -39,7 +83,7 @@ def test_the_current_key_is_confirmed(wechat: WeChat, ask: Ask) -> None:
     assert ask(CHECK, wechat.session_key("alice")) == {"errcode": 0, "errmsg": "ok"}
 
 
-def test_a_key_that_was_rotated_is_not(wechat: WeChat, ask: Ask) -> None:
+def test_a_key_that_was_replaced_is_not(wechat: WeChat, ask: Ask) -> None:
     old = wechat.session_key("alice")
     ask(RESET, old)
     answer = ask(CHECK, old)
@@ -47,26 +91,22 @@ def test_a_key_that_was_rotated_is_not(wechat: WeChat, ask: Ask) -> None:
     assert str(answer["errmsg"]).startswith("invalid signature rid: ")
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
+def test_whatever_is_wrong_in_a_check_is_an_invalid_signature(wechat: WeChat, ask: Ask) -> None:
+    key = wechat.session_key("alice")
+    wrong: list[dict[str, str | None]] = [
         {"signature": "0" * 64},
         {"signature": None},
         {"openid": None},
         {"openid": "o-made-up"},
         {"sig_method": "md5"},
         {"sig_method": None},
-    ],
-)
-def test_whatever_does_not_fit_is_an_invalid_signature(
-    wechat: WeChat, ask: Ask, changes: dict[str, str | None]
-) -> None:
-    assert ask(CHECK, wechat.session_key("alice"), **changes)["errcode"] == 87009
+    ]
+    for changes in wrong:
+        assert ask(CHECK, key, **changes)["errcode"] == 87009, changes
 
 
 def test_a_user_is_known_by_the_openid_of_the_tokens_app(wechat: WeChat, ask: Ask) -> None:
-    key = wechat.session_key("alice", "wx0000000000000002")
-    openid = wechat.openid("alice", "wx0000000000000002")
+    key, openid = wechat.session_key("alice", SECOND), wechat.openid("alice", SECOND)
     assert ask(CHECK, key, openid=openid)["errcode"] == 87009
 
 
@@ -109,18 +149,18 @@ RESET_ERRORS: list[tuple[dict[str, str | None], int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "errcode", "errmsg"), RESET_ERRORS)
-def test_a_reset_names_what_is_wrong(
-    wechat: WeChat, ask: Ask, changes: dict[str, str | None], errcode: int, errmsg: str
-) -> None:
+def test_a_reset_names_what_is_wrong(wechat: WeChat, ask: Ask) -> None:
     key = wechat.session_key("alice")
-    answer = ask(RESET, key, **changes)
-    assert answer["errcode"] == errcode
-    assert str(answer["errmsg"]).startswith(f"{errmsg} rid: ")
+    for changes, errcode, errmsg in RESET_ERRORS:
+        answer = ask(RESET, key, **changes)
+        assert answer["errcode"] == errcode, changes
+        assert str(answer["errmsg"]).startswith(f"{errmsg} rid: ")
     assert wechat.session_key("alice") == key
 
 
-def test_of_two_mistakes_the_earlier_check_speaks(wechat: WeChat, ask: Ask) -> None:
+def test_of_two_mistakes_the_one_that_is_checked_first_is_answered(
+    wechat: WeChat, ask: Ask
+) -> None:
     key = wechat.session_key("alice")
     for position, (first, errcode, _) in enumerate(RESET_ERRORS):
         for second, _, _ in RESET_ERRORS[position:]:
