@@ -148,7 +148,7 @@ class ProfileService:
         """
         mine = select_identities().where(identities.c.user_id == user_id)
         with self._database.statement() as connection:
-            known = [identity_from(row)[0] for row in connection.execute(mine)]
+            known = [identity_from(row) for row in connection.execute(mine)]
         count = Counter(self._reset(identity, user_id, actor) for identity in known)
         return SessionKeysReset(*(count[name] for name in SessionKeysReset._fields))
 
@@ -176,10 +176,14 @@ class ProfileService:
             lock = select(identities.c.id).where(identities.c.id == identity.id)
             connection.execute(lock.with_for_update())
             self._ring.remember(connection, identity.id, fresh, self._clock())
-            noted = self._audit.entry(
-                *("session_key_reset", SYSTEM), user_id=user_id, appid=identity.appid, actor=actor
+            self._audit.write(
+                connection,
+                "session_key_reset",
+                SYSTEM,
+                user_id=user_id,
+                appid=identity.appid,
+                actor=actor,
             )
-            connection.execute(*noted)
         return "reset"
 
     def _app_of(self, identity: Identity | None) -> tuple[str, str | None]:
@@ -233,10 +237,9 @@ class ProfileService:
             name: value for name, value in changes.items() if getattr(user, name) != value
         }
         columns = dict(changed)
-        if phone is not None and phone != self._phones.open(user.phone_number_sealed, user.id):
-            sealed = self._phones.columns(phone, user.id)
-            columns |= sealed
-            changed["phone_number_sealed"] = sealed["phone_number_sealed"]
+        if phone is not None and phone != user.phone:
+            columns |= self._phones.columns(phone, user.id)
+            changed["phone"] = phone
         if columns:
             retry_on_disconnect(lambda: self._write(user.id, columns))
         return user._replace(**changed)

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, Protocol
 from sqlalchemy import (
     Column,
     ColumnElement,
-    Connection,
     Select,
     Table,
     any_,
@@ -31,7 +30,7 @@ from wxsession.clock import Clock
 from wxsession.errors import ClocksDisagree, PurgeRunning
 from wxsession.operations.batching import FIRST_SIZE, BatchSize
 from wxsession.operations.job_lock import job_lock
-from wxsession.storage.database import Database
+from wxsession.storage.database import Asks, Database
 from wxsession.storage.sqlite_busy import MAX_BUSY_PAUSE
 from wxsession.storage.tables import audit_events, failed_attempts, login_codes, sessions
 from wxsession.users.merging import finish_merges
@@ -228,7 +227,7 @@ def _expired_events(since: datetime) -> Expired:
 
 
 def _delete_in_postgresql(
-    connection: Connection, expired: Expired, after: Cursor | None, size: int
+    connection: Asks, expired: Expired, after: Cursor | None, size: int
 ) -> tuple[int, Cursor | None]:
     """Delete a batch in one statement; return how many rows, and the cursor, None at the end."""
     found = expired.next(after, size).cte("found")
@@ -245,7 +244,7 @@ def _delete_in_postgresql(
 
 
 def _delete_in_sqlite(
-    connection: Connection, expired: Expired, after: Cursor | None, size: int
+    connection: Asks, expired: Expired, after: Cursor | None, size: int
 ) -> tuple[int, Cursor | None]:
     """Do the same in two statements; nobody else writes between them in SQLite."""
     found = expired.next(after, size).subquery("found")
@@ -264,7 +263,7 @@ def _last_of(found: Select[Any]) -> Select[Any]:
 class Strategy:
     """How to delete a batch in one of the databases, and at what pace."""
 
-    delete: Callable[[Connection, Expired, Cursor | None, int], tuple[int, Cursor | None]]
+    delete: Callable[[Asks, Expired, Cursor | None, int], tuple[int, Cursor | None]]
     target_seconds: float
     """How long a batch should take."""
     shortest_pause: float

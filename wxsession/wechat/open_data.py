@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection
-
 from wxsession.clock import Clock
 from wxsession.errors import InvalidRequest, SessionKeyStale, WatermarkMismatch
+from wxsession.storage.database import Asks
 from wxsession.storage.tables import LONGEST_AVATAR_URL, LONGEST_NICKNAME
 from wxsession.users.invisible import is_invisible, turns
 from wxsession.users.user import Identity, User
@@ -145,7 +144,7 @@ class OpenDataReader:
         self._clock = clock
 
     def read(
-        self, connection: Connection, identity: Identity, data: OpenData
+        self, connection: Asks, identity: Identity, data: OpenData
     ) -> Mapping[str, Any] | None:
         """Return what WeChat says, without its ids, or None if the user did not allow it.
 
@@ -164,9 +163,7 @@ class OpenDataReader:
             self._ensure_meant(found, identity)
         return {name: value for name, value in found.items() if name not in _IDS}
 
-    def _found(
-        self, connection: Connection, identity: Identity, given: _Given
-    ) -> Mapping[str, Any]:
+    def _found(self, connection: Asks, identity: Identity, given: _Given) -> Mapping[str, Any]:
         for kept in self._ring.keys(connection, identity.id):
             if given.fits(kept.session_key):
                 try:
