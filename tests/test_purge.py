@@ -14,6 +14,7 @@ from sqlalchemy import event, insert, select, text, update
 
 from tests.conftest import services_of
 from tests.support.phone import Phone, problem
+from tests.support.timing import Stopwatch
 from wxsession.cli import Progress
 from wxsession.errors import ClocksDisagree, PurgeRunning
 from wxsession.operations.purge import Purge
@@ -138,25 +139,19 @@ def test_a_purge_that_runs_out_of_time_says_so_and_the_next_one_goes_on(
     assert second.complete
 
 
-class WorkingHours:
-    """A clock for which a deleted session takes so long, and nothing else takes any time."""
+class WorkingHours(Stopwatch):
+    """A time in which a deleted session takes so long, and nothing else takes any."""
 
     def __init__(self, services: Services, session_seconds: float) -> None:
+        super().__init__()
         self._services = services
         self._session_seconds = session_seconds
         self._before = stored(services)
-        self._slept = 0.0
-        self.pauses: list[float] = []
 
     def monotonic(self) -> float:
         """Return what time it is."""
         deleted = self._before - stored(self._services)
-        return deleted * self._session_seconds + self._slept
-
-    def sleep(self, seconds: float, /) -> None:
-        """Let time pass."""
-        self.pauses.append(seconds)
-        self._slept += seconds
+        return deleted * self._session_seconds + self.seconds
 
     def purge(self, clock: SettableClock) -> Purge:
         """Return a purge that goes by this timer."""

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     Column,
@@ -26,7 +26,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from wxsession.clock import Clock
+from wxsession.clock import Clock, Timing
 from wxsession.errors import ClocksDisagree, PurgeRunning
 from wxsession.operations.batching import FIRST_SIZE, BatchSize
 from wxsession.operations.job_lock import job_lock
@@ -36,16 +36,6 @@ from wxsession.storage.tables import audit_events, failed_attempts, login_codes,
 from wxsession.users.merging import finish_merges
 
 _FURTHEST_APART = timedelta(minutes=1)
-
-
-class Timing(Protocol):
-    """The part of the module `time` that a purge uses."""
-
-    def monotonic(self) -> float:
-        """Return the seconds since some moment."""
-
-    def sleep(self, seconds: float, /) -> None:
-        """Return after so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
