@@ -28,7 +28,7 @@ from wxsession.storage.database import Database, Limits, connect
 from wxsession.storage.leases import Leases
 from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.wechat.access_tokens import AccessTokens
-from wxsession.wechat.client import WeChatClient, longest_call, transport
+from wxsession.wechat.client import WeChatClient, keep_queries_out_of_logs, longest_call, transport
 from wxsession.wechat.open_data import OpenDataReader
 from wxsession.wechat.session_keys import SessionKeyStore
 
@@ -77,6 +77,7 @@ class Services:
         # What waits, for WeChat or for a processor, leaves a quarter of the threads to the rest.
         budget = Places(settings.threads * 3 // 4)
         calls = settings.wechat_concurrency or max(1, settings.threads // 2)
+        keep_queries_out_of_logs()
         wechat = WeChatClient(
             http or transport(calls),
             url=settings.wechat_url,

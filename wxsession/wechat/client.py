@@ -114,7 +114,6 @@ class WeChatClient:
         self._url = url
         self._timeout = timeout
         self._timing = timing
-        keep_queries_out_of_logs()
 
     def ensure_usable(self) -> None:
         """Return unless it is known that WeChat does not answer.
