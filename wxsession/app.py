@@ -74,8 +74,6 @@ class WxSession:
             SettingsError: with every fault of the configuration.
         """
         settings = self._settings or Settings.read(app.config, dialects=DIALECTS)
-        for name in settings.unknown:
-            _log.warning("%s is no setting of wxsession", name)
         services = Services.build(settings, clock=self._clock, http=self._http, hasher=self._hasher)
         app.extensions[EXTENSION] = services
         app.register_error_handler(WxSessionError, problems.from_error)

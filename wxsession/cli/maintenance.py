@@ -16,7 +16,7 @@ from wxsession.cli.output import (
     print_table,
 )
 from wxsession.operations.batching import LARGEST_SIZE
-from wxsession.operations.purge import Purge, Purged
+from wxsession.operations.purge import Purge, PurgeResult
 from wxsession.operations.reseal import Resealing
 from wxsession.settings import duration
 from wxsession.storage.database import Database
@@ -152,7 +152,7 @@ def _count(purge: Purge, age: timedelta, *, as_json: bool) -> None:
         click.echo(f"{found} sessions and {events} audit events to delete.")
 
 
-def _summarise(done: Purged, *, as_json: bool) -> None:
+def _summarise(done: PurgeResult, *, as_json: bool) -> None:
     if as_json:
         print_json({**dataclasses.asdict(done), "seconds": round(done.seconds, 3)})
         return
