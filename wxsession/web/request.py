@@ -7,6 +7,7 @@ from urllib.parse import unquote_plus
 from flask import Request
 
 from wxsession.errors import InvalidApiKey, MissingToken
+from wxsession.sessions.introspection import Introspection
 from wxsession.storage.tables import LONGEST_ADDRESS, LONGEST_USER_AGENT
 from wxsession.users.client import ClientInfo, address_of
 
@@ -78,6 +79,16 @@ def api_key_of(request: Request) -> tuple[str | None, str]:
     if not colon:
         raise InvalidApiKey
     return unquote_plus(name), unquote_plus(key)
+
+
+def ensure_api_key(request: Request, introspection: Introspection) -> None:
+    """Return if the request presents the API key of a back end.
+
+    Raises:
+        InvalidApiKey: it presents none, or one that is unknown; the audit counts that.
+    """
+    with introspection.counting_refusals(client_of(request)):
+        introspection.ensure_known(*api_key_of(request))
 
 
 def client_of(request: Request) -> ClientInfo:

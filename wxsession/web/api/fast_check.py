@@ -13,7 +13,7 @@ from flask import Request
 from wxsession.errors import WxSessionError
 from wxsession.sessions.service import SessionService
 from wxsession.web import problems
-from wxsession.web.api.introspection import API_KEY_HEADER
+from wxsession.web.api.proxy import API_KEY_HEADER
 from wxsession.web.api.schemas import CheckReply
 from wxsession.web.request import bearer_in, client_of
 

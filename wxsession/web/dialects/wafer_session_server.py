@@ -32,7 +32,7 @@ from wxsession.services import Services
 from wxsession.sessions.session import SessionView
 from wxsession.web import bodies, problems
 from wxsession.web.dialects import Dialect, log_in_by_code
-from wxsession.web.request import api_key_of, client_of
+from wxsession.web.request import ensure_api_key
 from wxsession.wechat.open_data import OpenData, user_info
 
 _DATABASE, _SHAPE = 1001, 1007
@@ -98,8 +98,7 @@ def _add_routes(routes: Blueprint, services: Services) -> None:
     @routes.post("/mina_auth")
     @routes.post("/mina_auth/")
     def mina_auth() -> Response:
-        with services.introspection.counting_refusals(client_of(request)):
-            services.introspection.ensure_known(*api_key_of(request))
+        ensure_api_key(request, services.introspection)
         call = bodies.read_json(_Call, bodies.raw(request)).interface
         if call.name not in interfaces:
             raise _UnknownInterface
