@@ -13,8 +13,8 @@ from wxsession.errors import MissingToken, TokenError, WxSessionError
 from wxsession.services import Services
 from wxsession.sessions.session import SessionView
 from wxsession.users.phone_numbers import PhoneNumber
-from wxsession.web import bodies
-from wxsession.web.dialects import Dialect, log_in_by_code
+from wxsession.web import bodies, problems
+from wxsession.web.dialects.base import Dialect, log_in_by_code
 from wxsession.web.request import client_of, presented_token
 
 GUARD = "wxsession.guard"
@@ -67,7 +67,7 @@ class Guard:
     """Finds the session of a request: in our own dialect, then in the others as they are ordered.
 
     A request that has no token anywhere has no mark of its client either, and is refused in the
-    words of `unmarked`.
+    words of `default_dialect`.
     """
 
     def __init__(
@@ -75,15 +75,15 @@ class Guard:
         services: Services,
         dialects: Sequence[Dialect],
         *,
-        unmarked: Dialect | None = None,
+        default_dialect: Dialect | None = None,
     ) -> None:
         self._services = services
         self._dialects = dialects
-        self._unmarked = unmarked or _OWN
+        self._default_dialect = default_dialect or _OWN
 
     def admit(self, request: Request) -> CurrentSession | Response:
         """Return the live session of a request, or the refusal in the wire of its client."""
-        dialect, token, code = self._asked_by(request)
+        dialect, token, code = self._credentials(request)
         try:
             if code is None:
                 view = self._session(request, token)
@@ -93,14 +93,14 @@ class Guard:
             return dialect.refusal(error)
         return CurrentSession(view)
 
-    def _asked_by(self, request: Request) -> tuple[Dialect, str | None, str | None]:
+    def _credentials(self, request: Request) -> tuple[Dialect, str | None, str | None]:
         if (token := presented_token(request)) is not None:
             return _OWN, token, None
         for dialect in self._dialects:
             token, code = dialect.token(request), dialect.code(request)
             if token is not None or code is not None:
                 return dialect, token, code
-        return self._unmarked, None, None
+        return self._default_dialect, None, None
 
     def _session(self, request: Request, token: str | None) -> SessionView:
         if token is None:
@@ -122,7 +122,7 @@ class Guard:
         @after_this_request
         def hand_over(response: Response) -> Response:
             response.headers[header] = grant.session_token
-            response.headers["Cache-Control"] = "no-store"
+            response.headers["Cache-Control"] = problems.NO_STORE
             return response
 
         return self._services.sessions.check(grant.session_token)

@@ -7,7 +7,7 @@ form.
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -172,7 +172,8 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     ),
 }
 
-PROTECTION = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+NO_STORE = "no-store"
+PROTECTION = {"Cache-Control": NO_STORE, "X-Content-Type-Options": "nosniff"}
 """What every answer says: nobody keeps it, and nobody takes it for another type than its own."""
 
 _CHALLENGE = 'Bearer realm="wxsession"'
@@ -183,13 +184,6 @@ _OF_STATUS = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "content_too_large",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
 }
-
-
-def register(edge: Flask | Blueprint) -> None:
-    """Answer with problems whatever goes wrong in this application or blueprint."""
-    edge.register_error_handler(WxSessionError, from_error)
-    edge.register_error_handler(HTTPException, from_http)
-    edge.register_error_handler(Exception, from_anything)
 
 
 def from_error(error: WxSessionError) -> Response:
@@ -241,17 +235,29 @@ def from_http(error: HTTPException) -> Response:
         fault = {"field": "request", "message": status.phrase}
         response = from_error(errors.InvalidRequest([fault]))
     else:
-        response = from_anything(error)
+        response = from_error(unforeseen(error))
     for name, value in error.get_headers():
         if name.lower() == "allow":
             response.headers[name] = value
     return response
 
 
-def from_anything(error: Exception) -> Response:
-    """Return the problem for what nobody foresaw, and leave the traceback in the log."""
+def unforeseen(error: Exception) -> WxSessionError:
+    """Return the error that stands for what nobody foresaw; the log gets the traceback."""
     _log.error("unforeseen", exc_info=error)
-    return _problem("internal_error", {}, retryable=False)
+    return WxSessionError()
+
+
+def register(
+    edge: Flask | Blueprint,
+    refusal: Callable[[WxSessionError], Response] = from_error,
+    http_refusal: Callable[[HTTPException], Response] = from_http,
+) -> None:
+    """Let these answer for whatever goes wrong in an application or blueprint; protect it all."""
+    edge.register_error_handler(WxSessionError, refusal)
+    edge.register_error_handler(HTTPException, http_refusal)
+    edge.register_error_handler(Exception, lambda error: refusal(unforeseen(error)))
+    edge.after_request(protected)
 
 
 def _problem(code: str, facts: Mapping[str, object], *, retryable: bool) -> Response:

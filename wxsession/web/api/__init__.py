@@ -30,7 +30,6 @@ def blueprint(services: Services, url_prefix: str | None) -> Blueprint:
     """Return the blueprint that serves these services below `url_prefix`."""
     api = Blueprint("wxsession", __name__, url_prefix=url_prefix)
     problems.register(api)
-    api.after_request(problems.protected)
     for endpoint in ENDPOINTS:
         bind(endpoint, api, services)
 

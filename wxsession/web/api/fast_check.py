@@ -54,7 +54,7 @@ class FastCheck:
         except WxSessionError as error:
             return problems.from_error(error)(environ, start_response)
         except Exception as error:  # noqa: BLE001 - as the blueprint does
-            return problems.from_anything(error)(environ, start_response)
+            return problems.from_error(problems.unforeseen(error))(environ, start_response)
         headers = [
             ("Content-Type", "application/json"),
             ("Content-Length", str(len(body))),

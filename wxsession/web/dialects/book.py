@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from wxsession.services import Services
 from wxsession.web import bodies
-from wxsession.web.dialects import Dialect, log_in_by_code
+from wxsession.web.dialects.base import Dialect, log_in_by_code
 
 # What is not there yet is sent empty, or as the text that JavaScript makes of it.
 _NOTHING = frozenset({"", "undefined"})

@@ -6,7 +6,7 @@ from flask.typing import ResponseReturnValue
 from wxsession.errors import MissingToken, WxSessionError
 from wxsession.services import Services
 from wxsession.web import bodies, problems
-from wxsession.web.dialects import Dialect, log_in_by_code
+from wxsession.web.dialects.base import Dialect, log_in_by_code
 from wxsession.web.request import header_of
 from wxsession.wechat.open_data import OpenData
 

@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 
 from wxsession.services import Services
 from wxsession.web import bodies
-from wxsession.web.dialects import Dialect, log_in_by_code
+from wxsession.web.dialects.base import Dialect, log_in_by_code
 
 
 def _log_in(services: Services, body: bodies.CodeBody) -> ResponseReturnValue:

@@ -29,7 +29,7 @@ from wxsession.errors import (
 )
 from wxsession.services import Services
 from wxsession.web import bodies, problems
-from wxsession.web.dialects import Dialect, log_in_by_code
+from wxsession.web.dialects.base import Dialect, log_in_by_code
 from wxsession.web.request import header_of
 from wxsession.wechat.open_data import OpenData, user_info
 

@@ -31,7 +31,7 @@ from wxsession.errors import (
 from wxsession.services import Services
 from wxsession.sessions.session import SessionView
 from wxsession.web import bodies, problems
-from wxsession.web.dialects import Dialect, log_in_by_code
+from wxsession.web.dialects.base import Dialect, log_in_by_code
 from wxsession.web.request import ensure_api_key
 from wxsession.wechat.open_data import OpenData, user_info
 
