@@ -19,7 +19,7 @@ from tests.support.phone import Phone, problem
 from tests.support.settings import APPID, OTHER_APPID, SECRET_KEY, settings_for
 from wxsession import create_app
 from wxsession.cli import EXIT_NOT_ALL
-from wxsession.cli.output import exit_on_error
+from wxsession.cli.base import Command
 from wxsession.errors import DatabaseUnavailable, NotReady, Overloaded, WxSessionError
 from wxsession.services import Services
 from wxsession.simulator import Fault, SettableClock, WeChat
@@ -571,12 +571,9 @@ def test_a_database_that_is_down_is_told_in_a_line(
     ids=str,
 )
 def test_each_state_of_the_database_has_its_own_cure(error: WxSessionError, told: str) -> None:
-    @click.command
+    @click.command(cls=Command)
     def command() -> None:
-        def fail() -> None:
-            raise error
-
-        exit_on_error(fail)
+        raise error
 
     result = CliRunner().invoke(command)
     assert result.exit_code == 1
