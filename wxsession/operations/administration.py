@@ -12,7 +12,6 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
-    Connection,
     Row,
     Select,
     and_,
@@ -28,7 +27,7 @@ from wxsession.errors import NoSuchSession, NoSuchUser, SessionEnded, SessionExp
 from wxsession.sessions.queries import described_session_from, select_described_sessions
 from wxsession.sessions.service import SessionService
 from wxsession.sessions.session import DescribedSession, Session
-from wxsession.storage.database import Database
+from wxsession.storage.database import Asks, Database
 from wxsession.storage.tables import has_enabled_user, identities, is_live, sessions, users
 from wxsession.users.merging import is_merged, merged_into
 from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
@@ -37,7 +36,6 @@ from wxsession.users.user import select_former_ids, select_users, user_from
 T = TypeVar("T")
 
 PAGE = 50
-_END_BATCH = 1000
 _SHOWN_EVENTS = 20
 
 
@@ -262,8 +260,16 @@ class Administration:
         """
         with self._database.transaction() as connection:
             user_id = self._session(connection, session_id).user.id
-            which = sessions.c.id == session_id
-            return self._end(connection, user_id, which, "revoked", actor) == 1
+            ended = self._sessions.end_rows(
+                connection,
+                sessions.c.id == session_id,
+                "revoked",
+                self._clock(),
+                user_id=user_id,
+                client=SYSTEM,
+                actor=actor,
+            )
+        return ended == 1
 
     def _conditions(self, wanted: UserFilter) -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = []
@@ -294,40 +300,16 @@ class Administration:
                 return
             switch = update(users).where(users.c.id == user_id)
             connection.execute(switch.values(disabled_at=disabled_at))
-            connection.execute(*self._audit.entry(event, SYSTEM, user_id=user_id, actor=actor))
+            self._audit.write(connection, event, SYSTEM, user_id=user_id, actor=actor)
 
     def _end_all(
         self, user_id: UUID, reason: str, actor: str, progress: Callable[[int], None]
     ) -> int:
-        """End a user's live sessions in bounded transactions, each with its event."""
-        done, after = 0, UUID(int=0)
-        live = select(sessions.c.id).where(sessions.c.user_id == user_id)
-        live = live.order_by(sessions.c.id).limit(_END_BATCH)
-        while True:
-            with self._database.transaction() as connection:
-                query = live.where(sessions.c.id > after, is_live(self._clock()))
-                ids = connection.execute(query).scalars().all()
-                if not ids:
-                    return done
-                which = sessions.c.id.in_(ids)
-                ended = self._end(connection, user_id, which, reason, actor)
-            done, after = done + ended, ids[-1]
+        done = 0
+        while ended := self._sessions.end_some(user_id, reason, client=SYSTEM, actor=actor):
+            done += ended
             progress(done)
-
-    def _end(
-        self,
-        connection: Connection,
-        user_id: UUID,
-        which: ColumnElement[bool],
-        reason: str,
-        actor: str,
-    ) -> int:
-        return self._sessions.end_rows(
-            *(connection, which, reason, self._clock()),
-            user_id=user_id,
-            client=SYSTEM,
-            actor=actor,
-        )
+        return done
 
     def _is_live(self) -> ColumnElement[bool]:
         return and_(is_live(self._clock()), has_enabled_user())
@@ -337,7 +319,7 @@ class Administration:
         masked = user.phone.masked() if user.phone else None
         return UserLine(user.id, user.username, user.nickname, masked, user.disabled_at, created_at)
 
-    def _session(self, connection: Connection, session_id: UUID) -> DescribedSession:
+    def _session(self, connection: Asks, session_id: UUID) -> DescribedSession:
         query = select_described_sessions().where(sessions.c.id == session_id)
         row = connection.execute(query).first()
         if row is None:
@@ -373,7 +355,7 @@ class Administration:
         return "live", None
 
 
-def _ensure_known(connection: Connection, user_id: UUID) -> None:
+def _ensure_known(connection: Asks, user_id: UUID) -> None:
     """Return if there is a user with this id.
 
     Raises:

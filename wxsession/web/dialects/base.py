@@ -84,7 +84,7 @@ def blueprint(dialect: Dialect, services: Services, url_prefix: str | None) -> B
     """Return the routes of a dialect; whatever goes wrong in them is worded by it."""
 
     def refuse(error: HTTPException) -> Response:
-        return dialect.refusal(InvalidRequest([{"field": "body", "message": error.name}]))
+        return dialect.refusal(InvalidRequest.of("body", error.name))
 
     routes = Blueprint(f"wxsession-{dialect.name}", __name__, url_prefix=url_prefix)
     dialect.add_routes(routes, services)
