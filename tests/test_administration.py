@@ -358,7 +358,7 @@ def test_a_session_is_ended_once(operator: Operator, services: Services, phone: 
     session_id = session_of(phone)
     assert operator.read("sessions", "end", session_id) == "The session is ended.\n"
     assert problem(phone.check()) == (401, "session_ended", "revoked")
-    assert operator.read("sessions", "end", session_id) == "The session was over already.\n"
+    assert operator.read("sessions", "end", session_id) == "The session was not live.\n"
     told = {"session_id": session_id, "ended": False}
     assert operator.ask("sessions", "end", session_id) == told
     shown = operator.ask("sessions", "show", session_id)
@@ -565,7 +565,7 @@ def test_a_database_that_is_down_is_told_in_a_line(
     ("error", "told"),
     [
         (NotReady(), "run `flask --app wsgi upgrade-database`"),
-        (DatabaseUnavailable(), "whether WXSESSION_DATABASE_URL leads to it"),
+        (DatabaseUnavailable(), "that WXSESSION_DATABASE_URL points to it"),
         (Overloaded(), "Run this again"),
     ],
     ids=str,

@@ -26,7 +26,7 @@ class WxSession:
     """The extension for a developer's own Flask application.
 
     Takes its settings from `settings`, or from the ``WXSESSION_…`` keys of ``app.config``.
-    Mounts the calls, the commands, and the problem answers of `session_required`.
+    Adds the endpoints, the commands, and the error responses of `session_required`.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class WxSession:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Mount everything on `app`.
+        """Add everything to `app`.
 
         Raises:
             SettingsError: with every fault of the configuration.
         """
         settings = self._settings or Settings.read(app.config, dialects=registry.NAMES)
         for name in settings.unknown:
-            _log.warning("%s is no setting of wxsession", name)
+            _log.warning("%s is not a setting of wxsession", name)
         services = Services.build(settings, clock=self._clock, http=self._http, hasher=self._hasher)
         app.extensions[EXTENSION] = services
         app.register_error_handler(WxSessionError, problems.from_error)
@@ -63,7 +63,7 @@ class WxSession:
             app.cli.add_command(command)
 
     def _mount_dialects(self, app: Flask, services: Services) -> None:
-        """Mount the routes of the other dialects, and the guard that knows all of them."""
+        """Add the routes of the other dialects, and the guard that knows all of them."""
         settings = services.settings
         enabled = registry.enabled(settings)
         for dialect in enabled:
@@ -85,7 +85,7 @@ def create_app(
 ) -> Flask:
     """Return the service: an application that is nothing but wxsession.
 
-    What no call and no dialect answers, a wrong path or method, is answered in our own dialect.
+    A path or method that no endpoint and no dialect has is refused in our own dialect.
     """
     app = Flask("wxsession", static_folder=None)
     app.url_map.merge_slashes = False  # nothing redirects, least of all a request with a token

@@ -56,7 +56,7 @@ def show_user(services: Services, user_id: UUID) -> None:
 @json_option
 @pass_services
 def disable(services: Services, user_id: UUID, actor: str) -> None:
-    """Keep a user out, and end every session; may be stopped and run again."""
+    """Disable a user and end every session; can be stopped and run again."""
     with Progress("sessions ended") as progress:
         ended = services.administration.disable(user_id, actor=actor, progress=progress)
     show(
@@ -82,7 +82,7 @@ def enable(services: Services, user_id: UUID, actor: str) -> None:
 @json_option
 @pass_services
 def end_sessions(services: Services, user_id: UUID, actor: str) -> None:
-    """End every session of a user; may be stopped and run again."""
+    """End every session of a user; can be stopped and run again."""
     with Progress("sessions ended") as progress:
         ended = services.administration.end_sessions(user_id, actor=actor, progress=progress)
     show({"user_id": user_id, "sessions_ended": ended}, f"{ended} sessions ended.")
@@ -94,12 +94,12 @@ def end_sessions(services: Services, user_id: UUID, actor: str) -> None:
 @json_option
 @pass_services
 def reset_session_keys(services: Services, user_id: UUID, actor: str) -> None:
-    """Let WeChat replace a user's session_keys, after one may have leaked.
+    """Have WeChat replace a user's session_keys, after one may have leaked.
 
-    Exits with 0 when none is left that is good, 5 when there are some that WeChat could not
-    be asked about, 1 when WeChat or the database does not answer.
+    Exits with 0 when no old one is valid any more, 5 when WeChat could not be asked about some
+    of them, 1 when WeChat or the database does not respond.
     """
-    services.administration.user(user_id)  # one that is unknown is an error here
+    services.administration.user(user_id)  # raises an error if it is unknown
     done = services.profiles.reset_session_keys(user_id, actor=actor)
     counts = done._asdict()
     value = {"user_id": user_id, "session_keys_reset": counts.pop("reset"), **counts}
@@ -114,8 +114,8 @@ def sessions() -> None:
 
 
 @sessions.command("list")
-@click.option("--user", "user_id", type=click.UUID, default=None, help="Of this user alone.")
-@click.option("--all", "every", is_flag=True, help="Those that are over as well.")
+@click.option("--user", "user_id", type=click.UUID, default=None, help="Only those of this user.")
+@click.option("--all", "every", is_flag=True, help="Expired and ended ones too.")
 @options.limit
 @options.after
 @json_option
@@ -135,7 +135,7 @@ def list_sessions(
 @json_option
 @pass_services
 def show_session(services: Services, session_id: UUID) -> None:
-    """Show a session, live or over."""
+    """Show a session, live or not."""
     session = services.administration.session(session_id)
     named = dataclasses.asdict(session)
     show(session, facts({name.replace("_", " "): value for name, value in named.items()}))
@@ -147,9 +147,9 @@ def show_session(services: Services, session_id: UUID) -> None:
 @json_option
 @pass_services
 def end_session(services: Services, session_id: UUID, actor: str) -> None:
-    """End a session; one that is over already stays so."""
+    """End a session, if it is live."""
     ended = services.administration.end_session(session_id, actor=actor)
-    text = "The session is ended." if ended else "The session was over already."
+    text = "The session is ended." if ended else "The session was not live."
     show({"session_id": session_id, "ended": ended}, text)
 
 

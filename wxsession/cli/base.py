@@ -19,7 +19,7 @@ from wxsession.services import Services
 EXIT_MORE_IS_LEFT = 3
 EXIT_ANOTHER_IS_RUNNING = 4
 EXIT_NOT_ALL = 5
-"""Some of what was asked could not be done, and what is missing was said."""
+"""Something could not be done; the command says what is missing."""
 
 _WECHAT_SILENT = "WeChat could not be asked; the log says why. Run this again later"
 _CURES: Mapping[str, str] = {
@@ -27,12 +27,10 @@ _CURES: Mapping[str, str] = {
         "the database has no schema of this version: run `flask --app wsgi upgrade-database`"
     ),
     "database_unavailable": (
-        "the database cannot be used; the log says why. See whether it runs, and whether"
-        " WXSESSION_DATABASE_URL leads to it"
+        "the database cannot be used; the log says why. Check that it runs, and that"
+        " WXSESSION_DATABASE_URL points to it"
     ),
-    "overloaded": (
-        "the database did not answer, or had no time for this; the log says why. Run this again"
-    ),
+    "overloaded": "the database did not respond in time; the log says why. Run this again",
     "app_rejected": "WeChat refuses the app; the log says what to correct",
     "wechat_rate_limited": _WECHAT_SILENT,
     "wechat_busy": _WECHAT_SILENT,

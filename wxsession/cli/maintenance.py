@@ -28,7 +28,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> timedelta:
-        """Return the duration, or say what one looks like."""
+        """Return the duration, or say what a duration looks like."""
         try:
             return duration(str(value))
         except ValueError as fault:
@@ -44,7 +44,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     help="Rows in a transaction. Default: as many as the database deletes quickly.",
 )
 @click.option("--max-seconds", type=click.FloatRange(min=0, min_open=True), default=None)
-@click.option("--dry-run", is_flag=True, help="Count, and delete nothing.")
+@click.option("--dry-run", is_flag=True, help="Count, but delete nothing.")
 @json_option
 @pass_services
 def purge_sessions(
@@ -55,11 +55,11 @@ def purge_sessions(
     *,
     dry_run: bool,
 ) -> None:
-    """Delete what has been expired or ended for longer than the retention.
+    """Delete the sessions that expired or ended longer ago than the retention.
 
-    Audit events go after their own retention, login codes and failed attempts when they are
-    over; --older-than is about sessions alone. Exits with 0 when all is done, 3 when the
-    time is up and more is left, 4 when another purge is running, 1 when the database cannot
+    Audit events are deleted after their own retention, login codes and failed attempts when they
+    have expired; --older-than applies to sessions only. Exits with 0 when everything is done, 3
+    when time is up and more is left, 4 when another purge is running, 1 when the database cannot
     be used.
     """
     age = services.settings.retention if older_than is None else older_than
@@ -90,7 +90,7 @@ def upgrade_database(services: Services) -> None:
 
 @click.group("keys", cls=Group)
 def keys() -> None:
-    """Work on what lies under the server's secret keys."""
+    """Work with what the server's secret keys have sealed."""
 
 
 @keys.command("reseal")
@@ -98,19 +98,19 @@ def keys() -> None:
 @json_option
 @pass_services
 def reseal(services: Services, batch_size: int) -> None:
-    """Seal with the newest key what lies under an older one; may be stopped and run again.
+    """Seal with the newest key what an older key has sealed; can be stopped and run again.
 
-    Exits with 0 when all is done, 5 when there are values that no key opens, 1 when the
+    Exits with 0 when everything is done, 5 when there are values that no key opens, 1 when the
     database cannot be used.
     """
-    with Progress("values sealed anew") as progress:
+    with Progress("values resealed") as progress:
         done = services.resealing.run(batch_size=batch_size, progress=progress)
-    show(done._asdict(), f"{done.resealed} sealed anew.")
+    show(done._asdict(), f"{done.resealed} values resealed.")
     if done.unopened:
         click.echo(
-            f"{done.unopened} cannot be opened: they lie under a key that is not in"
-            " WXSESSION_SECRET_KEYS. Put it back there, and run this again; `keys status`"
-            " shows which one.",
+            f"{done.unopened} values cannot be opened: the key that sealed them is not in"
+            " WXSESSION_SECRET_KEYS. Add it there, and run this again; `keys status` shows which"
+            " key it is.",
             err=True,
         )
         sys.exit(EXIT_NOT_ALL)
@@ -120,7 +120,7 @@ def reseal(services: Services, batch_size: int) -> None:
 @json_option
 @pass_services
 def status(services: Services) -> None:
-    """Show how many values lie under which key: before it is removed, none may."""
+    """Show how many values each key has sealed; a key with none may be removed."""
     with Progress("values counted") as progress:
         found = services.resealing.status(progress=progress)
     titles = ("KEY", "ID", "SESSION_KEYS", "PHONE NUMBERS", "ACCESS_TOKENS")

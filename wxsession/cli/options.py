@@ -1,4 +1,4 @@
-"""What commands of an operator take: their arguments and options, and which texts are refused."""
+"""Arguments and options of the commands, and which texts they refuse."""
 
 import functools
 import getpass
@@ -17,7 +17,7 @@ from wxsession.users.phone_numbers import PhoneNumber
 
 
 class Matching(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """A text of a form that is described to whoever types another one."""
+    """A text that matches a pattern; otherwise the error describes the pattern."""
 
     def __init__(self, name: str, form: re.Pattern[str], described: str) -> None:
         self.name = name
@@ -34,7 +34,7 @@ class Matching(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 
 def _login_name() -> str:
-    """Return who runs this, through sudo too, as far as that is known."""
+    """Return the login name of the operator, also behind sudo, if it is known."""
     try:
         name = os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError, ImportError):  # a user without a name; Windows, before Python 3.13
@@ -42,7 +42,7 @@ def _login_name() -> str:
     return name[:LONGEST_ACTOR]
 
 
-# What is no UTF-8 on the command line comes as surrogates, which no database takes.
+# Bytes on the command line that are not UTF-8 arrive as surrogates, which no database takes.
 _TEXT = Matching("text", re.compile(r"[^\ud800-\udfff]+"), "must be UTF-8, and not empty")
 _ACTOR_NAME = Matching(
     "name",
@@ -55,7 +55,7 @@ _PHONE = Matching(
 _COUNTRY_CODE = Matching("digits", phone_numbers.COUNTRY_CODE, "must be 1 to 6 digits, as in 86")
 
 limit = click.option("--limit", type=click.IntRange(1, 10_000), default=PAGE, show_default=True)
-after = click.option("--after", type=click.UUID, default=None, help="Go on after this id.")
+after = click.option("--after", type=click.UUID, default=None, help="Continue after this id.")
 user_id = click.argument("user_id", type=click.UUID)
 session_id = click.argument("session_id", type=click.UUID)
 actor = click.option(
@@ -64,7 +64,7 @@ actor = click.option(
     type=_ACTOR_NAME,
     default=_login_name,
     show_default="the login name",
-    help="Who does this, for the audit.",
+    help="Your name for the audit.",
 )
 
 
@@ -76,7 +76,7 @@ def user_filter(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--country-code", type=_COUNTRY_CODE, default="86", show_default=True)
     @click.option("--openid", type=_TEXT)
     @click.option("--unionid", type=_TEXT)
-    @click.option("--disabled", is_flag=True, help="Only those who are disabled.")
+    @click.option("--disabled", is_flag=True, help="Only disabled ones.")
     @functools.wraps(command)
     def filtered(*args: object, phone: str | None, country_code: str, **given: Any) -> None:
         number = PhoneNumber(phone, country_code) if phone is not None else None

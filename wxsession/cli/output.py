@@ -1,7 +1,7 @@
-"""What commands print: values as JSON, or tables and facts for people; and how far they are.
+"""What commands print: JSON, or tables and facts for people; and their progress.
 
-Names and user agents are whatever somebody sent. On a terminal a control character is a command,
-so people see those characters escaped; in JSON they are escaped anyway.
+Names and user agents come from clients. A control character is a command to a terminal, so these
+characters are escaped for people; JSON escapes them anyway.
 """
 
 import dataclasses
@@ -28,9 +28,9 @@ json_option = click.option(
 
 
 def show(value: object, text: str) -> None:
-    """Print what a command has found or done: the value as a line of JSON, or the text for people.
+    """Print what a command found or did: the value as one line of JSON, or the text for people.
 
-    Records in the value are objects; the JSON is ASCII alone.
+    Dataclasses in the value become objects; the JSON is ASCII only.
     """
     as_json = click.get_current_context().meta[_AS_JSON]
     click.echo(json.dumps(value, default=_plain) if as_json else text)
@@ -78,7 +78,7 @@ def _plain(value: object) -> object:
 
 
 class Progress:
-    """A counter on a terminal, nothing anywhere else; called with how much is done."""
+    """A counter on a terminal, nothing anywhere else; called with the number that is done."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -90,7 +90,7 @@ class Progress:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        """Leave the counter as it stands, and go on in the next line."""
+        """Leave the counter as it is, and continue on the next line."""
         if self._last:
             click.echo(err=True)
 

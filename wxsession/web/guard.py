@@ -24,7 +24,7 @@ R = TypeVar("R", bound=ResponseReturnValue | Awaitable[ResponseReturnValue])
 
 
 class CurrentSession:
-    """The live session of the request under way; openid, appid, unionid are None without WeChat."""
+    """The live session of the current request; openid, appid, unionid are None without WeChat."""
 
     def __init__(self, view: SessionView) -> None:
         self._view = view
@@ -36,7 +36,7 @@ class CurrentSession:
 
     @property
     def session_id(self) -> UUID:
-        """The id of the session, which may be shown; it opens nothing."""
+        """The id of the session, which may be shown: it is not a token."""
         return self._view.session_id
 
     @property
@@ -64,10 +64,10 @@ _OWN = Dialect(name="own")
 
 
 class Guard:
-    """Finds the session of a request: in our own dialect, then in the others as they are ordered.
+    """Finds the session of a request: in our own dialect, then in the others in their order.
 
-    A request that has no token anywhere has no mark of its client either, and is refused in the
-    words of `default_dialect`.
+    Without a token the dialect cannot be detected; such a request is refused in the form of
+    `default_dialect`.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Guard:
         self._default_dialect = default_dialect or _OWN
 
     def admit(self, request: Request) -> CurrentSession | Response:
-        """Return the live session of a request, or the refusal in the wire of its client."""
+        """Return the live session of a request, or a refusal in its client's dialect."""
         dialect, token, code = self._credentials(request)
         try:
             if code is None:
@@ -131,8 +131,8 @@ class Guard:
 def session_required(view: Callable[P, R]) -> Callable[P, R]:
     """Let a view of the host application run only with a live session.
 
-    Anything else is answered with a 401 in the wire of the client that asked, and the view does
-    not run.
+    Otherwise the response is a 401 in the form that the client expects, and the view does not
+    run.
     """
 
     @functools.wraps(view)
@@ -151,7 +151,7 @@ def _current() -> CurrentSession:
     try:
         return cast("CurrentSession", g.wxsession)
     except AttributeError:
-        raise RuntimeError("current_session is there inside @session_required alone") from None
+        raise RuntimeError("current_session is available inside @session_required only") from None
 
 
 current_session = cast("CurrentSession", LocalProxy(_current))

@@ -1,7 +1,7 @@
 """Endpoints: plain functions of the services and a request, bound to a blueprint and described.
 
-What a function takes and returns is in its annotations, and nowhere else: the view that is made of
-it and the OpenAPI page both read them there.
+The annotations of a function say what it takes and returns; its view and the OpenAPI page both read
+them.
 """
 
 import enum
@@ -70,7 +70,7 @@ class Endpoint:
         return None if returned is type(None) else returned
 
     def codes(self) -> list[str]:
-        """Return the code of every error that it may answer with."""
+        """Return the code of every error that a response may have."""
         refused = ["invalid_request"] if self.body else []
         missing = ["not_found"] if "<" in self.path else []
         unread = ["content_too_large", "unsupported_media_type"] if self.body else []

@@ -1,8 +1,7 @@
-"""The check, answered before Flask is asked: its dispatch would cost more than all the rest.
+"""The check, without Flask: its dispatch would cost more than everything else together.
 
-Every request of every mini-program is a check. What answers it here is what answers it in the
-blueprint: the same service, the same model, the same problems. Whatever is not the plain call is
-handed on.
+Every request of every mini-program is a check. The same service, model and problems respond here
+and in the blueprint. A request that is not a plain check is passed on.
 """
 
 from collections.abc import Iterable
@@ -25,7 +24,7 @@ _FOR_PROXY = "HTTP_" + API_KEY_HEADER.upper().replace("-", "_")
 
 
 class FastCheck:
-    """A WSGI application that answers checks at `path`, and hands on all else."""
+    """A WSGI application that responds to checks at `path`, and passes on everything else."""
 
     def __init__(
         self,
@@ -40,7 +39,7 @@ class FastCheck:
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """Answer, or hand on."""
+        """Respond, or pass on."""
         if (
             environ["PATH_INFO"] != self._path
             or environ["REQUEST_METHOD"] not in _METHODS

@@ -1,4 +1,4 @@
-"""The endpoint that everything begins with."""
+"""The endpoint with which everything begins: the login."""
 
 from flask import Request
 
@@ -29,7 +29,7 @@ def login(services: Services, request: Request, body: LoginBody) -> GrantReply:
     client, presented = client_of(request), presented_token(request)
     credentials = body.credentials()
     if body.code is None:
-        assert credentials is not None  # noqa: S101 - the model has seen to that
+        assert credentials is not None  # noqa: S101 - the model requires them
         grant = services.logins.by_password(credentials, client, presented=presented)
         return GrantReply.of(grant)
     wanted = CodeLogin(

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 page of our own dialect, made from the calls themselves."""
+"""The OpenAPI 3.1 page of our own dialect, made from the endpoints themselves."""
 
 import inspect
 import json
@@ -38,7 +38,7 @@ Json = dict[str, Any]
 
 
 def document(endpoints: Iterable[Endpoint], *, mounted_at: str) -> str:
-    """Return the whole page as JSON; `mounted_at` is the path below which the calls are."""
+    """Return the whole page as JSON; `mounted_at` is the path below which the endpoints are."""
     endpoints = tuple(endpoints)
     models: list[type[BaseModel]] = [Problem]
     for endpoint in endpoints:
@@ -74,7 +74,7 @@ def _schemas(models: Iterable[type[BaseModel]]) -> Json:
     _, definitions = models_json_schema(wanted, ref_template=_REFERENCES)  # type: ignore[arg-type]
     for model in definitions["$defs"].values():
         for field in model.get("properties", {}).values():
-            field.pop("default", None)  # generators take a field with a default for a required one
+            field.pop("default", None)  # generators treat a field with a default as required
     return dict(definitions["$defs"])
 
 
@@ -149,7 +149,7 @@ def _reference(model: type[BaseModel]) -> Json:
 
 
 def _link_sessions(paths: Mapping[str, Json]) -> None:
-    """Say where the token of a grant is good for: what follows a login, what follows a refresh."""
+    """Say what the token of a grant is for: what may follow a login, and what a refresh."""
     for path in ("/login", "/refresh"):
         links = {
             operation["operationId"]: {

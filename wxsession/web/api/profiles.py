@@ -69,7 +69,7 @@ def phone_number(services: Services, request: Request, body: PhoneNumberBody) ->
 
 
 def _masked(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return open data as a client may see them: the phone knows its number, a log need not."""
+    """Return open data as a client may see them, phone numbers masked: logs need no number."""
     hidden = {
         name: PhoneNumber(data[name], "").masked()
         for name in _NUMBERS

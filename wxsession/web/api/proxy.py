@@ -31,7 +31,7 @@ def is_for_proxy(request: Request, introspection: Introspection) -> bool:
 
 
 def identity_headers(view: SessionView) -> dict[str, str]:
-    """Return what a proxy hands on to the application behind it."""
+    """Return the headers that a proxy passes on to the application behind it."""
     headers = {"X-Wxsession-User": str(view.user.id), "X-Wxsession-Session": str(view.session_id)}
     if view.identity:
         # Percent-encoded, which changes no id that WeChat ever gave: whatever one may hold, it

@@ -1,9 +1,8 @@
 """What a dialect is, and what dialects share.
 
-A dialect reads its wire, calls the services, and writes its wire; nothing behind it knows that
-there is more than one. A new one is a module beside this, and a line in `registry`. Where a wire
-leaves something open (what an error looks like to a client that reads none), it is as in our own
-dialect.
+A dialect parses its requests, calls the services, and writes its responses; nothing behind it
+knows that there are several. A new one is a module beside this one, and a line in `registry`. What
+a protocol leaves open (such as an error to clients that read no errors) is as in our own dialect.
 """
 
 from collections.abc import Callable
@@ -31,7 +30,7 @@ def log_in_by_code(
     credentials: Credentials | None = None,
     open_data: OpenData | None = None,
 ) -> Grant:
-    """Return a session for a code, of the app that WeChat names as the referer if it is ours.
+    """Return a session for a code, of the app in WeChat's Referer if it is one of ours.
 
     Raises:
         WxSessionError: as `LoginService.by_code` does.
@@ -51,37 +50,37 @@ def _no_routes(_blueprint: Blueprint, _services: Services) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """One wire."""
+    """One protocol."""
 
     name: str
     """As in WXSESSION_DIALECTS."""
     token_header: str | None = None
-    """Where a request has its session token; None: no client of this wire asks a guarded view."""
+    """The header with the session token; None: clients of this dialect use no guarded view."""
     token_field: str | None = None
-    """Where its JSON body has it, if the header is not there."""
+    """The field of the JSON body that has it, if the header is missing."""
     code_header: str | None = None
-    """Where it may have a code of wx.login as well. A guarded view then logs it in on the spot,
-    and the new token goes back in the answer's own `token_header`."""
+    """The header that may have a code of wx.login as well. A guarded view then logs the user in at
+    once, and the response has the new token in its `token_header`."""
     refusal: Callable[[WxSessionError], Response] = problems.from_error
-    """Word an error for its clients: for its own routes, and for views that the guard keeps."""
+    """Formats an error for its clients, in its own routes and in views behind the guard."""
     add_routes: Callable[[Blueprint, Services], None] = _no_routes
     credentials_in_url: bool = False
-    """Whether codes or passwords are in the URL, and so in the logs of every proxy."""
+    """Whether codes or passwords are in the URL, and therefore in the logs of every proxy."""
 
     def token(self, request: Request) -> str | None:
-        """Return the session token where this wire has it, if it is there."""
+        """Return the session token of the request, if it has one."""
         token = header_of(request, self.token_header)
         if token is None and self.token_field is not None:
             token = json_field(request, self.token_field)
         return token
 
     def code(self, request: Request) -> str | None:
-        """Return the code to log in with on the spot, if there may be one and is one."""
+        """Return the code to log in with at once, if the request has one."""
         return header_of(request, self.code_header)
 
 
 def blueprint(dialect: Dialect, services: Services, url_prefix: str | None) -> Blueprint:
-    """Return the routes of a dialect; whatever goes wrong in them is worded by it."""
+    """Return the routes of a dialect, which formats all their errors."""
 
     def refuse(error: HTTPException) -> Response:
         return dialect.refusal(InvalidRequest.of("body", error.name))

@@ -1,7 +1,7 @@
 """Applications whose every request carries a code of wx.login, and a token once there is one.
 
-There are no routes. A request to a guarded view that has no live token is logged in by its code
-on the spot, and the view's own answer takes the new token back.
+There are no routes. If a request to a guarded view has no live token, its code is used to log in
+at once, and the view's response has the new token.
 """
 
 from wxsession.settings import Settings

@@ -1,4 +1,4 @@
-"""Which dialects there are, and which of them a server speaks."""
+"""Which dialects there are, and which of them a server serves."""
 
 from wxsession.errors import SettingsError
 from wxsession.settings import Settings, unknown_dialects
@@ -10,8 +10,8 @@ from wxsession.web.dialects.onlogin import ON_LOGIN, ON_LOGIN_GET
 from wxsession.web.dialects.wafer import WAFER
 from wxsession.web.dialects.wafer_session_server import WAFER_SESSION_SERVER
 
-# The guard looks for a token in this order. FETCH_CODE and BOOK have the same header, and the
-# first one's refusal tells clients of the other as much.
+# The guard looks for a token in this order. FETCH_CODE and BOOK have the same header; clients
+# of the second one understand a refusal of the first.
 _WITHOUT_SETTINGS = (WAFER, WAFER_SESSION_SERVER, ON_LOGIN, ON_LOGIN_GET, FETCH_CODE, BOOK)
 
 NAMES = (*(dialect.name for dialect in _WITHOUT_SETTINGS), code_header.NAME)
@@ -42,6 +42,6 @@ def enabled(settings: Settings) -> tuple[Dialect, ...]:
 
 
 def default(settings: Settings) -> Dialect | None:
-    """Return the dialect of a request that has no token of any: the first one that is named."""
+    """Return the dialect for requests without any token: the first one that is named."""
     named = not isinstance(settings.dialects, str) and settings.dialects
     return enabled(settings)[0] if named else None
