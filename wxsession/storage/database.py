@@ -43,7 +43,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from wxsession.errors import Crossed, Disconnected, Overloaded
 from wxsession.storage.connection_cache import ConnectionCache
 from wxsession.storage.failures import no_answer_in_time, translated
-from wxsession.storage.pool import SharingPool, wait_for_another
+from wxsession.storage.pool import POOL_TIMEOUT_SECONDS, SharingPool, wait_for_another
 from wxsession.storage.postgresql import SERVER_LIMITS, Opener, network_options
 from wxsession.storage.sqlite_busy import retry_while_busy
 from wxsession.storage.watchdog import Overdue, Unwatched, Watchdog
@@ -52,10 +52,6 @@ T = TypeVar("T")
 
 SCHEMA_REVISION = "20261124_01"
 """The oldest schema that this code can work with; revisions sort by their dates."""
-
-POOL_TIMEOUT_SECONDS = 2
-AT_ONCE_SECONDS = 1.0
-"""What broke within that time was broken before it was asked."""
 
 _ATTEMPTS = 4
 _PATIENCE_SECONDS = 1.5  # PostgreSQL looks for deadlocks after one
@@ -147,9 +143,9 @@ class Database:
     """Its connections are in autocommit mode."""
     _transactional: Engine
     """The same, with a BEGIN where SQLAlchemy begins."""
-    held: ConnectionCache
-    """Some of the first kind, already checked out."""
-    watchdog: Watchdog
+    connections: ConnectionCache
+    """Some of the first kind that stay checked out, for what is asked most often."""
+    _watchdog: Watchdog
     limits: Limits
 
     @property
@@ -210,14 +206,14 @@ class Database:
 
     def close(self) -> None:
         """Close every connection that is not in use."""
-        self.held.release()
+        self.connections.release()
         self.engine.dispose()
 
     @contextmanager
     def _connection(self, engine: Engine, until: float) -> Iterator[Connection]:
         with _errors_translated(), _checked_out(engine) as connection:
             try:
-                with self.watchdog.watching(connection.connection.dbapi_connection, until):
+                with self._watchdog.watching(connection.connection.dbapi_connection, until):
                     yield connection
             except Overdue:
                 connection.invalidate()
@@ -257,8 +253,11 @@ def connect(url: str, limits: Limits = Limits()) -> Database:
         if os.name == "posix" and path.is_file() and path.stat().st_mode & stat.S_IROTH:
             _log.warning("every user of this machine can read %s; chmod o-r cures that", path)
     engine = create_engine(parsed, isolation_level="AUTOCOMMIT", **options)
-    held = ConnectionCache(engine)
-    watchdog = Watchdog(held.tick) if is_postgresql else Unwatched()
+    watchdog = Watchdog() if is_postgresql else Unwatched()
+    connections = ConnectionCache(
+        engine, watchdog, timeout=limits.timeout, attempts=limits.pool_size
+    )
+    watchdog.at_each_look(connections.tick)
     event.listen(engine, "begin", _begin)
     event.listen(engine, "handle_error", _count_read_only_as_broken)
     if is_postgresql:
@@ -268,9 +267,9 @@ def connect(url: str, limits: Limits = Limits()) -> Database:
         event.listen(engine, "do_connect", _make_private)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "do_execute", _execute_patiently)
-    _forget_in_children(held, watchdog)
+    _forget_in_children(connections, watchdog)
     transactional = engine.execution_options(**{_TRANSACTIONAL: True})
-    return Database(engine, transactional, held, watchdog, limits)
+    return Database(engine, transactional, connections, watchdog, limits)
 
 
 def _forget_in_children(*ours: ConnectionCache | Watchdog) -> None:
