@@ -27,7 +27,7 @@ from wxsession.errors import (
     UsernameTaken,
 )
 from wxsession.sessions.service import SessionService
-from wxsession.sessions.session import DescribedSession, Grant, SessionView
+from wxsession.sessions.session import Grant, Session, SessionView
 from wxsession.storage.database import Database, new_id, retry_on_disconnect, upsert
 from wxsession.storage.tables import WECHAT, identities, sessions, unbound_identities, users
 from wxsession.users.client import ClientInfo
@@ -334,7 +334,7 @@ class AccountService:
 
     def _lock_own(
         self, connection: Connection, session_id: UUID, account: Account | None = None
-    ) -> tuple[DescribedSession, dict[UUID, User]]:
+    ) -> tuple[Session, dict[UUID, User]]:
         """Return a session and its user, both locked, and with them the user of an account.
 
         Raises:

@@ -52,7 +52,7 @@ class FastCheck:
             return self.application(environ, start_response)
         try:
             token = bearer_in(environ.get("HTTP_AUTHORIZATION", ""))
-            view = self._sessions.recognise(token, lambda: client_of(Request(environ)))
+            view = self._sessions.check(token, lambda: client_of(Request(environ)))
             body = CheckReply.json_of(view, self._phones)
         except WxSessionError as error:
             return problems.from_error(error)(environ, start_response)

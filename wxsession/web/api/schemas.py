@@ -18,7 +18,7 @@ from pydantic_core import to_json
 
 from wxsession.accounts.service import Bound
 from wxsession.sessions.introspection import Introspected
-from wxsession.sessions.session import Grant, LiveSession, SessionView
+from wxsession.sessions.session import Grant, SessionView
 from wxsession.storage.tables import LONGEST_AVATAR_URL, LONGEST_NICKNAME
 from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.users.user import User
@@ -235,7 +235,7 @@ class CheckReply(Reply):
     user: UserReply
 
     @classmethod
-    def of(cls, view: LiveSession | SessionView, phones: PhoneNumbers) -> "CheckReply":
+    def of(cls, view: SessionView, phones: PhoneNumbers) -> "CheckReply":
         """Return the reply for a live session."""
         return cls(
             expires_in=view.expires_in,
@@ -245,7 +245,7 @@ class CheckReply(Reply):
         )
 
     @classmethod
-    def json_of(cls, view: LiveSession, phones: PhoneNumbers) -> bytes:
+    def json_of(cls, view: SessionView, phones: PhoneNumbers) -> bytes:
         """Return what `of` would give, as JSON; in a third of the time."""
         user = view.user
         phone = phones.open(user.phone_number_sealed, user.id)
