@@ -86,11 +86,22 @@ class UtcDateTime(TypeDecorator[datetime]):
         moment = value.astimezone(UTC)
         return moment if dialect.name == "postgresql" else moment.replace(tzinfo=None)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the moment in UTC."""
-        if value is None:
-            return None
-        return value.astimezone(UTC) if dialect.name == "postgresql" else value.replace(tzinfo=UTC)
+    def result_processor(
+        self, dialect: Dialect, coltype: object
+    ) -> Callable[[Any], datetime | None]:
+        """Return what reads a moment, in UTC."""
+        del coltype  # a type says how it is read; the column it is in does not matter
+        return _moment_of_aware if dialect.name == "postgresql" else _moment_of_text
+
+
+def _moment_of_aware(value: datetime | None) -> datetime | None:
+    return None if value is None else value.astimezone(UTC)
+
+
+def _moment_of_text(value: str | None) -> datetime | None:
+    # Not by way of DateTime and `replace(tzinfo=UTC)`: a check on SQLite reads four moments, and
+    # that would take 2 % of it.
+    return None if value is None else datetime.fromisoformat(value + "+00:00")
 
 
 def new_id() -> UUID:

@@ -86,7 +86,8 @@ class _InSqlite:
         compiled = query.compile(dialect=dialect)
         self._text = str(compiled)
         types = [column.type.dialect_impl(dialect) for column in query.selected_columns]
-        self._read = [type_.result_processor(dialect, None) for type_ in types]
+        readers = enumerate(type_.result_processor(dialect, None) for type_ in types)
+        self._read = [(place, read) for place, read in readers if read is not None]
 
     def on(self, driver: Any) -> Answer:
         """Return what answers on this connection."""
@@ -98,8 +99,10 @@ class _InSqlite:
         rows: Sequence[Row] = cursor.fetchall()  # to the end, or the cursor keeps its snapshot
         if not rows:
             return None
-        pairs = zip(self._read, rows[0], strict=True)
-        return tuple(value if read is None else read(value) for read, value in pairs)
+        row = list(rows[0])
+        for place, read in self._read:
+            row[place] = read(row[place])
+        return row
 
 
 class _InPostgresql:
