@@ -341,6 +341,24 @@ def test_what_the_silent_user_told_of_itself_is_kept(
     assert user_of(account)["phone_number"] == "138******00"
 
 
+def test_a_number_that_no_server_key_opens_is_not_replaced_by_a_bind(
+    account: Phone, phone: Phone, services: Services
+) -> None:
+    from wxsession.users.phone_numbers import PhoneNumber  # noqa: PLC0415 - of this test alone
+
+    silent, alice = (UUID(one.json["user"]["id"]) for one in (phone.log_in(), account.check()))
+    readable = services.phones.columns(PhoneNumber("13800000000", "86"), silent)
+    sealed_for_nobody = {"phone_number_sealed": bytes(40), "phone_number_hash": bytes(32)}
+    with services.database.statement() as connection:
+        connection.execute(update(users).where(users.c.id == silent).values(readable))
+        connection.execute(update(users).where(users.c.id == alice).values(sealed_for_nobody))
+    bind(phone)
+    with services.database.statement() as connection:
+        kept = select(users.c.phone_number_sealed).where(users.c.id == alice)
+        assert connection.execute(kept).scalar_one() == bytes(40)
+    assert user_of(account)["phone_number"] is None
+
+
 @pytest.mark.usefixtures("account")
 def test_binding_again_changes_nothing_but_the_token(phone: Phone) -> None:
     phone.log_in()

@@ -58,7 +58,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[Database]:
         url = url.update_query_dict({"options": "-c TimeZone=Asia/Shanghai"})
     limits = Limits(prepared_statements=request.param != "not prepared")
     opened = connect(url.render_as_string(hide_password=False), limits)
-    with opened.transaction() as connection:
+    with opened.statement() as connection:
         THINGS.create(connection)
     yield opened
     opened.close()
@@ -81,7 +81,7 @@ def fast(database: Database) -> Lookup:
 def test_a_lookup_gives_what_the_plain_one_gives(
     database: Database, plain: PlainLookup, fast: Lookup, row: dict[str, Any]
 ) -> None:
-    with database.transaction() as connection:
+    with database.statement() as connection:
         connection.execute(THINGS.delete())
         connection.execute(insert(THINGS).values(row))
     expected, found = plain(row["id"].bytes), fast(row["id"].bytes)
@@ -101,7 +101,7 @@ def test_both_say_alike_that_the_table_is_lost(
     database: Database, plain: PlainLookup, fast: Lookup
 ) -> None:
     fast(bytes(16))
-    with database.transaction() as connection:
+    with database.statement() as connection:
         THINGS.drop(connection)
     for lookup in (plain, fast):
         with pytest.raises(NotReady):

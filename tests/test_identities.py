@@ -150,7 +150,7 @@ def test_no_merge_takes_a_ban_away(
     ids = [id_of(phone), id_of(account)]
     services.administration.disable(ids[banned])
     with services.database.transaction() as connection:
-        locked = lock_users(connection, ids)
+        locked = lock_users(connection, ids, services.phones)
         source, target = (locked[user_id] for user_id in ids)
         with pytest.raises(UserBlocked):
             merge(connection, source, target, services.phones, TODAY)

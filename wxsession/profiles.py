@@ -133,7 +133,7 @@ class ProfileService:
         view = self._sessions.check(presented)
         phone = phone_number_of(self._read(view, data) or {})
         if phone is None:
-            raise _invalid("encryptedData", "holds no phone number")
+            raise InvalidRequest.of("encryptedData", "holds no phone number")
         self._save(view.user, {}, phone)
         return phone
 
@@ -148,7 +148,7 @@ class ProfileService:
         """
         mine = select_identities().where(identities.c.user_id == user_id)
         with self._database.statement() as connection:
-            known = [identity_from(row)[0] for row in connection.execute(mine)]
+            known = [identity_from(row) for row in connection.execute(mine)]
         count = Counter(self._reset(identity, user_id, actor) for identity in known)
         return SessionKeysReset(*(count[name] for name in SessionKeysReset._fields))
 
@@ -176,10 +176,14 @@ class ProfileService:
             lock = select(identities.c.id).where(identities.c.id == identity.id)
             connection.execute(lock.with_for_update())
             self._ring.remember(connection, identity.id, fresh, self._clock())
-            noted = self._audit.entry(
-                *("session_key_reset", SYSTEM), user_id=user_id, appid=identity.appid, actor=actor
+            self._audit.write(
+                connection,
+                "session_key_reset",
+                SYSTEM,
+                user_id=user_id,
+                appid=identity.appid,
+                actor=actor,
             )
-            connection.execute(*noted)
         return "reset"
 
     def _app_of(self, identity: Identity | None) -> tuple[str, str | None]:
@@ -200,7 +204,7 @@ class ProfileService:
             if not self._check_session_keys or not self._has_current_key(identity):
                 raise
         name = "encryptedData" if data.encrypted_data is not None else "rawData"
-        raise _invalid(name, "was not made by WeChat for this user")
+        raise InvalidRequest.of(name, "was not made by WeChat for this user")
 
     def _read_once(self, identity: Identity, data: OpenData) -> Mapping[str, Any] | None:
         with self._database.statement() as connection:
@@ -233,10 +237,9 @@ class ProfileService:
             name: value for name, value in changes.items() if getattr(user, name) != value
         }
         columns = dict(changed)
-        if phone is not None and phone != self._phones.open(user.phone_number_sealed, user.id):
-            sealed = self._phones.columns(phone, user.id)
-            columns |= sealed
-            changed["phone_number_sealed"] = sealed["phone_number_sealed"]
+        if phone is not None and phone != user.phone:
+            columns |= self._phones.columns(phone, user.id)
+            changed["phone"] = phone
         if columns:
             retry_on_disconnect(lambda: self._write(user.id, columns))
         return user._replace(**changed)
@@ -246,7 +249,3 @@ class ProfileService:
             writing = update(users).where(users.c.id == user_id, ~is_merged())
             if not connection.execute(writing.values(**columns)).rowcount:
                 raise Overloaded  # merged into an account in this moment: again, and it is there
-
-
-def _invalid(field: str, message: str) -> InvalidRequest:
-    return InvalidRequest([{"field": field, "message": message}])

@@ -96,7 +96,9 @@ class Services:
         identities = IdentityService(
             database, phones, audit, clock, link_by_unionid=settings.link_by_unionid
         )
-        sessions = SessionService(database, TokenSigner(keys), audit, settings, clock)
+        sessions = SessionService(
+            database, TokenSigner(keys), audit, settings, clock, phones=phones
+        )
         throttle = Throttle(
             *(database, keys, audit, clock),
             codes=settings.code_limit,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection, insert, null, select, update
+from sqlalchemy import insert, null, select, update
 from sqlalchemy.exc import IntegrityError
 
 from wxsession.accounts.passwords import (
@@ -30,6 +30,7 @@ from wxsession.sessions.service import SessionService
 from wxsession.sessions.session import Grant, Session, SessionView
 from wxsession.storage.database import Database, new_id, retry_on_disconnect, upsert
 from wxsession.storage.tables import WECHAT, identities, sessions, unbound_identities, users
+from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo
 from wxsession.users.merging import lock_users, merge, move_identities
 from wxsession.users.phone_numbers import PhoneNumbers
@@ -122,7 +123,7 @@ class AccountService:
         return account
 
     def lock_account(
-        self, connection: Connection, account: Account, *others: UUID
+        self, connection: Transaction, account: Account, *others: UUID
     ) -> dict[UUID, User]:
         """Return the account's user, and others, locked inside the caller's transaction.
 
@@ -130,7 +131,7 @@ class AccountService:
             BadCredentials: the password was changed since it was verified.
             UserBlocked: the account is disabled.
         """
-        locked = lock_users(connection, {account.user_id, *others})
+        locked = lock_users(connection, {account.user_id, *others}, self._phones)
         unchanged = select(users.c.id).where(
             users.c.id == account.user_id, users.c.password_hash == account.password_hash
         )
@@ -142,7 +143,7 @@ class AccountService:
 
     def bind_user(  # noqa: PLR0913 - two users, and who did it from where
         self,
-        connection: Connection,
+        connection: Transaction,
         user: User,
         account: User,
         client: ClientInfo,
@@ -169,10 +170,8 @@ class AccountService:
         self._sessions.end_rows(connection, others, "revoked", now, user_id=user.id, client=client)
         merged = merge(connection, user, account, self._phones, now)
         self._sessions.end_surplus(connection, account.id, client)
-        connection.execute(
-            *self._audit.entry(
-                "bound", client, user_id=account.id, session_id=session_id, appid=appid
-            )
+        self._audit.write(
+            connection, "bound", client, user_id=account.id, session_id=session_id, appid=appid
         )
         return merged
 
@@ -289,11 +288,15 @@ class AccountService:
             session, locked = self._lock_own(connection, view.session_id, account)
             mine = update(users).where(users.c.id == account.user_id)
             connection.execute(mine.values(password_hash=password_hash))
-            self._sessions.end_others(connection, session, "password_changed", now, client=client)
-            connection.execute(
-                *self._audit.entry(
-                    "password_changed", client, user_id=account.user_id, session_id=session.id
-                )
+            user_id, reason = account.user_id, "password_changed"
+            others = (sessions.c.user_id == user_id) & (sessions.c.id != session.id)
+            self._sessions.end_rows(connection, others, reason, now, user_id=user_id, client=client)
+            self._audit.write(
+                connection,
+                reason,
+                client,
+                user_id=user_id,
+                session_id=session.id,
             )
             return self._sessions.renew(connection, session, presented, locked[account.user_id])
 
@@ -333,7 +336,7 @@ class AccountService:
         return account
 
     def _lock_own(
-        self, connection: Connection, session_id: UUID, account: Account | None = None
+        self, connection: Transaction, session_id: UUID, account: Account | None = None
     ) -> tuple[Session, dict[UUID, User]]:
         """Return a session and its user, both locked, and with them the user of an account.
 
@@ -344,7 +347,7 @@ class AccountService:
         """
         user_id = self._sessions.reload(connection, session_id).user.id
         if account is None:
-            locked = lock_users(connection, [user_id])
+            locked = lock_users(connection, [user_id], self._phones)
         else:
             locked = self.lock_account(connection, account, user_id)
         session = self._sessions.reload(connection, session_id, lock=True)
@@ -383,12 +386,12 @@ class AccountService:
                 raise LastCredential
             # They get users of their own instead of going: who they are is known by their ids.
             people: dict[object, UUID] = {}
-            for id_, _, unionid in leaving:
-                person = unionid if unionid and self._link_by_unionid else id_
+            for one in leaving:
+                person = one.unionid if one.unionid and self._link_by_unionid else one.id
                 if person not in people:
                     people[person] = new_id()
                     connection.execute(insert(users).values(id=people[person], created_at=now))
-                move_identities(connection, c.id == id_, people[person], now)
+                move_identities(connection, c.id == one.id, people[person], now)
             record = [
                 {"user_id": user.id, "identity_id": one.id, "unbound_at": now} for one in leaving
             ]
@@ -402,17 +405,18 @@ class AccountService:
             own = update(sessions).where(sessions.c.id == session.id, theirs)
             connection.execute(own.values(identity_id=null()))
             for one in leaving:
-                entry = self._audit.entry(
-                    *("unbound", client),
+                self._audit.write(
+                    connection,
+                    "unbound",
+                    client,
                     user_id=user.id,
                     session_id=session.id,
                     appid=one.appid,
                 )
-                connection.execute(*entry)
             return user
 
     def _make(
-        self, connection: Connection, name: str, password_hash: str, client: ClientInfo
+        self, connection: Transaction, name: str, password_hash: str, client: ClientInfo
     ) -> Grant:
         made = upsert(self._database, users).values(
             id=new_id(), username=name, password_hash=password_hash, created_at=self._clock()
@@ -427,7 +431,7 @@ class AccountService:
 
     def _name(  # noqa: PLR0913 - a session, its token, and what its user is to have
         self,
-        connection: Connection,
+        connection: Transaction,
         view: SessionView,
         presented: str,
         name: str,
@@ -463,5 +467,5 @@ class AccountService:
         if appid is None and view.identity is not None:
             return view.identity.appid
         if appid is None or appid not in self._apps:
-            raise InvalidRequest([{"field": "appid", "message": "not an app of this server"}])
+            raise InvalidRequest.of("appid", "not an app of this server")
         return appid

@@ -1,21 +1,27 @@
 """WeChat users as rows: found, made at a first login, and joined by their unionid."""
 
 import logging
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, Executable, Select, exists, insert, select, update
+from sqlalchemy import bindparam, exists, insert, select, update
 
 from wxsession.audit import Audit
 from wxsession.clock import Clock
 from wxsession.errors import Crossed, IdentityBound, UserBlocked
 from wxsession.storage.database import Database, new_id, upsert
-from wxsession.storage.prepared import Param, Statement, prepared
 from wxsession.storage.tables import WECHAT, identities, users
+from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo
 from wxsession.users.merging import kept_apart, lock_unionid, lock_users, merge
 from wxsession.users.phone_numbers import PhoneNumbers
-from wxsession.users.user import Identity, User, identity_from, select_identities
+from wxsession.users.user import (
+    Identity,
+    User,
+    identity_from,
+    select_identities,
+    user_of_identity_from,
+)
 
 _NOBODY = UUID(int=0)
 
@@ -50,7 +56,7 @@ class IdentityService:
 
     def identify(
         self,
-        connection: Connection,
+        connection: Transaction,
         who: WeChatUser,
         client: ClientInfo,
         *,
@@ -71,15 +77,17 @@ class IdentityService:
             if who.unionid is None:
                 return self._make(connection, who, None)
             # It may have gone to another user while its lock was waited for. That lock is held
-            # then, and nothing that comes before it in the order of locks may be waited for.
-            if found := self._find(connection, who):
-                return found
+            # then, and the unionid, which comes before it in the order of locks, must not be
+            # waited for: two who did so would wait for each other.
+            known = connection.execute(_IT, {"appid": who.appid, "openid": who.openid}).first()
+            if known is not None and identity_from(known).unionid == who.unionid:
+                raise Crossed
         if who.unionid is not None and self._link_by_unionid:
             lock_unionid(connection, who.unionid)
         seen = self._look(connection, who)
         identity, user_id, sibling_id = seen
         wanted = {one for one in (user_id, sibling_id, account_id) if one is not None}
-        locked = lock_users(connection, wanted) if wanted else {}
+        locked = lock_users(connection, wanted, self._phones) if wanted else {}
         if wanted and self._look(connection, who) != seen:
             raise Crossed
         sibling = _enabled(locked[sibling_id]) if sibling_id else None
@@ -88,25 +96,25 @@ class IdentityService:
         user = _enabled(locked[user_id])
         return identity, self._learn(connection, identity, user, sibling, who, client), False
 
-    def _find(self, connection: Connection, who: WeChatUser) -> tuple[Identity, User, bool] | None:
+    def _find(self, connection: Transaction, who: WeChatUser) -> tuple[Identity, User, bool] | None:
         """Return the identity and its user, locked, if nothing has to be learnt about it."""
-        row = connection.execute(*_lock_identity(who)).first()
+        query = _LOCKED if who.unionid is None else _LOCKED_WITH_UNIONID
+        row = connection.execute(query, who._asdict()).first()
         if row is None:
             return None
-        identity, user = identity_from(row)
-        return identity, _enabled(user), False
+        return identity_from(row), _enabled(user_of_identity_from(row, self._phones)), False
 
     def _look(
-        self, connection: Connection, who: WeChatUser
+        self, connection: Transaction, who: WeChatUser
     ) -> tuple[Identity | None, UUID | None, UUID | None]:
         """Return the identity, its user's id, and that of a user whom the unionid makes the same.
 
         A user who has another WeChat user of this app is not the same: which of them is meant,
         nobody can know here. Of several it is one who is disabled, if there is one.
         """
-        row = connection.execute(*_find_identity(appid=who.appid, openid=who.openid)).first()
-        identity, user = identity_from(row) if row else (None, None)
-        user_id = user.id if user else None
+        row = connection.execute(_IT, {"appid": who.appid, "openid": who.openid}).first()
+        identity = identity_from(row) if row else None
+        user_id = user_of_identity_from(row, self._phones).id if row else None
         if who.unionid is None or not self._link_by_unionid:
             return identity, user_id, None
         if identity is not None and identity.unionid == who.unionid:
@@ -130,7 +138,7 @@ class IdentityService:
         return identity, user_id, connection.execute(query).scalar()
 
     def _make(
-        self, connection: Connection, who: WeChatUser, sibling: User | None
+        self, connection: Transaction, who: WeChatUser, sibling: User | None
     ) -> tuple[Identity, User, bool]:
         """Return a new identity with its user.
 
@@ -160,7 +168,7 @@ class IdentityService:
 
     def _learn(  # noqa: PLR0913 - two users, what makes them one, and from where
         self,
-        connection: Connection,
+        connection: Transaction,
         identity: Identity,
         user: User,
         sibling: User | None,
@@ -184,8 +192,7 @@ class IdentityService:
         except IdentityBound:
             _log.warning("users %s and %s have one unionid and cannot be one", first.id, second.id)
             return user
-        noted = self._audit.entry("merged", client, user_id=second.id, appid=identity.appid)
-        connection.execute(*noted)
+        self._audit.write(connection, "merged", client, user_id=second.id, appid=identity.appid)
         return merged
 
 
@@ -195,31 +202,10 @@ def _enabled(user: User) -> User:
     return user
 
 
-def _lock_identity(who: WeChatUser) -> Statement:
-    if who.unionid is None:
-        return _lock_by_openid(appid=who.appid, openid=who.openid)
-    return _lock_by_unionid(appid=who.appid, openid=who.openid, unionid=who.unionid)
-
-
-def _select(appid: Param, openid: Param) -> Select[Any]:
-    return select_identities().where(
-        identities.c.provider == WECHAT,
-        identities.c.appid == appid,
-        identities.c.openid == openid,
-    )
-
-
-@prepared
-def _find_identity(*, appid: Param, openid: Param) -> Executable:
-    return _select(appid, openid)
-
-
-@prepared
-def _lock_by_openid(*, appid: Param, openid: Param) -> Executable:
-    return _select(appid, openid).with_for_update(of=[identities, users])
-
-
-@prepared
-def _lock_by_unionid(*, appid: Param, openid: Param, unionid: Param) -> Executable:
-    it = _select(appid, openid).where(identities.c.unionid == unionid)
-    return it.with_for_update(of=[identities, users])
+_IT = (
+    select_identities()
+    .where(identities.c.provider == WECHAT)
+    .where(identities.c.appid == bindparam("appid"), identities.c.openid == bindparam("openid"))
+)
+_LOCKED = _IT.with_for_update(of=[identities, users])
+_LOCKED_WITH_UNIONID = _LOCKED.where(identities.c.unionid == bindparam("unionid"))

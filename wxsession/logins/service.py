@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, update
+from sqlalchemy import update
 
 from wxsession.accounts.service import Account, AccountService, Credentials
 from wxsession.accounts.throttle import Throttle
@@ -27,8 +27,8 @@ from wxsession.logins.identities import IdentityService, WeChatUser
 from wxsession.sessions.service import SessionService
 from wxsession.sessions.session import Grant
 from wxsession.storage.database import Database, retry_on_disconnect
-from wxsession.storage.prepared import together
 from wxsession.storage.tables import identities, users
+from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo
 from wxsession.users.user import Identity, User, identity_from, select_identities
 from wxsession.wechat.client import WeChatClient, WeChatIdentity
@@ -158,7 +158,7 @@ class LoginService:
     def _app_of(self, login: CodeLogin) -> str:
         if login.appid is not None:
             if login.appid not in self._wechat.apps:
-                raise InvalidRequest([{"field": "appid", "message": "not an app of this server"}])
+                raise InvalidRequest.of("appid", "not an app of this server")
             return login.appid
         if login.referring_appid is not None and login.referring_appid in self._wechat.apps:
             return login.referring_appid
@@ -209,10 +209,8 @@ class LoginService:
             if account is not None:
                 user = self._bind(connection, identity, user, account, client)
                 new_user = False
-            keeping = self._ring.addition(
-                connection, identity.id, known.session_key, now, is_first=new_user
-            )
-            together(connection, self._codes.settling(claim, identity.id), keeping)
+            self._ring.remember(connection, identity.id, known.session_key, now, is_first=new_user)
+            self._codes.settle(connection, claim, identity.id)
             user, data = self._profiled(connection, identity, user, login)
             grant = self._sessions.issue(
                 connection, user, identity, client, replacing=login.presented, new_user=new_user
@@ -229,7 +227,7 @@ class LoginService:
         """
         query = select_identities().where(identities.c.id == claim.identity_id)
         with self._line.one(), self._database.transaction() as connection:
-            who, _ = identity_from(connection.execute(query).one())
+            who = identity_from(connection.execute(query).one())
             identity, user, _ = self._identities.identify(
                 connection,
                 WeChatUser(who.appid, who.openid, None),
@@ -249,7 +247,7 @@ class LoginService:
             return replace(grant, open_data=data)
 
     def _profiled(
-        self, connection: Connection, identity: Identity, user: User, login: CodeLogin
+        self, connection: Transaction, identity: Identity, user: User, login: CodeLogin
     ) -> tuple[User, Mapping[str, Any] | None]:
         """Return the user with the profile that came along, and all that came along."""
         if login.open_data is None:
@@ -262,7 +260,7 @@ class LoginService:
 
     def _bind(
         self,
-        connection: Connection,
+        connection: Transaction,
         identity: Identity,
         user: User,
         account: Account,

@@ -14,7 +14,6 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
-    Connection,
     and_,
     select,
     update,
@@ -32,16 +31,16 @@ from wxsession.errors import (
 )
 from wxsession.sessions.queries import (
     BY_ID,
+    EVICT,
+    INSERT,
     NO_SESSION,
+    REPLACE_AND_EVICT,
+    SWAP_TOKEN,
     as_read,
-    evict,
-    insert_session,
     purge_date,
-    replace_and_evict,
     select_sessions,
     session_from,
-    some_others,
-    swap_token,
+    some_live,
 )
 from wxsession.sessions.session import (
     Grant,
@@ -52,11 +51,12 @@ from wxsession.sessions.session import (
 )
 from wxsession.sessions.tokens import SessionToken, TokenSigner
 from wxsession.settings import Settings
-from wxsession.storage.database import Database, new_id, retry_on_disconnect
+from wxsession.storage.database import Asks, Database, new_id, retry_on_disconnect
 from wxsession.storage.fast_lookup import Lookup
-from wxsession.storage.prepared import together
 from wxsession.storage.tables import is_live, sessions
+from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo
+from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.users.user import Identity, User
 
 Asking = Callable[[], ClientInfo]
@@ -73,16 +73,19 @@ _log = logging.getLogger(__name__)
 class SessionService:
     """What can be done with sessions; a presented token is the string that a device sent."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a collaborator
         self,
         database: Database,
         signer: TokenSigner,
         audit: Audit,
         settings: Settings,
         clock: Clock,
+        *,
+        phones: PhoneNumbers,
     ) -> None:
         self._database = database
         self._signer = signer
+        self._phones = phones
         self._audit = audit
         self._settings = settings
         self._clock = clock
@@ -169,7 +172,7 @@ class SessionService:
             .limit(_LONGEST_LIST + 1)
         )
         with self._database.statement() as connection:
-            found = [session_from(row) for row in connection.execute(query)]
+            found = [session_from(row, self._phones) for row in connection.execute(query)]
         shown = [
             _view(session, now, session.expires_at(), current=session.id == own.session_id)
             for session in found[:_LONGEST_LIST]
@@ -194,7 +197,7 @@ class SessionService:
 
     def issue(  # noqa: PLR0913 - these are what a session consists of
         self,
-        connection: Connection,
+        connection: Transaction,
         user: User,
         identity: Identity | None,
         client: ClientInfo,
@@ -215,31 +218,32 @@ class SessionService:
         token = self._signer.draw(new_id())
         absolute = now + self._settings.absolute_timeout
         idle = min(now + self._settings.idle_timeout, absolute)
-        made = insert_session(
-            id=token.session_id,
-            user_id=user.id,
-            identity_id=identity.id if identity else None,
-            token_hash=token.hash,
-            created_at=now,
-            auth_time=auth_time or now,
-            absolute_expires_at=absolute,
-            idle_expires_at=idle,
-            purge_on=purge_date(idle),
-            client_address=client.address,
-            user_agent=client.user_agent,
-        )
-        noted = self._audit.entry(
+        row = {
+            "id": token.session_id,
+            "user_id": user.id,
+            "identity_id": identity.id if identity else None,
+            "token_hash": token.hash,
+            "created_at": now,
+            "auth_time": auth_time or now,
+            "absolute_expires_at": absolute,
+            "idle_expires_at": idle,
+            "purge_on": purge_date(idle),
+            "client_address": client.address,
+            "user_agent": client.user_agent,
+        }
+        connection.add(INSERT, row)
+        self._audit.write(
+            connection,
             event,
             client,
             user_id=user.id,
             session_id=token.session_id,
             appid=identity.appid if identity else None,
         )
-        ends = self._audit.ends(ended, client, user_id=user.id)
-        together(connection, noted, made, *ends)
+        self._audit.write_ends(connection, ended, client, user_id=user.id)
         return self._grant(token, user, _whole_seconds(idle, now), absolute, new_user=new_user)
 
-    def renew(self, connection: Connection, session: Session, presented: str, user: User) -> Grant:
+    def renew(self, connection: Transaction, session: Session, presented: str, user: User) -> Grant:
         """Return the session's next token and its `user`, inside the caller's transaction.
 
         For a session that is worth more from now on: a copy of the token before must not be. That
@@ -264,7 +268,7 @@ class SessionService:
             connection.execute(it.values(rotated_at=now, confirmed_at=now))
         return replace(grant, user=user)
 
-    def are_enough(self, connection: Connection, user_id: UUID, since: datetime) -> bool:
+    def are_enough(self, connection: Transaction, user_id: UUID, since: datetime) -> bool:
         """Return whether a user has got as many sessions since then as may be live at once."""
         made = select(sessions.c.id).where(
             sessions.c.user_id == user_id, sessions.c.created_at >= since
@@ -272,7 +276,7 @@ class SessionService:
         most = self._settings.max_sessions
         return len(connection.execute(made.limit(most)).all()) >= most
 
-    def reload(self, connection: Connection, session_id: UUID, *, lock: bool = False) -> Session:
+    def reload(self, connection: Transaction, session_id: UUID, *, lock: bool = False) -> Session:
         """Return a session as it is now, and stays if locked, inside the caller's transaction.
 
         Raises:
@@ -282,13 +286,13 @@ class SessionService:
         row = connection.execute(query, {"session_id": session_id}).first()
         if row is None:
             raise InvalidToken
-        session = session_from(row)
+        session = session_from(row, self._phones)
         session.ensure_live(self._clock())
         return session
 
     def end_rows(  # noqa: PLR0913 - which sessions, and what the audit says about that
         self,
-        connection: Connection,
+        connection: Transaction,
         which: ColumnElement[bool],
         reason: str,
         now: datetime,
@@ -303,47 +307,50 @@ class SessionService:
         """
         ended = self._end(connection, which, reason, now)
         with_reason = [(id_, reason) for id_ in ended]
-        together(connection, *self._audit.ends(with_reason, client, user_id=user_id, actor=actor))
+        self._audit.write_ends(connection, with_reason, client, user_id=user_id, actor=actor)
         return len(ended)
 
-    def end_others(
+    def end_some(
         self,
-        connection: Connection,
-        session: Session,
+        user_id: UUID,
         reason: str,
-        now: datetime,
         *,
         client: ClientInfo,
-    ) -> None:
-        """End every other live session of the user, in bounded statements."""
-        others, user_id = some_others(session, now), session.user.id
-        while self.end_rows(connection, others, reason, now, user_id=user_id, client=client):
-            pass
+        actor: str | None = None,
+        but: UUID | None = None,
+    ) -> int:
+        """End live sessions of a user, never `but`, as many as one transaction may.
 
-    def end_surplus(self, connection: Connection, user_id: UUID, client: ClientInfo) -> None:
+        Return how many. Call it until that is 0: a user may have any number of sessions.
+        """
+        now = self._clock()
+        which = some_live(user_id, now, but=but)
+        with self._database.transaction() as connection:
+            return self.end_rows(
+                connection, which, reason, now, user_id=user_id, client=client, actor=actor
+            )
+
+    def end_surplus(self, connection: Transaction, user_id: UUID, client: ClientInfo) -> None:
         """End what is above the cap; the caller holds a lock on the user's row."""
         ended = self._make_room(connection, user_id, None, self._clock(), wanted=0)
-        together(connection, *self._audit.ends(ended, client, user_id=user_id))
+        self._audit.write_ends(connection, ended, client, user_id=user_id)
 
     def _log_out(self, token: SessionToken, client: ClientInfo, *, everywhere: bool) -> None:
         now = self._clock()
         session, standing, _ = self._find(token, now)
         session.ensure_live(now)
 
-        def end(which: ColumnElement[bool]) -> int:
-            with self._database.transaction() as connection:
-                return self.end_rows(
-                    connection, which, "logout", now, user_id=session.user.id, client=client
-                )
-
+        user_id = session.user.id
         if everywhere and standing is not Standing.OLDER:
             # The one that asks goes last: if this stops half way, it can ask again.
-            while end(some_others(session, now)):
+            while self.end_some(user_id, "logout", client=client, but=session.id):
                 pass
-        end(sessions.c.id == session.id)
+        with self._database.transaction() as connection:
+            it = sessions.c.id == session.id
+            self.end_rows(connection, it, "logout", now, user_id=user_id, client=client)
 
     def _end(
-        self, connection: Connection, which: ColumnElement[bool], reason: str, now: datetime
+        self, connection: Transaction, which: ColumnElement[bool], reason: str, now: datetime
     ) -> Sequence[UUID]:
         ending = update(sessions).where(which, is_live(now)).returning(sessions.c.id)
         values = {"ended_at": now, "end_reason": reason, "purge_on": now.date()}
@@ -353,7 +360,7 @@ class SessionService:
         self, token: SessionToken, now: datetime
     ) -> tuple[Session, Standing, SessionToken | None]:
         """Return the session that the token names, and what `_standing` says about the token."""
-        session = session_from(self._lookup(token.key) or NO_SESSION)
+        session = session_from(self._lookup(token.key) or NO_SESSION, self._phones)
         return session, *self._standing(session, token, now)
 
     def _standing(
@@ -390,21 +397,21 @@ class SessionService:
         return idle if "idle_expires_at" in changes else session.expires_at()
 
     def _rotate(
-        self, connection: Connection, session: Session, token: SessionToken, now: datetime
+        self, connection: Asks, session: Session, token: SessionToken, now: datetime
     ) -> Grant | None:
         """Swap the token for its successor, or return None if the session is not as it was."""
         next_ = self._signer.successors(token)[0]
         idle = min(now + self._settings.idle_timeout, session.absolute_expires_at)
         idle = max(idle, session.idle_expires_at)
-        swap = swap_token(
-            session_id=session.id,
-            token_hash=session.token_hash,
-            next_hash=next_.hash,
-            now=now,
-            idle_expires_at=idle,
-            purge_on=purge_date(idle),
-        )
-        if not connection.execute(*swap).rowcount:
+        swap = {
+            "session_id": session.id,
+            "its_token_hash": session.token_hash,
+            "next_hash": next_.hash,
+            "now": now,
+            "new_idle_expires_at": idle,
+            "new_purge_on": purge_date(idle),
+        }
+        if not connection.execute(SWAP_TOKEN, swap).rowcount:
             return None
         expires_in = _whole_seconds(idle, now)
         return self._grant(next_, session.user, expires_in, session.absolute_expires_at)
@@ -430,10 +437,12 @@ class SessionService:
         with self._database.transaction() as connection:
             ended = self._end(connection, as_read(session, now), "token_reused", now)
             if ended:
-                connection.execute(
-                    *self._audit.entry(
-                        "token_reused", client, user_id=session.user.id, session_id=session.id
-                    )
+                self._audit.write(
+                    connection,
+                    "token_reused",
+                    client,
+                    user_id=session.user.id,
+                    session_id=session.id,
                 )
         if ended:
             _log.warning("session %s ended: an old token was presented again", session.id)
@@ -441,7 +450,7 @@ class SessionService:
 
     def _make_room(
         self,
-        connection: Connection,
+        connection: Transaction,
         user_id: UUID,
         replacing: str | None,
         now: datetime,
@@ -452,18 +461,18 @@ class SessionService:
 
         Returns what was ended, and why.
         """
-        room = {
-            "user_id": user_id,
+        evict = EVICT
+        room: dict[str, object] = {
+            "its_user_id": user_id,
             "kept": self._settings.max_sessions - wanted,
             "now": now,
             "today": now.date(),
         }
         if token := self._replaced(replacing):
+            evict = REPLACE_AND_EVICT
             known = [token.hash, *(next_.hash for next_ in self._signer.successors(token))]
-            ending = replace_and_evict(**room, session_id=token.session_id, token_hashes=known)
-        else:
-            ending = evict(**room)
-        return [(row.id, row.end_reason) for row in connection.execute(*ending)]
+            room |= {"session_id": token.session_id, "token_hashes": known}
+        return [(row.id, row.end_reason) for row in connection.execute(evict, room)]
 
     def _replaced(self, presented: str | None) -> SessionToken | None:
         try:

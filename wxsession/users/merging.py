@@ -12,7 +12,6 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
-    Connection,
     FromClause,
     and_,
     delete,
@@ -25,7 +24,7 @@ from sqlalchemy import (
 )
 
 from wxsession.errors import IdentityBound, UserBlocked
-from wxsession.storage.database import Database
+from wxsession.storage.database import Asks, Database
 from wxsession.storage.tables import (
     identities,
     is_live,
@@ -34,6 +33,7 @@ from wxsession.storage.tables import (
     unbound_identities,
     users,
 )
+from wxsession.storage.transaction import Transaction
 from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.users.user import User, select_users, user_from
 
@@ -43,24 +43,27 @@ _BATCH = 1000
 _PERSONAL = ("nickname", "avatar_url", "phone_number_sealed", "phone_number_hash")
 
 
-def lock_unionid(connection: Connection, unionid: str) -> None:
+def lock_unionid(connection: Transaction, unionid: str) -> None:
     """Let nobody else find out meanwhile who has this unionid; the caller holds no lock so far."""
-    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
+    if connection.is_postgresql:  # SQLite has one writer at a time anyway
         key = func.hashtextextended("wxsession unionid " + unionid, 0)
         connection.execute(select(func.pg_advisory_xact_lock(key)))
 
 
-def lock_users(connection: Connection, user_ids: Iterable[UUID]) -> dict[UUID, User]:
+def lock_users(
+    connection: Transaction, user_ids: Iterable[UUID], phones: PhoneNumbers
+) -> dict[UUID, User]:
     """Return the users that are still there, locked together with their identities."""
     wanted = list(user_ids)
     theirs = select(identities.c.id).where(identities.c.user_id.in_(wanted))
     connection.execute(theirs.order_by(identities.c.id).with_for_update())
     found = select_users().where(users.c.id.in_(wanted)).order_by(users.c.id).with_for_update()
-    return {user.id: user for user in map(user_from, connection.execute(found))}
+    locked = (user_from(row, phones) for row in connection.execute(found))
+    return {user.id: user for user in locked}
 
 
 def merge(
-    connection: Connection, source: User, target: User, phones: PhoneNumbers, now: datetime
+    connection: Transaction, source: User, target: User, phones: PhoneNumbers, now: datetime
 ) -> User:
     """Move identities and sessions of `source` to `target`; `source` is nobody then.
 
@@ -104,11 +107,11 @@ def merge(
     if changes:
         connection.execute(update(users).where(users.c.id == target.id).values(changes))
     row = connection.execute(select_users().where(users.c.id == target.id)).one()
-    return user_from(row)
+    return user_from(row, phones)
 
 
 def move_identities(
-    connection: Connection, which: ColumnElement[bool], user_id: UUID, now: datetime
+    connection: Transaction, which: ColumnElement[bool], user_id: UUID, now: datetime
 ) -> None:
     """Let identities belong to another user, since now."""
     connection.execute(update(identities).where(which).values(user_id=user_id, created_at=now))
@@ -133,7 +136,7 @@ def is_merged() -> ColumnElement[bool]:
     return exists().where(merged_users.c.old_id == users.c.id).correlate(users)
 
 
-def merged_into(connection: Connection, user_id: UUID) -> UUID | None:
+def merged_into(connection: Asks, user_id: UUID) -> UUID | None:
     """Return which user another one has become, or None if it was never merged."""
     query = select(merged_users.c.new_id).where(merged_users.c.old_id == user_id)
     return connection.execute(query).scalar()
@@ -162,7 +165,7 @@ def _is_of(
     return or_(identity.c.user_id == user_id, identity.c.unionid == unionid)
 
 
-def _move_unbinds(connection: Connection, source_id: UUID, target_id: UUID) -> None:
+def _move_unbinds(connection: Transaction, source_id: UUID, target_id: UUID) -> None:
     """Let the target keep what the source had unbound, and nothing of what it has itself now."""
     table = unbound_identities
     theirs = select(table.c.identity_id).where(table.c.user_id == target_id)
@@ -173,7 +176,7 @@ def _move_unbinds(connection: Connection, source_id: UUID, target_id: UUID) -> N
     connection.execute(delete(table).where(or_(table.c.user_id == source_id, void)))
 
 
-def _note_merge(connection: Connection, source_id: UUID, target_id: UUID, now: datetime) -> None:
+def _note_merge(connection: Transaction, source_id: UUID, target_id: UUID, now: datetime) -> None:
     """Write down where the source went; who had become the source has become the target now."""
     earlier = update(merged_users).where(merged_users.c.new_id == source_id)
     connection.execute(earlier.values(new_id=target_id))
@@ -187,7 +190,8 @@ def _inherited(source: User, target: User, phones: PhoneNumbers) -> dict[str, ob
         for name in ("nickname", "avatar_url")
         if getattr(target, name) is None and getattr(source, name) is not None
     }
-    phone = phones.open(source.phone_number_sealed, source.id)
-    if phone and target.phone_number_sealed is None:
-        changes |= phones.columns(phone, target.id)  # sealed anew: it is sealed for its row
+    if source.phone is not None and target.phone is None:
+        # Sealed again, because it is sealed for its row. A number that no server key opens stays.
+        columns = phones.columns(source.phone, target.id)
+        changes |= {name: func.coalesce(users.c[name], value) for name, value in columns.items()}
     return changes

@@ -14,13 +14,13 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from sqlalchemy import Update, and_, or_, select, update
+from sqlalchemy import Update, or_, select, update
 
 from wxsession.clock import Clock
 from wxsession.crypto import Sealer, Unsealable
 from wxsession.errors import AccessTokenRejected, AppRejected, Overloaded, WeChatTimeout
-from wxsession.storage.database import Database, new_id, retry_on_disconnect, upsert
-from wxsession.storage.leases import LEASE, Leases
+from wxsession.storage.database import Database, new_id, retry_on_disconnect
+from wxsession.storage.leases import LEASE, Leases, attempts, claiming
 from wxsession.storage.tables import access_tokens
 from wxsession.wechat.client import WeChatClient
 
@@ -29,9 +29,6 @@ T = TypeVar("T")
 COLUMN = "access_tokens.sealed"
 RENEWED_BEFORE_END = timedelta(minutes=5)
 """So long before its end WeChat has the next token ready, and takes both."""
-
-_FIRST_PAUSE = 0.01
-_LONGEST_PAUSE = 0.2
 
 _log = logging.getLogger(__name__)
 
@@ -102,8 +99,8 @@ class AccessTokens:
 
     def _token(self, appid: str) -> tuple[str, bytes]:
         """Return a token with the bytes it lies under."""
-        claim_id, waited, pause = new_id(), 0.0, _FIRST_PAUSE
-        while waited <= self._patience:
+        claim_id = new_id()
+        for _ in attempts(self._patience, self._sleep):
             now = self._clock()
             kept = retry_on_disconnect(lambda: self._kept(appid))
             if kept.token and kept.sealed and kept.is_good_until(now + RENEWED_BEFORE_END):
@@ -112,8 +109,6 @@ class AccessTokens:
                 return self._fetch(appid, claim_id)
             if kept.token and kept.sealed and kept.is_good_until(now):
                 return kept.token, kept.sealed  # somebody else is about to replace it
-            self._sleep(pause)
-            waited, pause = waited + pause, min(pause * 2, _LONGEST_PAUSE)
         raise WeChatTimeout(retry_after=1)
 
     def _kept(self, appid: str) -> _Kept:
@@ -131,22 +126,15 @@ class AccessTokens:
 
     def _claim(self, appid: str, claim_id: UUID, kept: _Kept, now: datetime) -> bool:
         """Take the right to fetch, unless somebody has it, or has fetched since we looked."""
-        values = {"claim_id": claim_id, "claimed_until": now + LEASE}
-        free = or_(
-            access_tokens.c.claimed_until.is_(None),
-            access_tokens.c.claimed_until <= now,
-            access_tokens.c.claim_id == claim_id,  # ours, when a broken connection hid that
-        )
-        as_seen = access_tokens.c.sealed.is_not_distinct_from(kept.sealed)
+        c = access_tokens.c
+        is_free = or_(c.claimed_until.is_(None), c.claimed_until <= now)
+        as_seen = c.sealed.is_not_distinct_from(kept.sealed)
+        claim = claiming(self._database, c.claim_id, c.claimed_until, is_free=is_free & as_seen)
+        claim = claim.values(appid=appid, claim_id=claim_id, claimed_until=now + LEASE)
 
         def take() -> bool:
             with self._database.statement() as connection:
-                taking = upsert(self._database, access_tokens).values(appid=appid, **values)
-                taking = taking.on_conflict_do_update(
-                    index_elements=["appid"], set_=values, where=and_(free, as_seen)
-                )
-                taken = connection.execute(taking.returning(access_tokens.c.appid)).first()
-            return taken is not None
+                return connection.execute(claim).first() is not None
 
         return retry_on_disconnect(take)
 

@@ -91,7 +91,7 @@ def blueprint(dialect: Dialect, services: Services, url_prefix: str | None) -> B
 
     @routes.errorhandler(HTTPException)
     def refuse(error: HTTPException) -> Response:
-        return dialect.refusal(InvalidRequest([{"field": "body", "message": error.name}]))
+        return dialect.refusal(InvalidRequest.of("body", error.name))
 
     @routes.errorhandler(Exception)
     def fail(error: Exception) -> Response:
