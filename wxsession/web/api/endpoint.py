@@ -50,7 +50,7 @@ class Endpoints:
         """Return a decorator that serves a function at `path`.
 
         The function gets the parsed body, if there is one, and the path's parameters; it returns
-        the reply model, or None for an empty answer, or a pair of reply and headers.
+        the reply model, or its JSON, or None for an empty answer, or a pair of reply and headers.
         """
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -91,6 +91,8 @@ def _body(endpoint: Endpoint) -> BaseModel:
     return read(endpoint.body, raw)
 
 
-def _answer(endpoint: Endpoint, reply: BaseModel | None, headers: Mapping[str, str]) -> Response:
-    body = reply.model_dump_json() if reply is not None else None
+def _answer(
+    endpoint: Endpoint, reply: BaseModel | bytes | None, headers: Mapping[str, str]
+) -> Response:
+    body = reply.model_dump_json() if isinstance(reply, BaseModel) else reply
     return Response(body, endpoint.status, headers, mimetype="application/json")

@@ -44,7 +44,7 @@ def add_sessions(
         takes_headers={API_KEY_HEADER: "the API key of a proxy that asks for a client of its own"},
         gives_headers=IDENTITY_HEADERS,
     )
-    def check_session() -> tuple[CheckReply, Mapping[str, str]]:
+    def check_session() -> tuple[bytes, Mapping[str, str]]:
         """Tell whether the session is live, and count that as use.
 
         A proxy that authenticates its clients here sends its API key as well; it alone is told
@@ -52,7 +52,7 @@ def add_sessions(
         """
         for_proxy = is_for_proxy(request, introspection)
         view = sessions.check(bearer_token(request), lambda: client_of(request))
-        return CheckReply.of(view), identity_headers(view) if for_proxy else {}
+        return CheckReply.json_of(view), identity_headers(view) if for_proxy else {}
 
     @calls.add("POST", path="/refresh", reply=GrantReply, errors=TOKEN_ERRORS, needs_token=True)
     def refresh() -> GrantReply:
