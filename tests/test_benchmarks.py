@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import plot
+from benchmarks import parts, plot
 from benchmarks.bench import Bench
 from benchmarks.database import Postgres
 from benchmarks.load import Reading, Work, Wrk
@@ -164,3 +164,14 @@ def test_the_page_says_what_was_reached(reached: float, at_most: bool, verdict: 
 def leg(per_second: float, noise: Noise = QUIET) -> Leg:
     reading = Reading(requests=round(per_second), seconds=1.0, p50=1.0, p99=2.0)
     return Leg(reading, app_cpu=400.0, postgres_cpu=100.0, busy=1.0, noise=noise)
+
+
+def test_what_each_specialisation_of_the_check_spares_can_be_measured(
+    sqlite_url: str, postgresql_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, url in (("SQLite", sqlite_url), ("PostgreSQL", postgresql_url)):
+        parts.report(name, url, rounds=1, calls=1)
+        printed = capsys.readouterr().out
+        assert name in printed
+        for room in ("fast_check", "fast_lookup", "connection_cache", "json_of"):
+            assert room in printed

@@ -1,8 +1,8 @@
 """Connections that stay checked out of the pool, for statements that stand by themselves.
 
-To check a connection out and in costs as much as PostgreSQL needs for a row: 12 to 16 µs, which is
-8 to 10 % of a check (``python -m benchmarks.parts``). What it does is what `Database.statement`
-does: one connection for the caller alone, watched, and the database's errors in our own words.
+To check a connection out and in takes 12 to 14 µs of CPU: 8 to 9 % of a check
+(``python -m benchmarks.parts``). The plain twin is `Database.statement`: one connection for the
+caller alone, watched, and the errors of the driver translated.
 """
 
 import time

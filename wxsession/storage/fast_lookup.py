@@ -1,17 +1,17 @@
 """Lookups: one row by its id, which every check of every device asks for.
 
-`PlainLookup` says what a lookup is; `Lookup` does the same in a tenth of the time, and a test
+`PlainLookup` says what a lookup is; `Lookup` is the same in a tenth of the time, and a test
 compares the two. A check takes the application about 155 µs of CPU, gunicorn and the kernel
-included; what is spared here (`python -m benchmarks.parts`):
+included. What is spared here (``python -m benchmarks.parts``):
 
-===============================================  ============  =========
-instead of                                       µs            of a check
-===============================================  ============  =========
-SQLAlchemy, PostgreSQL                           120 to 150    80 %
-SQLAlchemy, SQLite                               65 to 72      42 %
-psycopg's `execute(…, prepare=True)`             25 to 29      16 %
-psycopg's cursor, kept, with the same statement  14 to 17      9 %
-===============================================  ============  =========
+======================================  ============  ==============
+instead of                              µs            of a check
+======================================  ============  ==============
+SQLAlchemy, on PostgreSQL               130 to 180    84 % and more
+SQLAlchemy, on SQLite                   71 to 74      46 %
+psycopg's ``execute(prepare=True)``     33            21 %
+psycopg's cursor, one per connection    22            14 %
+======================================  ============  ==============
 
 The text, the types, the pool and the connections are SQLAlchemy's all the same. But the text is
 made once; PostgreSQL prepares it once for each connection and is asked through libpq, which

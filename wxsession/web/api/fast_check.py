@@ -1,8 +1,7 @@
 """The check, answered before Flask is asked.
 
-Every request of every mini-program is a check. Flask's dispatch takes 85 to 100 µs of CPU, and a
-whole check about 155, gunicorn and the kernel included (`python -m benchmarks.parts`): without
-this, a check would cost more than half as much again.
+Every request of every mini-program is a check. Flask's dispatch takes 70 to 100 µs of CPU: 45 to
+65 % of a whole check, gunicorn and the kernel included (``python -m benchmarks.parts``).
 
 The plain twin is `check_session` in the blueprint: the same service, the same JSON and the same
 problems, and a test compares what both send. Whatever is not the plain call goes to it.
