@@ -16,6 +16,7 @@ from wxsession.logins.codes import LoginCodes
 from wxsession.logins.identities import IdentityService
 from wxsession.logins.service import LoginService
 from wxsession.operations.administration import Administration
+from wxsession.operations.directory import Directory
 from wxsession.operations.health import Health
 from wxsession.operations.purge import Purge
 from wxsession.operations.reseal import Resealing
@@ -49,6 +50,7 @@ class Services:
     phones: PhoneNumbers
     introspection: Introspection
     audit: Audit
+    directory: Directory
     administration: Administration
     resealing: Resealing
     purge: Purge
@@ -145,7 +147,10 @@ class Services:
             phones=phones,
             introspection=Introspection(sessions, settings.api_keys, audit, clock),
             audit=audit,
-            administration=Administration(database, sessions, phones, audit, clock),
+            directory=Directory(database=database, phones=phones, audit=audit, clock=clock),
+            administration=Administration(
+                database=database, sessions=sessions, audit=audit, clock=clock
+            ),
             resealing=Resealing(database, sealer, phones),
             purge=Purge(database, clock, audit_retention=settings.audit_retention),
             health=Health(database),

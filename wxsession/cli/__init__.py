@@ -21,6 +21,6 @@ def commands(services: Services) -> list[click.Command]:
         maintenance.purge_sessions(services.purge, services.settings.retention),
         maintenance.upgrade_database(services.database),
         maintenance.keys(services.resealing),
-        administration.users(services.administration, services.profiles),
-        administration.sessions(services.administration),
+        administration.users(services.directory, services.administration, services.profiles),
+        administration.sessions(services.directory, services.administration),
     ]

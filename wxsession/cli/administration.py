@@ -16,8 +16,9 @@ from wxsession.cli.output import (
     print_json,
     print_table,
 )
-from wxsession.operations.administration import (
-    Administration,
+from wxsession.operations.administration import Administration
+from wxsession.operations.directory import (
+    Directory,
     Page,
     SessionLine,
     UserDetails,
@@ -29,7 +30,7 @@ from wxsession.users.phone_numbers import PhoneNumber
 
 
 def users(  # noqa: C901 - a list of commands, however long
-    admin: Administration, profiles: ProfileService
+    directory: Directory, admin: Administration, profiles: ProfileService
 ) -> click.Group:
     """Return the commands about users."""
 
@@ -67,7 +68,7 @@ def users(  # noqa: C901 - a list of commands, however long
             unionid=unionid,
             disabled=disabled,
         )
-        page = exit_on_error(lambda: admin.users(wanted, limit=limit, after=after))
+        page = exit_on_error(lambda: directory.users(wanted, limit=limit, after=after))
         if as_json:
             print_json({"users": page.items, "next": page.next})
             return
@@ -80,7 +81,7 @@ def users(  # noqa: C901 - a list of commands, however long
     @json_option
     def show(user_id: UUID, *, as_json: bool) -> None:
         """Show a user, with WeChat identities and the last audit events."""
-        details = exit_on_error(lambda: admin.user(user_id))
+        details = exit_on_error(lambda: directory.user(user_id))
         if as_json:
             print_json(details)
         else:
@@ -136,14 +137,14 @@ def users(  # noqa: C901 - a list of commands, however long
         Exits with 0 when none is left that is good, 5 when there are some that WeChat could not
         be asked about, 1 when WeChat or the database does not answer.
         """
-        exit_on_error(lambda: admin.user(user_id))
+        exit_on_error(lambda: directory.user(user_id))
         done = exit_on_error(lambda: profiles.reset_session_keys(user_id, actor=actor))
         _print_reset(user_id, done, as_json=as_json)
 
     return users
 
 
-def sessions(admin: Administration) -> click.Group:
+def sessions(directory: Directory, admin: Administration) -> click.Group:
     """Return the commands about sessions."""
 
     @click.group("sessions")
@@ -160,7 +161,9 @@ def sessions(admin: Administration) -> click.Group:
         user_id: UUID | None, limit: int, after: UUID | None, *, every: bool, as_json: bool
     ) -> None:
         """List live sessions, newest first."""
-        page = exit_on_error(lambda: admin.sessions(user_id, every=every, limit=limit, after=after))
+        page = exit_on_error(
+            lambda: directory.sessions(user_id, every=every, limit=limit, after=after)
+        )
         if as_json:
             print_json({"sessions": page.items, "next": page.next})
             return
@@ -173,7 +176,7 @@ def sessions(admin: Administration) -> click.Group:
     @json_option
     def show(session_id: UUID, *, as_json: bool) -> None:
         """Show a session, live or over."""
-        session = exit_on_error(lambda: admin.session(session_id))
+        session = exit_on_error(lambda: directory.session(session_id))
         if as_json:
             print_json(session)
         else:

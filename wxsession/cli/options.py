@@ -7,7 +7,7 @@ import re
 import click
 
 from wxsession.audit import UNKNOWN
-from wxsession.operations.administration import PAGE
+from wxsession.operations.directory import PAGE
 from wxsession.storage.tables import LONGEST_ACTOR
 from wxsession.users import phone_numbers
 
