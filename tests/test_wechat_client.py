@@ -36,8 +36,8 @@ from wxsession.errors import (
     WeChatUnreachable,
     WxSessionError,
 )
-from wxsession.limits import Places
 from wxsession.simulator import Fault, WeChat, wechat_transport
+from wxsession.wechat.apps import Apps
 from wxsession.wechat.breaker import SILENCES
 from wxsession.wechat.client import (
     CONNECTION_RETRIES,
@@ -97,9 +97,8 @@ def client(
         http,
         url=url,
         timeout=(timeout, timeout),
-        apps=APPS,
+        apps=Apps(APPS),
         concurrency=concurrency,
-        budget=Places(1),
         timing=Sleepless(),
     )
 
@@ -389,8 +388,9 @@ def test_no_call_takes_longer_than_who_waits_for_one_believes(timeout: tuple[flo
         time = Stopwatch()
         session = requests.Session()
         session.mount(URL, SlowlyBusy(time, [first, second]))
-        options: dict[str, Any] = {"apps": APPS, "concurrency": 1, "budget": Places(1)}
-        asked = WeChatClient(session, url=URL, timeout=timeout, timing=time, **options)
+        asked = WeChatClient(
+            session, url=URL, timeout=timeout, apps=Apps(APPS), concurrency=1, timing=time
+        )
         assert type(failure(asked)) in {WeChatBusy, WeChatTimeout}
         longest = max(longest, time.seconds)
     assert longest_call(timeout) - connect - 1 < longest < longest_call(timeout)

@@ -25,12 +25,12 @@ from wxsession.operations.directory import (
     UserFilter,
     UserLine,
 )
-from wxsession.profiles import ProfileService, SessionKeysReset
 from wxsession.users.phone_numbers import PhoneNumber
+from wxsession.wechat.key_checks import KeyChecks, SessionKeysReset
 
 
 def users(  # noqa: C901 - a list of commands, however long
-    directory: Directory, admin: Administration, profiles: ProfileService
+    directory: Directory, admin: Administration, key_checks: KeyChecks
 ) -> click.Group:
     """Return the commands about users."""
 
@@ -138,7 +138,7 @@ def users(  # noqa: C901 - a list of commands, however long
         be asked about, 1 when WeChat or the database does not answer.
         """
         exit_on_error(lambda: directory.user(user_id))
-        done = exit_on_error(lambda: profiles.reset_session_keys(user_id, actor=actor))
+        done = exit_on_error(lambda: key_checks.reset(user_id, actor=actor))
         _print_reset(user_id, done, as_json=as_json)
 
     return users

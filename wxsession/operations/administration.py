@@ -22,7 +22,7 @@ class Administration:
     """What an operator may do to users and sessions; `actor` is the operator's name."""
 
     def __init__(
-        self, *, database: Database, sessions: SessionService, audit: Audit, clock: Clock
+        self, database: Database, *, sessions: SessionService, audit: Audit, clock: Clock
     ) -> None:
         self._database = database
         self._sessions = sessions
@@ -90,7 +90,6 @@ class Administration:
                 connection,
                 it,
                 "revoked",
-                self._clock(),
                 user_id=user_id,
                 client=SYSTEM,
                 actor=actor,

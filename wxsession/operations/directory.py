@@ -108,7 +108,7 @@ class Directory:
     """What an operator may look at."""
 
     def __init__(
-        self, *, database: Database, phones: PhoneNumbers, audit: Audit, clock: Clock
+        self, database: Database, *, phones: PhoneNumbers, audit: Audit, clock: Clock
     ) -> None:
         self._database = database
         self._phones = phones

@@ -30,7 +30,7 @@ def blueprint(services: Services, url_prefix: str | None) -> Blueprint:
     problems.register(api)
     api.after_request(problems.protected)
     calls = Endpoints(api)
-    add_logins(calls, services.logins)
+    add_logins(calls, services.logins, services.accounts)
     add_accounts(calls, services.accounts)
     add_profiles(calls, services.profiles)
     add_sessions(calls, services.sessions, services.introspection)

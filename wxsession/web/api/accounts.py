@@ -4,7 +4,8 @@ from http import HTTPStatus
 
 from flask import request
 
-from wxsession.accounts.service import AccountService, Credentials
+from wxsession.accounts.authenticator import Credentials
+from wxsession.accounts.service import AccountService
 from wxsession.web.api.endpoint import Endpoints
 from wxsession.web.api.errors import DATABASE_ERRORS, PASSWORD_ERRORS, TOKEN_ERRORS
 from wxsession.web.api.schemas import (

@@ -2,6 +2,7 @@
 
 from flask import request
 
+from wxsession.accounts.service import AccountService
 from wxsession.logins.service import CodeLogin, LoginService
 from wxsession.web.api.endpoint import Endpoints
 from wxsession.web.api.errors import CODE_ERRORS, DATABASE_ERRORS, OPEN_DATA_ERRORS, WECHAT_ERRORS
@@ -9,7 +10,7 @@ from wxsession.web.api.schemas import GrantReply, LoginBody
 from wxsession.web.request import client_of, presented_token, referring_appid
 
 
-def add_logins(calls: Endpoints, logins: LoginService) -> None:
+def add_logins(calls: Endpoints, logins: LoginService, accounts: AccountService) -> None:
     """Add the login."""
 
     @calls.add(
@@ -34,7 +35,7 @@ def add_logins(calls: Endpoints, logins: LoginService) -> None:
         credentials = body.credentials()
         if body.code is None:
             assert credentials is not None  # noqa: S101 - the model has seen to that
-            return GrantReply.of(logins.by_password(credentials, client, presented=presented))
+            return GrantReply.of(accounts.log_in(credentials, client, presented=presented))
         wanted = CodeLogin(
             code=body.code,
             appid=body.appid,
