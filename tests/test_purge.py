@@ -390,4 +390,4 @@ def test_the_command_says_when_the_database_cannot_be_used(
     for connection in busy:
         connection.close()
     assert result.exit_code == 1
-    assert result.output.startswith("Error: the database did not answer, or had no time for this;")
+    assert result.output.startswith("Error: the database did not respond in time;")

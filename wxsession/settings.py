@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from sqlalchemy.engine import make_url
@@ -20,7 +20,7 @@ from wxsession.errors import SettingsError
 T = TypeVar("T")
 
 PREFIX = "WXSESSION_"
-ALL = "all"
+ALL: Final = "all"
 NONE = "none"
 DEFAULT_THREADS = 32
 
@@ -88,8 +88,8 @@ class Settings:
     """How many users may be made from one address."""
     check_session_keys: bool = False
     """Whether WeChat is asked about a session_key that open data does not fit."""
-    dialects: tuple[str, ...] | None = None
-    """The names of the dialects to serve besides our own; None: all that are safe in any log."""
+    dialects: Literal["safe", "all"] | tuple[str, ...] = "safe"
+    """The dialects to serve besides our own: by name, all, or all that are safe in any log."""
     code_header: str = "mycode"
     token_header: str = "token"  # noqa: S105 - the name of a header
     """Where the dialect ``code-header`` has its code and its token."""
@@ -270,12 +270,14 @@ def _switch(text: str) -> bool:
     return text.lower() == "on"
 
 
-def _dialects(text: str) -> tuple[str, ...]:
+def _dialects(text: str) -> Literal["all"] | tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
     if not all(names) or len(set(names)) < len(names):
         raise ValueError("not names of dialects, each once, separated by commas")
     if len(names) > 1 and {ALL, NONE} & set(names):
         raise ValueError(f"{ALL} and {NONE} stand alone")
+    if names == (ALL,):
+        return ALL
     return () if names == (NONE,) else names
 
 
@@ -348,7 +350,7 @@ _REQUIRED = {
 
 
 def unknown_dialects(named: Collection[str], known: Collection[str]) -> list[str]:
-    """Return a fault if one of these names is no dialect's; `ALL` is one here."""
-    if set(named) <= {ALL, *known}:
+    """Return a fault if one of these names is no dialect's."""
+    if set(named) <= set(known):
         return []
     return [f"WXSESSION_DIALECTS: names one that is not there; there are {', '.join(known)}"]
