@@ -1,6 +1,6 @@
-"""Administration: users disabled and enabled, sessions ended, by an operator.
+"""Administration: an operator disables and enables users, and ends sessions.
 
-What is changed is noted in the audit, in the transaction that changes it.
+Every change is written to the audit, in the transaction that makes it.
 """
 
 from collections.abc import Callable
@@ -38,11 +38,11 @@ class Administration:
     ) -> int:
         """Disable a user and end every live session; return how many were ended.
 
-        From the first statement on the user can neither log in nor use a session. To end the
-        sessions may take many statements; if it is stopped half way, run it again.
+        After the first statement the user can neither log in nor use a session. Ending the
+        sessions may take many transactions; if it is stopped half way, run it again.
 
         Raises:
-            NoSuchUser: there is none with this id.
+            NoSuchUser: no user has this id.
             Overloaded: the database did not answer in time.
         """
         self._switch(user_id, "user_disabled", actor, disabled_at=self._clock())
@@ -52,7 +52,7 @@ class Administration:
         """Let a disabled user log in again; the ended sessions stay ended.
 
         Raises:
-            NoSuchUser: there is none with this id.
+            NoSuchUser: no user has this id.
             Overloaded: the database did not answer in time.
         """
         self._switch(user_id, "user_enabled", actor, disabled_at=None)
@@ -64,10 +64,10 @@ class Administration:
         actor: str = UNKNOWN,
         progress: Callable[[int], None] = lambda _done: None,
     ) -> int:
-        """End every live session of a user; return how many. May be stopped and run again.
+        """End every live session of a user; return how many. Can be stopped and run again.
 
         Raises:
-            NoSuchUser: there is none with this id.
+            NoSuchUser: no user has this id.
             Overloaded: the database did not answer in time.
         """
         with self._database.statement() as connection:
@@ -75,10 +75,10 @@ class Administration:
         return self._end_all(user_id, "revoked", actor, progress)
 
     def end_session(self, session_id: UUID, *, actor: str = UNKNOWN) -> bool:
-        """End a session; return whether it was live until now.
+        """End a session; return whether it was live.
 
         Raises:
-            NoSuchSession: there is none with this id.
+            NoSuchSession: no session has this id.
             Overloaded: the database did not answer in time.
         """
         with self._database.transaction() as connection:
@@ -99,7 +99,7 @@ class Administration:
     def _switch(
         self, user_id: UUID, event: str, actor: str, *, disabled_at: datetime | None
     ) -> None:
-        """Disable or enable a user; one who is so already stays so since when that was."""
+        """Disable or enable a user; for one who is so already, nothing changes."""
         query = select(t.users.c.disabled_at).where(t.users.c.id == user_id).with_for_update()
         with self._database.transaction() as connection:
             row = connection.execute(query).first()

@@ -32,19 +32,19 @@ _SHOWN_EVENTS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserFilter:
-    """Which users are asked for; what is None does not matter."""
+    """Which users to list; None: any."""
 
     username: str | None = None
     phone: PhoneNumber | None = None
     openid: str | None = None
     unionid: str | None = None
     disabled: bool = False
-    """Only those who are disabled."""
+    """Only users who are disabled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Some of what was found; `next` is the id to go on after, None at the end."""
+    """A part of what was found; `next` is the id to continue after, None at the end."""
 
     items: tuple[T, ...]
     next: UUID | None
@@ -74,7 +74,7 @@ class BoundIdentity:
 
 @dataclass(frozen=True, slots=True)
 class UserDetails:
-    """All there is to see of a user; `events` are the last of the audit, newest first."""
+    """Everything an operator may see of a user; `events` are the latest ones, newest first."""
 
     user: UserLine
     identities: tuple[BoundIdentity, ...]
@@ -118,7 +118,7 @@ class Directory:
     def users(
         self, wanted: UserFilter, *, limit: int = PAGE, after: UUID | None = None
     ) -> Page[UserLine]:
-        """Return users in the order of their ids, which is that of their making.
+        """Return users in the order of their ids, oldest first.
 
         Raises:
             Overloaded: the database did not answer in time.
@@ -132,10 +132,10 @@ class Directory:
         return _page(lines, limit, lambda line: line.user_id)
 
     def user(self, user_id: UUID) -> UserDetails:
-        """Return all there is to see of a user.
+        """Return everything an operator may see of a user.
 
         Raises:
-            NoSuchUser: there is none with this id.
+            NoSuchUser: no user has this id.
             Overloaded: the database did not answer in time.
         """
         c = t.identities.c
@@ -161,10 +161,10 @@ class Directory:
         limit: int = PAGE,
         after: UUID | None = None,
     ) -> Page[SessionLine]:
-        """Return live sessions, or `every` one, newest first; of all users if none is named.
+        """Return live sessions, or `every` session, newest first; of one user or of all.
 
         Raises:
-            NoSuchUser: there is none with this id.
+            NoSuchUser: no user has this id.
             Overloaded: the database did not answer in time.
         """
         query = select_described_sessions().order_by(t.sessions.c.id.desc())
@@ -182,10 +182,10 @@ class Directory:
         return _page(lines, limit, lambda line: line.session_id)
 
     def session(self, session_id: UUID) -> SessionLine:
-        """Return one session, whatever became of it.
+        """Return one session, whether it is live or not.
 
         Raises:
-            NoSuchSession: there is none with this id.
+            NoSuchSession: no session has this id.
             Overloaded: the database did not answer in time.
         """
         query = select_described_sessions().where(t.sessions.c.id == session_id)
@@ -200,7 +200,7 @@ class Directory:
         if wanted.username is not None:
             found.append(t.users.c.username == normalised_username(wanted.username))
         if wanted.phone is not None:
-            # Under every server key: one that was added lately has not hashed them all yet.
+            # Hashed with each server key: not every row has the hash of the newest one yet.
             found.append(t.users.c.phone_number_hash.in_(self._phones.hashes(wanted.phone)))
         if wanted.openid is not None:
             found.append(t.users.c.id.in_(_bound_where(t.identities.c.openid == wanted.openid)))
@@ -256,6 +256,6 @@ def _bound_where(condition: ColumnElement[bool]) -> Select[Any]:
 
 
 def _page(found: Sequence[T], limit: int, id_of: Callable[[T], UUID]) -> Page[T]:
-    """Return the page of what was read with one more than `limit`, which tells if there is more."""
+    """Return the page; one more than `limit` was read, which shows whether there are more."""
     items = tuple(found[:limit])
     return Page(items, id_of(items[-1]) if len(found) > limit else None)
