@@ -18,8 +18,8 @@ from tests.support.line import HeldLine
 from tests.support.phone import Answer, Phone, problem
 from tests.support.settings import APPID, OTHER_APPID, settings_for
 from wxsession import create_app
+from wxsession.accounts.authenticator import Credentials
 from wxsession.accounts.passwords import Passwords, new_username, normalised_username
-from wxsession.accounts.service import Credentials
 from wxsession.accounts.throttle import FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS
 from wxsession.errors import BadCredentials, InvalidRequest
 from wxsession.limits import Places
@@ -968,7 +968,7 @@ def test_a_password_that_was_changed_meanwhile_opens_nothing(
     verified = services.accounts.verify(Credentials("alice", PASSWORD), ClientInfo(None, None))
     assert change_password(account).status_code == 200
     with pytest.raises(BadCredentials), services.database.transaction() as connection:
-        services.accounts.lock_account(connection, verified)
+        services.authenticator.lock(connection, verified)
 
 
 def test_later_failures_do_not_make_the_window_longer(account: Phone, clock: SettableClock) -> None:

@@ -13,7 +13,7 @@ from wxsession.errors import Overloaded
 from wxsession.services import Services
 from wxsession.simulator import SettableClock
 from wxsession.storage.database import Database, new_id
-from wxsession.storage.leases import LEASE, Leases, attempts, claiming
+from wxsession.storage.leases import LEASE, Leases, claiming
 from wxsession.storage.tables import leases as rows
 
 
@@ -42,6 +42,7 @@ class Renewals:
 
 def test_what_is_under_way_is_renewed_all_at_once_and_again_and_again() -> None:
     leases, renewals = Leases(interval=0.01), Renewals()
+    eventually(lambda: not threads())  # of other tests
     with leases.renewed(renewals.renew, "one"), leases.renewed(renewals.renew, "two"):
         while renewals.next() != {"one", "two"}:
             pass
@@ -112,7 +113,7 @@ def test_a_holder_whose_connection_broke_after_the_claim_may_claim_again(
 
 def test_attempts_are_soon_at_first_and_end() -> None:
     pauses: list[float] = []
-    count = sum(1 for _ in attempts(1.0, pauses.append))
+    count = sum(1 for _ in Leases(patience=1.0, sleep=pauses.append).attempts())
     assert count == len(pauses)
     assert pauses[:5] == [0.01, 0.02, 0.04, 0.08, 0.16]
     assert set(pauses[5:]) == {0.2}

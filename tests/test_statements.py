@@ -139,8 +139,8 @@ def test_a_first_login_writes_all_that_depends_on_the_user_at_once(warm: Phone, 
     warm.user = f"user {next(_numbers)}"
     with wire.listening() as heard:
         assert warm.log_in().json["user"]["new"]
-    claim, nobody, identity, user, all_else = "INSERT", "SELECT", "INSERT", "INSERT", "WITH"
-    assert heard == [claim, "BEGIN", nobody, identity, user, all_else, "COMMIT"]
+    claim, nobody, identity, user_and_all_else = "INSERT", "SELECT", "INSERT", "WITH"
+    assert heard == [claim, "BEGIN", nobody, identity, user_and_all_else, "COMMIT"]
 
 
 def test_a_login_with_a_new_session_key_takes_as_many(

@@ -146,7 +146,7 @@ class Audit:
                 transaction, "login_failed", client, user_id=user_id, appid=appid, reason=reason
             )
 
-    def count(  # noqa: PLR0913 - what is one with what
+    def count(
         self,
         event: str,
         client: ClientInfo,

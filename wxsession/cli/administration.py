@@ -17,8 +17,8 @@ from wxsession.operations.administration import (
     UserFilter,
     UserLine,
 )
-from wxsession.profiles import SessionKeysReset
 from wxsession.services import Services
+from wxsession.wechat.key_checks import SessionKeysReset
 
 
 @click.group("users", cls=Group)
@@ -100,7 +100,7 @@ def reset_session_keys(services: Services, user_id: UUID, actor: str) -> None:
     of them, 1 when WeChat or the database does not respond.
     """
     services.administration.user(user_id)  # raises an error if it is unknown
-    done = services.profiles.reset_session_keys(user_id, actor=actor)
+    done = services.key_checks.reset(user_id, actor=actor)
     counts = done._asdict()
     value = {"user_id": user_id, "session_keys_reset": counts.pop("reset"), **counts}
     replaced = f" {done.dead} had been replaced before." if done.dead else ""

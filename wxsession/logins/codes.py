@@ -12,8 +12,7 @@ exchange.
 
 import hashlib
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,7 +31,7 @@ from wxsession.errors import (
 )
 from wxsession.limits import logins_at_database
 from wxsession.storage.database import Database, new_id, retry_on_disconnect
-from wxsession.storage.leases import LEASE, Leases, attempts, claiming
+from wxsession.storage.leases import LEASE, Leases, claiming
 from wxsession.storage.tables import login_codes
 from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo
@@ -68,27 +67,15 @@ def ensure_code(code: str) -> None:
 
 
 class LoginCodes:
-    """Keeps count of the codes under way and of those just exchanged.
+    """Keeps count of the codes under way, and of those exchanged within `replay`."""
 
-    `patience` is for how many seconds somebody else's exchange is waited for.
-    """
-
-    def __init__(  # noqa: PLR0913 - each is a collaborator, a setting or a seam
-        self,
-        database: Database,
-        clock: Clock,
-        leases: Leases,
-        *,
-        patience: float,
-        replay: timedelta,
-        sleep: Callable[[float], None] = time.sleep,
+    def __init__(
+        self, database: Database, *, clock: Clock, leases: Leases, replay: timedelta
     ) -> None:
         self._database = database
         self._clock = clock
         self._leases = leases
-        self._patience = patience
         self._replay = replay
-        self._sleep = sleep
         self._taking = _taking(database)
         self._line = logins_at_database(database.limits.pool_size)
 
@@ -103,7 +90,7 @@ class LoginCodes:
         """
         code_hash = hashlib.sha256(f"{appid}\0{code}".encode()).digest()
         own = Claim(code_hash, new_id())
-        for _ in attempts(self._patience, self._sleep):
+        for _ in self._leases.attempts():
             if retry_on_disconnect(lambda: self._take(own, client)):
                 return own
             if exchanged := retry_on_disconnect(lambda: self._outcome(code_hash, client)):

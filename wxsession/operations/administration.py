@@ -264,7 +264,6 @@ class Administration:
                 connection,
                 sessions.c.id == session_id,
                 "revoked",
-                self._clock(),
                 user_id=user_id,
                 client=SYSTEM,
                 actor=actor,

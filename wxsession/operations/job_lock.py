@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, DateTime, delete, func, literal, select, u
 
 from wxsession.errors import Overloaded
 from wxsession.storage.database import Database, UtcDateTime, new_id
-from wxsession.storage.leases import LEASE, Leases, attempts, claiming
+from wxsession.storage.leases import LEASE, Leases, claiming
 from wxsession.storage.tables import leases
 
 _PATIENCE = 2 * LEASE.total_seconds()
@@ -41,19 +41,20 @@ def job_lock(
         Overloaded: the database did not answer in time.
     """
     holder = new_id()
-    _acquire(database, name, holder, sleep)
+    lease = Leases(patience=_PATIENCE, sleep=sleep)
+    _acquire(database, name, holder, lease)
     try:
-        with Leases().renewed(partial(_renew, database, name), holder):
+        with lease.renewed(partial(_renew, database, name), holder):
             yield
     finally:
         with suppress(Overloaded), database.statement() as connection:
             connection.execute(delete(leases).where(_is_of(name, holder)))
 
 
-def _acquire(database: Database, name: str, holder: UUID, sleep: Callable[[float], None]) -> None:
+def _acquire(database: Database, name: str, holder: UUID, lease: Leases) -> None:
     seen: datetime | None = None
     query = select(leases.c.held_until).where(leases.c.name == name)
-    for _ in attempts(_PATIENCE, sleep):
+    for _ in lease.attempts():
         if _take(database, name, holder):
             return
         with database.statement() as connection:

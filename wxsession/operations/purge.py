@@ -63,7 +63,7 @@ class Purge:
     attempts nobody counts any more, and audit events that are older than `audit_retention`.
     """
 
-    def __init__(  # noqa: PLR0913 - a clock, and the seams of the clocks behind it
+    def __init__(
         self,
         database: Database,
         clock: Clock,

@@ -9,7 +9,7 @@ changes nothing, and the judgement starts anew. Nothing here ever inserts a sess
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +26,7 @@ from wxsession.errors import (
     Crossed,
     InvalidToken,
     Overloaded,
+    ReauthenticationRequired,
     SessionEnded,
     SessionSuperseded,
     TokenError,
@@ -69,6 +70,7 @@ Asking = Callable[[], ClientInfo]
 
 _ATTEMPTS = 5
 _LONGEST_LIST = 200
+_RECENT = timedelta(minutes=10)
 _LONGEST_WAY = 20
 """How many times the grace a request may have been on its way that presents an older token."""
 
@@ -78,7 +80,7 @@ _log = logging.getLogger(__name__)
 class SessionService:
     """What can be done with sessions; a presented token is the string that a device sent."""
 
-    def __init__(  # noqa: PLR0913 - each is a collaborator
+    def __init__(
         self,
         database: Database,
         signer: TokenSigner,
@@ -220,11 +222,7 @@ class SessionService:
         own = self.check(presented)
         which = and_(sessions.c.id == session_id, sessions.c.user_id == own.user.id)
         with self._database.transaction() as connection:
-            self.end_rows(
-                *(connection, which, "revoked", self._clock()),
-                user_id=own.user.id,
-                client=client,
-            )
+            self.end_rows(connection, which, "revoked", user_id=own.user.id, client=client)
 
     def issue(  # noqa: PLR0913 - these are what a session consists of
         self,
@@ -301,6 +299,15 @@ class SessionService:
             connection.execute(it.values(rotated_at=now, confirmed_at=now))
         return replace(grant, user=user)
 
+    def ensure_recent(self, view: SessionView) -> None:
+        """Return if the login of a session is no longer ago than ten minutes.
+
+        Raises:
+            ReauthenticationRequired: it is.
+        """
+        if self._clock() - view.auth_time > _RECENT:
+            raise ReauthenticationRequired
+
     def are_enough(self, connection: Transaction, user_id: UUID, since: datetime) -> bool:
         """Return whether a user has got as many sessions since then as may be live at once."""
         made = select(sessions.c.id).where(
@@ -325,12 +332,11 @@ class SessionService:
         session.ensure_live(self._clock())
         return session
 
-    def end_rows(  # noqa: PLR0913 - which sessions, and what the audit says about that
+    def end_rows(
         self,
         connection: Transaction,
         which: ColumnElement[bool],
         reason: str,
-        now: datetime,
         *,
         user_id: UUID,
         client: ClientInfo,
@@ -340,7 +346,7 @@ class SessionService:
 
         They are sessions of one user. The audit knows of it, in the caller's transaction.
         """
-        ended = self._end(connection, which, reason, now)
+        ended = self._end(connection, which, reason, self._clock())
         with_reason = [(id_, reason) for id_ in ended]
         self._audit.write_ends(connection, with_reason, client, user_id=user_id, actor=actor)
         return len(ended)
@@ -362,7 +368,7 @@ class SessionService:
         which = some_live(user_id, now, but=but)
         with self._database.transaction() as connection:
             return self.end_rows(
-                connection, which, reason, now, user_id=user_id, client=client, actor=actor
+                connection, which, reason, user_id=user_id, client=client, actor=actor
             )
 
     def end_surplus(self, connection: Transaction, user_id: UUID, client: ClientInfo) -> None:
@@ -383,7 +389,7 @@ class SessionService:
                 pass
         with self._database.transaction() as connection:
             it = sessions.c.id == session.id
-            self.end_rows(connection, it, "logout", now, user_id=user_id, client=client)
+            self.end_rows(connection, it, "logout", user_id=user_id, client=client)
 
     def _end(
         self, connection: Transaction, which: ColumnElement[bool], reason: str, now: datetime
@@ -510,7 +516,7 @@ class SessionService:
         except InvalidToken:
             return None
 
-    def _grant(  # noqa: PLR0913 - these are what a grant consists of
+    def _grant(
         self,
         token: SessionToken,
         user: User,

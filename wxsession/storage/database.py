@@ -230,7 +230,7 @@ class Database:
                 raise
 
 
-def upsert(database: Database, table: Table) -> postgresql.Insert | sqlite.Insert:
+def upsert(database: "Database | Transaction", table: Table) -> postgresql.Insert | sqlite.Insert:
     """Return an INSERT that has ON CONFLICT in the database's own dialect."""
     return postgresql.insert(table) if database.is_postgresql else sqlite.insert(table)
 

@@ -6,6 +6,7 @@ WeChat may take longer.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -44,30 +45,38 @@ def claiming(
     ).returning(*holder.table.primary_key)
 
 
-def attempts(patience: float, sleep: Callable[[float], None]) -> Iterator[None]:
-    """Yield for each attempt at what somebody else has a lease on, until `patience` is over.
-
-    It sleeps after each of them, twice as long each time: `patience` seconds altogether.
-    """
-    waited, pause = 0.0, _FIRST_PAUSE
-    while waited <= patience:
-        yield
-        sleep(pause)
-        waited, pause = waited + pause, min(pause * 2, _LONGEST_PAUSE)
-
-
 class Leases:
     """Renews every `interval` seconds what is under way, in a thread that ends when nothing is.
 
-    There is no thread before the first lease, so none is lost when a server forks its workers;
-    and it is a daemon, so that no process waits for it.
+    What somebody else has a lease on is waited for, for `patience` seconds. There is no thread
+    before the first lease, so none is lost when a server forks its workers; and it is a daemon, so
+    that no process waits for it.
     """
 
-    def __init__(self, *, interval: float = _INTERVAL) -> None:
+    def __init__(
+        self,
+        *,
+        patience: float = 0,
+        interval: float = _INTERVAL,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._patience = patience
         self._interval = interval
+        self._sleep = sleep
         self._lock = threading.Lock()
         self._under_way: dict[Callable[[frozenset[Any]], None], set[Any]] = {}
         self._thread: threading.Thread | None = None
+
+    def attempts(self) -> Iterator[None]:
+        """Yield for each attempt at what somebody else has a lease on.
+
+        It sleeps after each of them, twice as long each time: `patience` seconds altogether.
+        """
+        waited, pause = 0.0, _FIRST_PAUSE
+        while waited <= self._patience:
+            yield
+            self._sleep(pause)
+            waited, pause = waited + pause, min(pause * 2, _LONGEST_PAUSE)
 
     @contextmanager
     def renewed(self, renew: Callable[[frozenset[Claim]], None], claim: Claim) -> Iterator[None]:

@@ -13,7 +13,7 @@ from flask import Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from wxsession.accounts.service import Credentials
+from wxsession.accounts.authenticator import Credentials
 from wxsession.errors import ContentTooLarge, InvalidRequest
 from wxsession.wechat.open_data import OpenData
 

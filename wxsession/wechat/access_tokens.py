@@ -6,7 +6,6 @@ The claim is a lease, as that of a login code is: a worker that dies with it is 
 """
 
 import logging
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from wxsession.clock import Clock
 from wxsession.crypto import Sealer, Unsealable
 from wxsession.errors import AccessTokenRejected, AppRejected, Overloaded, WeChatTimeout
 from wxsession.storage.database import Database, new_id, retry_on_disconnect
-from wxsession.storage.leases import LEASE, Leases, attempts, claiming
+from wxsession.storage.leases import LEASE, Leases, claiming
 from wxsession.storage.tables import access_tokens
 from wxsession.wechat.client import WeChatClient
 
@@ -28,13 +27,13 @@ T = TypeVar("T")
 
 COLUMN = "access_tokens.sealed"
 RENEWED_BEFORE_END = timedelta(minutes=5)
-"""So long before its end WeChat has the next token ready, and takes both."""
+"""WeChat issues the next token this long before expiry, and accepts both meanwhile."""
 
 _log = logging.getLogger(__name__)
 
 
-def row_of(appid: str) -> UUID:
-    """Return what a sealed token's row is called: the table's own key is no UUID."""
+def associated_id(appid: str) -> UUID:
+    """Return the UUID that stands for a row as associated data; its own key is the appid."""
     return uuid5(NAMESPACE_URL, "wxsession app " + appid)
 
 
@@ -51,29 +50,22 @@ class _Kept:
 
 
 class AccessTokens:
-    """Lends the token of an app to whoever calls WeChat.
+    """Lends the token of an app to a caller that asks WeChat."""
 
-    `patience` is for how many seconds somebody else's fetch is waited for.
-    """
-
-    def __init__(  # noqa: PLR0913 - each is a collaborator or a seam
+    def __init__(
         self,
         database: Database,
         wechat: WeChatClient,
+        *,
         sealer: Sealer,
         clock: Clock,
         leases: Leases,
-        *,
-        patience: float,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._database = database
         self._wechat = wechat
         self._sealer = sealer
         self._clock = clock
         self._leases = leases
-        self._patience = patience
-        self._sleep = sleep
 
     def use(self, appid: str, call: Callable[[str], T]) -> T:
         """Return what `call` returns for the app's token; a rejected token is replaced once.
@@ -100,7 +92,7 @@ class AccessTokens:
     def _token(self, appid: str) -> tuple[str, bytes]:
         """Return a token with the bytes it lies under."""
         claim_id = new_id()
-        for _ in attempts(self._patience, self._sleep):
+        for _ in self._leases.attempts():
             now = self._clock()
             kept = retry_on_disconnect(lambda: self._kept(appid))
             if kept.token and kept.sealed and kept.is_good_until(now + RENEWED_BEFORE_END):
@@ -119,7 +111,7 @@ class AccessTokens:
             return _Kept(None, None, None)
         sealed = bytes(row.sealed)
         try:
-            token = self._sealer.open(sealed, row=row_of(appid), column=COLUMN).decode()
+            token = self._sealer.open(sealed, row=associated_id(appid), column=COLUMN).decode()
         except Unsealable:
             return _Kept(sealed, None, None)  # the key is gone; a fetch puts that right
         return _Kept(sealed, token, row.expires_at)
@@ -150,7 +142,7 @@ class AccessTokens:
         except BaseException:
             self._note(released)
             raise
-        sealed = self._sealer.seal(token.encode(), row=row_of(appid), column=COLUMN)
+        sealed = self._sealer.seal(token.encode(), row=associated_id(appid), column=COLUMN)
         expires_at = asked_at + timedelta(seconds=seconds)
         self._note(released.values(sealed=sealed, expires_at=expires_at))
         return token, sealed

@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 from flask import Request
 
-from wxsession.accounts.service import Credentials
+from wxsession.accounts.authenticator import Credentials
 from wxsession.errors import (
     BadCredentials,
     IdentityBound,

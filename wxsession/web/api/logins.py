@@ -30,7 +30,7 @@ def login(services: Services, request: Request, body: LoginBody) -> GrantReply:
     credentials = body.credentials()
     if body.code is None:
         assert credentials is not None  # noqa: S101 - the model requires them
-        grant = services.logins.by_password(credentials, client, presented=presented)
+        grant = services.accounts.log_in(credentials, client, presented=presented)
         return GrantReply.of(grant)
     wanted = CodeLogin(
         code=body.code,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from flask import Blueprint, Request, Response
 from werkzeug.exceptions import HTTPException
 
-from wxsession.accounts.service import Credentials
+from wxsession.accounts.authenticator import Credentials
 from wxsession.errors import InvalidRequest, WxSessionError
 from wxsession.logins.service import CodeLogin
 from wxsession.services import Services
