@@ -52,8 +52,6 @@ class WxSession:
             SettingsError: with every fault of the configuration.
         """
         settings = self._settings or Settings.read(app.config, dialects=registry.NAMES)
-        for name in settings.unknown:
-            _log.warning("%s is not a setting of wxsession", name)
         services = Services.build(settings, clock=self._clock, http=self._http, hasher=self._hasher)
         app.extensions[EXTENSION] = services
         app.register_error_handler(WxSessionError, problems.from_error)

@@ -15,7 +15,7 @@ from wxsession.cli.base import (
 )
 from wxsession.cli.output import Progress, json_option, show, table
 from wxsession.operations.batching import LARGEST_SIZE
-from wxsession.operations.purge import Purged
+from wxsession.operations.purge import PurgeResult
 from wxsession.services import Services
 from wxsession.settings import duration
 
@@ -130,7 +130,7 @@ def status(services: Services) -> None:
     )
 
 
-def _summary(done: Purged) -> str:
+def _summary(done: PurgeResult) -> str:
     left = "" if done.complete else " Time is up, more is left."
     return (
         f"{done.sessions} sessions, {done.login_codes} login codes,"
