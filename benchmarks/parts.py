@@ -93,7 +93,11 @@ def _pairs(app: Flask, services: Services, token: str) -> Mapping[str, tuple[Cal
 
     watchdog = Watchdog() if database.is_postgresql else Unwatched()
     uncached = ConnectionCache(
-        database.engine, watchdog, timeout=database.limits.timeout, attempts=1, max_age=0
+        database.engine,
+        watchdog,
+        timeout=database.limits.timeout,
+        pool_size=database.limits.pool_size,
+        max_age=0,
     )
     pairs = {
         "through Flask (fast_check)": (whole(ours, front.application), whole(ours)),
