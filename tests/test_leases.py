@@ -21,6 +21,12 @@ def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name == "leases"]
 
 
+@pytest.fixture(autouse=True)
+def wait_for_other_tests() -> None:
+    """Begin when the threads of other tests have ended."""
+    eventually(lambda: not threads())
+
+
 class Renewals:
     """Everything that was asked to be renewed."""
 
@@ -60,7 +66,6 @@ def test_a_database_that_is_away_for_a_moment_does_not_end_it() -> None:
 
 def test_nothing_runs_before_and_after() -> None:
     leases, renewals = Leases(interval=0.01), Renewals()
-    eventually(lambda: not threads())  # of other tests
     for _ in range(2):
         with leases.renewed(renewals.renew, "one"):
             renewals.next()
