@@ -31,7 +31,7 @@ AT_ONCE_SECONDS = 1.0
 
 
 class CachedConnection:
-    """A connection that was checked out of the pool and stays so, until `until` (monotonic)."""
+    """A connection that stays checked out of the pool until `until` (monotonic)."""
 
     __slots__ = ("connection", "driver", "info", "until")
 
@@ -146,25 +146,29 @@ class ConnectionCache:
         return CachedConnection(self._engine.pool.connect(), now + self._max_age)
 
     def give_back(self, cached: CachedConnection) -> None:
-        """Keep it for the next caller, or leave it to the pool if there are enough."""
+        """Keep it for the next caller, or return it to the pool if there are enough."""
         if len(self._free) < self._max_idle:
             self._free.append(cached)
         else:
             cached.connection.close()
 
     def tick(self) -> None:
-        """Leave to the pool what was unused for a while; it closes what it does not need."""
+        """Return what was unused for a while to the pool, and let the pool close what it can."""
         pool = self._engine.pool
         if isinstance(pool, SharingPool):
             self._leave(self._unused.look(len(self._free), looks=pool.looks()))
             pool.tick()
 
     def release(self) -> None:
-        """Leave all of them to the pool."""
+        """Return all of them to the pool."""
         self._leave(len(self._free))
 
     def forget(self) -> None:
-        """Use none of them in a forked child; left alone, since a lock may be held for ever."""
+        """Use none of them in a forked child.
+
+        They are the parent's. They are not closed, either: in the child a lock of theirs may never
+        be released.
+        """
         self._free, self._of_parent = deque(), self._free
         self._engine.dispose(close=False)
 
@@ -172,5 +176,5 @@ class ConnectionCache:
         for _ in range(how_many):
             try:
                 self._free.popleft().connection.close()
-            except IndexError:  # somebody needs them after all
+            except IndexError:  # others took them
                 return
