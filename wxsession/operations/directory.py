@@ -16,8 +16,8 @@ from wxsession.accounts.passwords import normalised_username
 from wxsession.audit import Audit, AuditEvent
 from wxsession.clock import Clock
 from wxsession.errors import NoSuchSession, NoSuchUser, SessionEnded, SessionExpired
-from wxsession.sessions.queries import described_session_from, select_described_sessions
-from wxsession.sessions.session import DescribedSession, Session
+from wxsession.sessions.queries import session_from, select_sessions
+from wxsession.sessions.session import Session
 from wxsession.storage import tables as t
 from wxsession.storage.database import Database
 from wxsession.users.merging import ensure_known, is_merged
@@ -167,7 +167,7 @@ class Directory:
             NoSuchUser: no user has this id.
             Overloaded: the database did not answer in time.
         """
-        query = select_described_sessions().order_by(t.sessions.c.id.desc())
+        query = select_sessions().order_by(t.sessions.c.id.desc())
         if not every:
             query = query.where(self._is_live())
         if after is not None:
@@ -178,7 +178,7 @@ class Directory:
                 ids = (user_id, *connection.execute(select_former_ids(user_id)).scalars())
                 query = query.where(t.sessions.c.user_id.in_(ids))
             rows = connection.execute(query.limit(limit + 1)).all()
-        lines = [self._session_line(described_session_from(row, self._phones)) for row in rows]
+        lines = [self._session_line(session_from(row, self._phones)) for row in rows]
         return _page(lines, limit, lambda line: line.session_id)
 
     def session(self, session_id: UUID) -> SessionLine:
@@ -188,12 +188,12 @@ class Directory:
             NoSuchSession: no session has this id.
             Overloaded: the database did not answer in time.
         """
-        query = select_described_sessions().where(t.sessions.c.id == session_id)
+        query = select_sessions().where(t.sessions.c.id == session_id)
         with self._database.statement() as connection:
             row = connection.execute(query).first()
         if row is None:
             raise NoSuchSession
-        return self._session_line(described_session_from(row, self._phones))
+        return self._session_line(session_from(row, self._phones))
 
     def _conditions(self, wanted: UserFilter) -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = []
@@ -218,7 +218,7 @@ class Directory:
         masked = user.phone.masked() if user.phone else None
         return UserLine(user.id, user.username, user.nickname, masked, user.disabled_at, created_at)
 
-    def _session_line(self, session: DescribedSession) -> SessionLine:
+    def _session_line(self, session: Session) -> SessionLine:
         state, reason = self._state(session)
         identity = session.identity
         return SessionLine(
