@@ -16,7 +16,7 @@ from wxsession.accounts.passwords import normalised_username
 from wxsession.audit import Audit, AuditEvent
 from wxsession.clock import Clock
 from wxsession.errors import NoSuchSession, NoSuchUser, SessionEnded, SessionExpired
-from wxsession.sessions.queries import session_from, select_sessions
+from wxsession.sessions.queries import select_sessions, session_from
 from wxsession.sessions.session import Session
 from wxsession.storage import tables as t
 from wxsession.storage.database import Database
