@@ -117,7 +117,12 @@ class Services:
         open_data = OpenDataReader(session_keys, clock)
 
         sessions = SessionService(
-            database, TokenSigner(keys), audit, settings, clock, phones=phones
+            database,
+            TokenSigner(keys),
+            phones=phones,
+            audit=audit,
+            settings=settings,
+            clock=clock,
         )
         throttle = Throttle(
             database,
