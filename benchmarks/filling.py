@@ -14,11 +14,11 @@ from sqlalchemy import Connection, bindparam, text, update
 
 from benchmarks.load import Request
 from tests.support.settings import APPID, settings_for
-from wxsession.db import Database, connect
-from wxsession.keys import SecretKeys
-from wxsession.models import sessions
-from wxsession.schema import upgrade
-from wxsession.tokens import TokenSigner
+from wxsession.crypto import SecretKeys
+from wxsession.sessions.tokens import TokenSigner
+from wxsession.storage.database import Database, connect
+from wxsession.storage.migrate import upgrade
+from wxsession.storage.tables import sessions
 
 MOST_USERS = 1_000_000
 OPENID = "o{:027d}"

@@ -6,8 +6,8 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection, DateTime
 
-from wxsession import models  # noqa: F401 - fills the metadata
-from wxsession.db import UtcDateTime, connect, metadata
+from wxsession.storage import tables  # noqa: F401 - fills the metadata
+from wxsession.storage.database import UtcDateTime, connect, metadata
 
 
 def render_item(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:

@@ -10,15 +10,14 @@ from sqlalchemy import insert, select
 
 from tests.support.line import HeldLine
 from tests.support.settings import APPID, APPS
-from wxsession.access_tokens import COLUMN, AccessTokens, row_of
-from wxsession.db import Database, connect, new_id
+from wxsession.crypto import Sealer, SecretKeys
 from wxsession.errors import AccessTokenRejected, AppRejected, WeChatTimeout, WeChatUnreachable
-from wxsession.keys import SecretKeys
-from wxsession.leases import LEASE, Leases
 from wxsession.limits import Places
-from wxsession.models import access_tokens
-from wxsession.sealing import Sealer
 from wxsession.simulator import Fault, SettableClock, WeChat, wechat_transport
+from wxsession.storage.database import Database, connect, new_id
+from wxsession.storage.leases import LEASE, Leases
+from wxsession.storage.tables import access_tokens
+from wxsession.wechat.access_tokens import COLUMN, AccessTokens, row_of
 from wxsession.wechat.client import WeChatClient
 
 PATIENCE = 20.0

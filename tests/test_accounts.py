@@ -18,14 +18,15 @@ from tests.support.line import HeldLine
 from tests.support.phone import Answer, Phone, problem
 from tests.support.settings import APPID, OTHER_APPID, settings_for
 from wxsession import create_app
-from wxsession.accounts import Credentials
+from wxsession.accounts.passwords import Passwords, new_username, normalised_username
+from wxsession.accounts.service import Credentials
+from wxsession.accounts.throttle import FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS
 from wxsession.errors import BadCredentials, InvalidRequest
 from wxsession.limits import Places
-from wxsession.models import Client, audit_events, identities, sessions, users
-from wxsession.passwords import Passwords, new_username, normalised_username
 from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat
-from wxsession.throttle import FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS
+from wxsession.storage.tables import audit_events, identities, sessions, users
+from wxsession.users.client import ClientInfo
 
 PASSWORD = "correct horse battery"
 NEW_PASSWORD = "quite another one"
@@ -327,7 +328,7 @@ def test_the_history_of_the_silent_user_stays_under_its_id_and_is_shown_with_the
 def test_what_the_silent_user_told_of_itself_is_kept(
     account: Phone, phone: Phone, services: Services
 ) -> None:
-    from wxsession.wechat.phone_number import PhoneNumber  # noqa: PLC0415 - of this test alone
+    from wxsession.users.phone_numbers import PhoneNumber  # noqa: PLC0415 - of this test alone
 
     silent = UUID(phone.log_in().json["user"]["id"])
     columns = services.phones.columns(PhoneNumber("13800000000", "86"), silent)
@@ -946,10 +947,10 @@ def test_a_profile_without_a_code_belongs_to_nobody(account: Phone, wechat: WeCh
 def test_a_password_that_was_changed_meanwhile_opens_nothing(
     account: Phone, services: Services
 ) -> None:
-    verified = services.accounts.verified(Credentials("alice", PASSWORD), Client(None, None))
+    verified = services.accounts.verify(Credentials("alice", PASSWORD), ClientInfo(None, None))
     assert change_password(account).status_code == 200
     with pytest.raises(BadCredentials), services.database.transaction() as connection:
-        services.accounts.lock(connection, verified)
+        services.accounts.lock_account(connection, verified)
 
 
 def test_later_failures_do_not_make_the_window_longer(account: Phone, clock: SettableClock) -> None:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.phone import Phone, problem
-from wxsession.addresses import address_of, network_of
 from wxsession.simulator import WeChat
+from wxsession.users.client import address_of, network_of
 
 
 @pytest.mark.parametrize(

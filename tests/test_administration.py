@@ -20,12 +20,12 @@ from tests.support.settings import APPID, OTHER_APPID, SECRET_KEY, settings_for
 from wxsession import create_app
 from wxsession.cli import EXIT_NOT_ALL
 from wxsession.cli.output import exit_on_error
-from wxsession.db import metadata, new_id
 from wxsession.errors import DatabaseUnavailable, NotReady, Overloaded, WxSessionError
-from wxsession.models import audit_events, sessions, users
 from wxsession.services import Services
 from wxsession.simulator import Fault, SettableClock, WeChat
-from wxsession.wechat.phone_number import PhoneNumber
+from wxsession.storage.database import metadata, new_id
+from wxsession.storage.tables import audit_events, sessions, users
+from wxsession.users.phone_numbers import PhoneNumber
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
 NUMBER = "13800138000"

@@ -9,10 +9,10 @@ from flask import Flask
 from sqlalchemy import event, func, insert, select
 
 from tests.support.phone import Phone
-from wxsession.db import new_id
-from wxsession.models import audit_events, sessions
 from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat
+from wxsession.storage.database import new_id
+from wxsession.storage.tables import audit_events, sessions
 
 ELSEWHERE = "198.51.100.9"
 

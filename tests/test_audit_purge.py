@@ -10,11 +10,12 @@ from sqlalchemy import func, insert, select, update
 
 from tests.conftest import services_of
 from tests.support.phone import Phone
-from wxsession.db import new_id
-from wxsession.models import audit_events, failed_attempts, purge_date, sessions
-from wxsession.purge import Purge
+from wxsession.operations.purge import Purge
 from wxsession.services import Services
+from wxsession.sessions.queries import purge_date
 from wxsession.simulator import SettableClock
+from wxsession.storage.database import new_id
+from wxsession.storage.tables import audit_events, failed_attempts, sessions
 
 WEEK = timedelta(days=7)
 HALF_A_YEAR = timedelta(days=180)

@@ -13,10 +13,10 @@ from werkzeug import exceptions
 
 from tests.conftest import services_of
 from tests.support.phone import Phone, problem
-from wxsession import problems
-from wxsession.db import metadata
 from wxsession.services import Services
 from wxsession.simulator import WeChat
+from wxsession.storage.database import metadata
+from wxsession.web import problems
 
 JSON = "application/json"
 

@@ -21,13 +21,13 @@ from tests.support.settings import APPID, settings_for
 from tests.support.wires import API_KEY as OTHER_API_KEY
 from tests.support.wires import WIRES
 from wxsession import create_app
-from wxsession.db import connect, metadata
 from wxsession.errors import WxSessionError
 from wxsession.logs import JsonFormatter
-from wxsession.models import users
-from wxsession.schema import upgrade
 from wxsession.simulator import Fault, SettableClock, WeChat, wechat_transport
 from wxsession.simulator.errors import WeChatError
+from wxsession.storage.database import connect, metadata
+from wxsession.storage.migrate import upgrade
+from wxsession.storage.tables import users
 
 APP_SECRET = "canary-app-secret-4f1d"
 SECRET_KEY = "canary-secret-key-of-the-server-9c2e"

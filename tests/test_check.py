@@ -10,8 +10,8 @@ from sqlalchemy import event, select
 
 from tests.conftest import services_of
 from tests.support.phone import Phone, problem
-from wxsession.models import sessions
 from wxsession.simulator import SettableClock, WeChat
+from wxsession.storage.tables import sessions
 
 
 def test_a_live_session_is_active(phone: Phone) -> None:

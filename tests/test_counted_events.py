@@ -9,12 +9,13 @@ from flask import Flask
 from sqlalchemy import insert, select
 
 from tests.support.settings import APPID
-from wxsession.db import new_id
-from wxsession.models import Client, audit_events, users
 from wxsession.services import Services
 from wxsession.simulator import SettableClock
+from wxsession.storage.database import new_id
+from wxsession.storage.tables import audit_events, users
+from wxsession.users.client import ClientInfo
 
-HERE = Client("203.0.113.7", "curl/8")
+HERE = ClientInfo("203.0.113.7", "curl/8")
 
 
 def counted(services: Services) -> list[tuple[Any, ...]]:
@@ -43,13 +44,13 @@ def test_what_differs_is_counted_apart(services: Services) -> None:
     count("login_failed", HERE, reason="invalid_code", appid=APPID)
     count("login_failed", HERE, reason="invalid_code", user_id=new_id())
     count("login_failed", HERE, reason="invalid_code", actor="shop")
-    count("login_failed", Client(None, None), reason="invalid_code")
+    count("login_failed", ClientInfo(None, None), reason="invalid_code")
     assert [count for *_, count in counted(services)] == [1] * 8
 
 
 def test_an_ipv6_customer_is_one_client(services: Services) -> None:
     for number in range(3):
-        client = Client(f"2001:db8:1:2::{number}", f"agent {number}")
+        client = ClientInfo(f"2001:db8:1:2::{number}", f"agent {number}")
         services.audit.count("login_failed", client, reason="invalid_code")
     assert counted(services) == [("login_failed", "invalid_code", "2001:db8:1:2::/64", 3)]
 

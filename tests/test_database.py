@@ -20,15 +20,15 @@ from tests.support.phone import Phone, problem
 from tests.support.postgres import PostgresServer
 from tests.support.settings import settings_for
 from wxsession import create_app
-from wxsession.db import Limits, UtcDateTime, connect, metadata
 from wxsession.errors import NotReady, Overloaded
-from wxsession.held import HELD, Held
 from wxsession.logs import RareWarning
-from wxsession.models import sessions
-from wxsession.schema import upgrade
 from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
-from wxsession.watchdog import TICK, Overdue, Watchdog
+from wxsession.storage.connection_cache import MAX_IDLE, ConnectionCache
+from wxsession.storage.database import Limits, UtcDateTime, connect, metadata
+from wxsession.storage.migrate import upgrade
+from wxsession.storage.tables import sessions
+from wxsession.storage.watchdog import TICK, Overdue, Watchdog
 
 ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -270,7 +270,7 @@ def test_a_lookup_keeps_its_connection_for_the_next_one(services: Services, phon
 
 
 def test_what_was_held_for_long_goes_through_the_pool_again(services: Services) -> None:
-    held = Held(services.database.engine, seconds=0)
+    held = ConnectionCache(services.database.engine, seconds=0)
     first = held.take()
     held.give_back(first)
     assert held.take() is not first
@@ -285,7 +285,7 @@ def test_most_connections_stay_with_the_pool_however_many_lookups_there_were(
     assert pool.checkedout() == 8
     for each in taken:
         held.give_back(each)
-    assert pool.checkedout() == HELD
+    assert pool.checkedout() == MAX_IDLE
     services.database.close()
     assert services.database.engine.pool is not pool
     assert pool.checkedout() == 0

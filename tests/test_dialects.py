@@ -16,12 +16,12 @@ from tests.support.wires import API_KEY, WIRES, interface, mina_auth
 from wxsession import DIALECTS, Settings, SettingsError, WxSession, current_session, errors
 from wxsession import session_required as guarded
 from wxsession.app import _DIALECTS
-from wxsession.bodies import LONGEST_BODY
-from wxsession.dialects import Dialect
-from wxsession.dialects.wafer import WAFER
 from wxsession.errors import TokenError, WxSessionError
-from wxsession.problems import KINDS
 from wxsession.simulator import Fault, SettableClock, WeChat, wechat_transport
+from wxsession.web.bodies import LONGEST_BODY
+from wxsession.web.dialects import Dialect
+from wxsession.web.dialects.wafer import WAFER
+from wxsession.web.problems import PROBLEM_TYPES
 
 MAGIC = "F2C224D4-2BCE-4C64-AF9F-A6D872000D1A"
 DEEP = b'{"code":' + b"[" * 20_000
@@ -253,7 +253,7 @@ FACTS: dict[type[WxSessionError], Callable[[], WxSessionError]] = {
 
 def every_error(kind: type[WxSessionError] = WxSessionError) -> Iterator[WxSessionError]:
     """Return one of each error of ours that HTTP has a word for."""
-    if vars(kind).get("code") in KINDS:
+    if vars(kind).get("code") in PROBLEM_TYPES:
         error = FACTS.get(kind, kind)()
         error.args = (SECRET,)
         yield error
@@ -265,7 +265,7 @@ def every_error(kind: type[WxSessionError] = WxSessionError) -> Iterator[WxSessi
 def test_every_error_is_worded_in_every_dialect(dialect: Dialect) -> None:
     told = list(every_error())
     of_http = {"method_not_allowed", "unsupported_media_type"}
-    assert {error.code for error in told} == KINDS.keys() - of_http
+    assert {error.code for error in told} == PROBLEM_TYPES.keys() - of_http
     for error in told:
         answer = dialect.refusal(error)
         body = json.loads(answer.get_data())
@@ -278,7 +278,7 @@ def test_every_error_is_worded_in_every_dialect(dialect: Dialect) -> None:
             assert answer.status_code == (401 if isinstance(error, errors.InvalidApiKey) else 200)
             assert (body["returnCode"] in {60011, 60012}) == is_over
             continue
-        assert answer.status_code == KINDS[error.code].status
+        assert answer.status_code == PROBLEM_TYPES[error.code].status
         assert answer.headers.get("Retry-After") == (
             str(error.retry_after) if error.retry_after else None
         )

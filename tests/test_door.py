@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from werkzeug.test import Client
 
-from wxsession.api import Door
+from wxsession.web.api import Door
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

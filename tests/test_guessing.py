@@ -16,12 +16,13 @@ from tests.support.settings import OTHER_APPID, settings_for
 from tests.support.waiting import eventually
 from tests.support.wires import API_KEY, WIRES
 from wxsession import create_app
-from wxsession.accounts import Credentials
+from wxsession.accounts.service import Credentials
+from wxsession.accounts.throttle import FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS, Throttle
 from wxsession.errors import InvalidRequest, Overloaded
-from wxsession.models import Client, audit_events, failed_attempts, login_codes, users
 from wxsession.services import Services
 from wxsession.simulator import Fault, SettableClock, WeChat, wechat_transport
-from wxsession.throttle import FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS, Throttle
+from wxsession.storage.tables import audit_events, failed_attempts, login_codes, users
+from wxsession.users.client import ClientInfo
 
 RIGHT, WRONG = "correct horse battery", "guess guess guess"
 AT_ONCE = 50
@@ -58,7 +59,7 @@ def weighed(
     """Return a server whose passwords are weighed on these scales, with an account alice."""
     http = wechat_transport(wechat)
     app = create_app(settings_for(database_url), clock=clock, http=http, hasher=scales)
-    services_of(app).accounts.register(None, Credentials("alice", RIGHT), Client(None, None))
+    services_of(app).accounts.register(None, Credentials("alice", RIGHT), ClientInfo(None, None))
     yield app
     services_of(app).database.close()
 
@@ -194,7 +195,7 @@ def test_a_right_password_takes_back_its_own_count_alone_while_others_guess(
 @pytest.mark.parametrize("failure", [Overloaded(), InvalidRequest([]), KeyboardInterrupt()])
 def test_only_a_wrong_password_stays_counted(services: Services, failure: BaseException) -> None:
     throttle: Throttle = services.throttle
-    with pytest.raises(type(failure)), throttle.guess("alice", Client("203.0.113.7", None)):
+    with pytest.raises(type(failure)), throttle.guess("alice", ClientInfo("203.0.113.7", None)):
         assert attempts(services) == [1, 1]
         raise failure
     assert attempts(services) == []

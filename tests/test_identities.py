@@ -19,12 +19,12 @@ from tests.support.settings import APPID, OTHER_APPID, settings_for
 from tests.test_accounts import PASSWORD, bind, by_password, register, rows, user_of
 from tests.test_administration import Operator
 from wxsession import create_app
-from wxsession.db import new_id
 from wxsession.errors import UserBlocked
-from wxsession.merging import MOST_MOVED_SESSIONS, lock, merge
-from wxsession.models import sessions, users
 from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
+from wxsession.storage.database import new_id
+from wxsession.storage.tables import sessions, users
+from wxsession.users.merging import MOST_MOVED_SESSIONS, lock_users, merge
 
 THREE = (APPID, OTHER_APPID, "wx00112233445566aa")
 ROUNDS = 200
@@ -150,7 +150,7 @@ def test_no_merge_takes_a_ban_away(
     ids = [id_of(phone), id_of(account)]
     services.administration.disable(ids[banned])
     with services.database.transaction() as connection:
-        locked = lock(connection, ids)
+        locked = lock_users(connection, ids)
         source, target = (locked[user_id] for user_id in ids)
         with pytest.raises(UserBlocked):
             merge(connection, source, target, services.phones, TODAY)

@@ -17,21 +17,15 @@ from werkzeug.test import EnvironBuilder, TestResponse
 from tests.conftest import TODAY, services_of
 from tests.support.phone import Answer, Phone, problem
 from tests.support.settings import APPID
-from wxsession.api.introspection import identity_headers
 from wxsession.errors import InvalidApiKey
-from wxsession.introspection import Introspection
-from wxsession.models import (
-    Client,
-    Identity,
-    User,
-    audit_events,
-    identities,
-    sessions,
-    users,
-)
-from wxsession.sessions import SessionView
+from wxsession.sessions.introspection import Introspection
+from wxsession.sessions.session import SessionView
 from wxsession.simulator import SettableClock, WeChat
-from wxsession.wire import api_key_of
+from wxsession.storage.tables import audit_events, identities, sessions, users
+from wxsession.users.client import ClientInfo
+from wxsession.users.user import Identity, User
+from wxsession.web.api.introspection import identity_headers
+from wxsession.web.request import api_key_of
 
 KEY = "an-api-key-that-is-made-up-for-tests"
 SOME_ID = UUID(int=1)
@@ -388,7 +382,7 @@ def test_whatever_an_openid_holds_it_is_one_header_value(appid: str, openid: str
         auth_time=TODAY,
         expires_in=1,
         absolute_expires_at=TODAY,
-        client=Client(None, None),
+        client=ClientInfo(None, None),
     )
     for value in identity_headers(view).values():
         assert all("!" <= character <= "~" for character in value)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.waiting import eventually
 from wxsession.errors import Overloaded
-from wxsession.leases import Leases
+from wxsession.storage.leases import Leases
 
 
 def threads() -> list[str]:

@@ -13,9 +13,9 @@ from tests.conftest import services_of
 from tests.support.phone import Phone, problem
 from tests.support.settings import APPID, OTHER_APPID, settings_for
 from wxsession import create_app
-from wxsession.models import identities, session_keys, sessions, users
 from wxsession.services import Services
 from wxsession.simulator import Fault, SettableClock, WeChat
+from wxsession.storage.tables import identities, session_keys, sessions, users
 
 CODE2SESSION = "https://api.weixin.qq.com/sns/jscode2session"
 

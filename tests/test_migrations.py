@@ -17,9 +17,9 @@ from tests.support.phone import Phone
 from tests.support.postgres import PostgresServer
 from tests.support.settings import settings_for
 from wxsession import create_app
-from wxsession.db import SCHEMA_REVISION, Database, connect, metadata
-from wxsession.schema import migrations_path, upgrade
 from wxsession.simulator import WeChat, wechat_transport
+from wxsession.storage.database import SCHEMA_REVISION, Database, connect, metadata
+from wxsession.storage.migrate import migrations_path, upgrade
 
 _numbers = count()
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wxsession.simulator import open_data as simulated
-from wxsession.wechat.open_data import Undecipherable, decoded, decrypt, is_signed
+from wxsession.wechat.decryption import Undecipherable, decoded, decrypt, is_signed
 
 SIGNED = (
     '{"nickName":"Band","gender":1,"language":"zh_CN","city":"Guangzhou","province":"Guangdong",'

@@ -15,9 +15,9 @@ from schemathesis.config import SchemathesisConfig
 
 from tests.support.phone import Phone
 from tests.support.settings import APPS
-from wxsession.api.introspection import API_KEY_HEADER
-from wxsession.problems import KINDS
 from wxsession.simulator import SettableClock, WeChat
+from wxsession.web.api.introspection import API_KEY_HEADER
+from wxsession.web.problems import PROBLEM_TYPES
 
 API_KEY = "an-api-key-that-is-made-up-for-tests"
 
@@ -58,7 +58,7 @@ def test_every_code_that_a_call_may_answer_with_is_told_under_its_status(
             for status, response in operation["responses"].items():
                 if int(status) >= 400:
                     codes = response["description"].replace("`", "").split(" or ")
-                    assert {int(KINDS[code].status) for code in codes} == {int(status)}
+                    assert {int(PROBLEM_TYPES[code].status) for code in codes} == {int(status)}
 
 
 def test_what_may_be_left_out_has_no_default_by_which_it_looks_required(

@@ -31,9 +31,9 @@ from tests.support.service import (
 )
 from tests.support.settings import environment
 from tests.support.waiting import eventually
-from wxsession.db import connect
-from wxsession.postgresql import CONNECT_SECONDS
-from wxsession.schema import upgrade
+from wxsession.storage.database import connect
+from wxsession.storage.migrate import upgrade
+from wxsession.storage.postgresql import CONNECT_SECONDS
 
 MakeService = Callable[..., Service]
 

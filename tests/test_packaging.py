@@ -111,7 +111,7 @@ def test_a_wheel_serves_a_developers_own_application(installed: Installed) -> No
 
 
 def test_an_installed_wheel_is_not_this_checkout(installed: Installed) -> None:
-    where = "import wxsession.schema as s; print(s.__file__); print(s.migrations_path())"
+    where = "import wxsession.storage.migrate as s; print(s.__file__); print(s.migrations_path())"
     printed = run([str(installed.bin / "python"), "-c", where], installed.folder)
     for line in printed.splitlines():
         assert Path(line).is_relative_to(installed.folder)

@@ -6,9 +6,9 @@ from sqlalchemy import select
 
 from tests.conftest import services_of
 from tests.support.phone import Answer, Phone, problem
-from wxsession.models import users
 from wxsession.simulator import Fault, SettableClock, WeChat
-from wxsession.wechat.phone_number import PhoneNumber
+from wxsession.storage.tables import users
+from wxsession.users.phone_numbers import PhoneNumber
 
 MASKED = {"phone_number": "138******34", "country_code": "86"}
 

@@ -10,8 +10,8 @@ from tests.proof.invariants import INVARIANTS, Invariant
 from tests.proof.outcome import Outcome
 from tests.proof.page import Row, page
 from tests.proof.world import add_sessions, add_user, issue_token, services
-from wxsession.audit import NOBODY
-from wxsession.models import sessions
+from wxsession.audit import SYSTEM
+from wxsession.storage.tables import sessions
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def test_a_logout_everywhere_that_died_half_way_is_finished_by_its_retry(sqlite_
         add_sessions(here.database, user, 2500, expired=timedelta(days=-1))
         event.listen(here.database.engine, "before_cursor_execute", die_at_the_second_update)
         with suppress(KeyboardInterrupt):
-            here.sessions.end(token, NOBODY, everywhere=True)
-        here.sessions.end(token, NOBODY, everywhere=True)
+            here.sessions.end(token, SYSTEM, everywhere=True)
+        here.sessions.end(token, SYSTEM, everywhere=True)
         live = select(func.count(sessions.c.id)).where(sessions.c.ended_at.is_(None))
         with here.database.statement() as connection:
             assert connection.execute(live).scalar_one() == 0

@@ -15,13 +15,14 @@ from sqlalchemy import event, insert, select, text, update
 from tests.conftest import services_of
 from tests.support.phone import Phone, problem
 from wxsession.cli import Progress
-from wxsession.db import Limits, new_id
 from wxsession.errors import ClocksDisagree, PurgeRunning
-from wxsession.models import leases, login_codes, purge_date, sessions
-from wxsession.patience import LONGEST_BUSY_PAUSE
-from wxsession.purge import Purge
+from wxsession.operations.purge import Purge
 from wxsession.services import Services
+from wxsession.sessions.queries import purge_date
 from wxsession.simulator import SettableClock, WeChat
+from wxsession.storage.database import Limits, new_id
+from wxsession.storage.sqlite_busy import MAX_BUSY_PAUSE
+from wxsession.storage.tables import leases, login_codes, sessions
 
 WEEK = timedelta(days=7)
 
@@ -181,7 +182,7 @@ def test_on_sqlite_it_rests_at_least_until_every_waiting_writer_has_asked_again(
     fill(services, clock, phone, expired=20)
     hours = WorkingHours(services, session_seconds=0.0001)
     hours.purge(clock).run(WEEK, batch_size=10)
-    assert hours.rests == pytest.approx([LONGEST_BUSY_PAUSE] * 2)
+    assert hours.rests == pytest.approx([MAX_BUSY_PAUSE] * 2)
 
 
 def sizes(services: Services, clock: SettableClock, **options: int) -> list[int]:

@@ -13,15 +13,16 @@ from tests.conftest import services_of
 from tests.support.phone import Phone, problem
 from tests.support.settings import APPID, settings_for
 from wxsession import create_app
-from wxsession.codes import LoginCodes
 from wxsession.errors import Disconnected, WeChatTimeout
-from wxsession.leases import LEASE, Leases
-from wxsession.models import Client, login_codes, sessions
+from wxsession.logins.codes import LoginCodes
 from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
+from wxsession.storage.leases import LEASE, Leases
+from wxsession.storage.tables import login_codes, sessions
+from wxsession.users.client import ClientInfo
 
 ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-HERE = Client("203.0.113.7", "phone")
+HERE = ClientInfo("203.0.113.7", "phone")
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_whoever_waits_for_a_dead_worker_holds_nobody_else_up(
     code = phones[0].code()
     database = services_of(app).database
     dead = LoginCodes(database, clock, Leases(), patience=0, replay=timedelta(0))
-    dead.claim(APPID, code, Client(phones[0].address, phones[0].user_agent))
+    dead.claim(APPID, code, ClientInfo(phones[0].address, phones[0].user_agent))
     with ThreadPoolExecutor(4) as pool:
         waiting = [pool.submit(phone.log_in, code) for phone in phones]
         for name in "bob", "carol", "dave":

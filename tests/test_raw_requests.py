@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from tests.support.service import Service
-from wxsession.bodies import LONGEST_BODY
+from wxsession.web.bodies import LONGEST_BODY
 
 KEY: Final = "an-api-key-that-is-made-up-for-tests"
 DIALECTS: Final = ["/onLogin", "/api/fetch_code", "/api/login", "/mina_auth/"]

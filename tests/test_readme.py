@@ -25,8 +25,8 @@ import config
 from tests.support.documents import CHINESE, ENGLISH, blocks
 from tests.support.service import ROOT, free_port, plain_environment
 from tests.support.settings import environment
-from wxsession.problems import KINDS
 from wxsession.settings import PREFIX, Settings
+from wxsession.web.problems import PROBLEM_TYPES
 from wxsession.wechat import failures
 from wxsession.wechat.failures import Failure
 
@@ -177,7 +177,7 @@ def test_the_errors_are_those_of_the_code(name: str) -> None:
         for cells in rows(name)
         if cells[1].isdecimal() and int(cells[1]) in statuses
     }
-    assert told == {code: int(kind.status) for code, kind in KINDS.items()}
+    assert told == {code: int(kind.status) for code, kind in PROBLEM_TYPES.items()}
 
 
 @pytest.mark.parametrize("name", BOTH)

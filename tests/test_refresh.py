@@ -9,11 +9,12 @@ from sqlalchemy import event, select
 
 from tests.conftest import services_of
 from tests.support.phone import Answer, Phone, problem
-from wxsession.keys import SecretKeys
-from wxsession.models import Client, audit_events, sessions, users
+from wxsession.crypto import SecretKeys
 from wxsession.services import Services
+from wxsession.sessions.tokens import SessionToken, TokenSigner
 from wxsession.simulator import SettableClock, WeChat
-from wxsession.tokens import SessionToken, TokenSigner
+from wxsession.storage.tables import audit_events, sessions, users
+from wxsession.users.client import ClientInfo
 
 
 def test_a_refresh_hands_back_the_next_token_of_the_same_session(phone: Phone) -> None:
@@ -120,7 +121,7 @@ def test_a_check_that_a_refresh_overtakes_ends_nothing(
 
     def overtake(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
         if statement.startswith("UPDATE"):
-            elsewhere.sessions.refresh(str(phone.token), Client(None, None))
+            elsewhere.sessions.refresh(str(phone.token), ClientInfo(None, None))
 
     engine = services_of(phone.app).database.engine
     event.listen(engine, "before_cursor_execute", overtake)
@@ -206,7 +207,7 @@ def test_what_overtakes_a_refresh_wins(
         if not statement.startswith("UPDATE"):
             return
         if faster == "logout":
-            elsewhere.sessions.end(str(phone.token), Client(None, None))
+            elsewhere.sessions.end(str(phone.token), ClientInfo(None, None))
         else:
             with elsewhere.database.statement() as connection:
                 connection.execute(users.update().values(disabled_at=clock()))

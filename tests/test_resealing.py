@@ -12,17 +12,15 @@ from sqlalchemy import event, insert, select, update
 from tests.conftest import TODAY, services_of
 from tests.support.phone import Phone
 from tests.support.settings import APPID, OTHER_APPID, SECRET_KEY
-from wxsession.administration import UserFilter
 from wxsession.cli import EXIT_NOT_ALL
-from wxsession.db import new_id
-from wxsession.key_ring import KeyRing
-from wxsession.keys import SecretKeys
-from wxsession.models import access_tokens, session_keys, users
-from wxsession.phone_numbers import PhoneNumbers
-from wxsession.resealing import Resealing
-from wxsession.sealing import Sealer
+from wxsession.crypto import Sealer, SecretKeys
+from wxsession.operations.administration import UserFilter
+from wxsession.operations.reseal import Resealing
 from wxsession.simulator import SettableClock, WeChat
-from wxsession.wechat.phone_number import PhoneNumber
+from wxsession.storage.database import new_id
+from wxsession.storage.tables import access_tokens, session_keys, users
+from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
+from wxsession.wechat.session_keys import SessionKeyStore
 
 NEW = "new-" * 10
 BOTH = f"{SECRET_KEY},{NEW}"
@@ -43,7 +41,7 @@ def resealing(app: Flask, *keys: str) -> Resealing:
 
 def session_keys_under(app: Flask, *keys: str) -> list[str]:
     """Return the session_keys that these server keys open."""
-    ring = KeyRing(Sealer(SecretKeys(keys)))
+    ring = SessionKeyStore(Sealer(SecretKeys(keys)))
     with services_of(app).database.statement() as connection:
         ids = connection.execute(select(session_keys.c.identity_id)).scalars().all()
         return [key.session_key for id_ in ids for key in ring.keys(connection, id_)]

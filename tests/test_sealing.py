@@ -8,12 +8,11 @@ from sqlalchemy import select, update
 
 from tests.conftest import services_of
 from tests.support.phone import Phone
-from wxsession.db import new_id
-from wxsession.key_ring import KeyRing
-from wxsession.keys import SecretKeys
-from wxsession.models import session_keys
-from wxsession.sealing import Sealer, Unsealable
+from wxsession.crypto import Sealer, SecretKeys, Unsealable
 from wxsession.simulator import WeChat
+from wxsession.storage.database import new_id
+from wxsession.storage.tables import session_keys
+from wxsession.wechat.session_keys import SessionKeyStore
 
 OLD, NEW = "old-" * 10, "new-" * 10
 ROW = new_id()
@@ -86,7 +85,7 @@ def test_a_key_in_another_identitys_row_does_not_open(
 
 def test_a_login_after_the_old_key_is_gone_starts_the_ring_anew(phone: Phone, app: Flask) -> None:
     phone.log_in()
-    new = KeyRing(Sealer(SecretKeys([NEW])))
+    new = SessionKeyStore(Sealer(SecretKeys([NEW])))
     services = services_of(app)
     with services.database.transaction() as connection:
         identity = connection.execute(select(session_keys.c.identity_id)).scalar_one()

@@ -18,9 +18,9 @@ from tests.support.phone import Phone
 from tests.support.postgres import EVERY_STATEMENT, PostgresServer
 from tests.support.settings import environment, settings_for
 from wxsession import create_app
-from wxsession.db import connect
-from wxsession.schema import upgrade
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
+from wxsession.storage.database import connect
+from wxsession.storage.migrate import upgrade
 
 _numbers = count()
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from itsdangerous import Signer
 
-from wxsession.db import new_id
+from wxsession.crypto import SecretKeys
 from wxsession.errors import InvalidToken
-from wxsession.keys import SecretKeys
-from wxsession.tokens import SessionToken, TokenSigner
+from wxsession.sessions.tokens import SessionToken, TokenSigner
+from wxsession.storage.database import new_id
 
 OLD, NEW, FOREIGN = ("old-" * 10, "new-" * 10, "foreign-" * 5)
 SIGNER = TokenSigner(SecretKeys([OLD, NEW]))

@@ -2,8 +2,8 @@
 
 from wxsession.app import DIALECTS, WxSession, create_app
 from wxsession.errors import SettingsError, WxSessionError
-from wxsession.guard import current_session, session_required
 from wxsession.settings import Settings
+from wxsession.web.guard import current_session, session_required
 
 __all__ = [
     "DIALECTS",

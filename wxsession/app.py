@@ -8,19 +8,21 @@ from argon2 import PasswordHasher
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from wxsession import api, cli, dialects, problems
-from wxsession.dialects import Dialect
-from wxsession.dialects.book import BOOK
-from wxsession.dialects.code_header import CODE_HEADER
-from wxsession.dialects.fetch_code import FETCH_CODE
-from wxsession.dialects.onlogin import ON_LOGIN, ON_LOGIN_GET
-from wxsession.dialects.wafer import WAFER
-from wxsession.dialects.wafer_session_server import WAFER_SESSION_SERVER
+from wxsession import cli
+from wxsession.accounts.passwords import OWASP_MINIMUM
+from wxsession.clock import Clock, now
 from wxsession.errors import SettingsError, WxSessionError
-from wxsession.guard import GUARD, Guard
-from wxsession.passwords import OWASP_MINIMUM
-from wxsession.services import Clock, Services, now
+from wxsession.services import Services
 from wxsession.settings import ALL, Settings, unknown_dialects
+from wxsession.web import api, dialects, problems
+from wxsession.web.dialects import Dialect
+from wxsession.web.dialects.book import BOOK
+from wxsession.web.dialects.code_header import CODE_HEADER
+from wxsession.web.dialects.fetch_code import FETCH_CODE
+from wxsession.web.dialects.onlogin import ON_LOGIN, ON_LOGIN_GET
+from wxsession.web.dialects.wafer import WAFER
+from wxsession.web.dialects.wafer_session_server import WAFER_SESSION_SERVER
+from wxsession.web.guard import GUARD, Guard
 
 EXTENSION = "wxsession"
 
@@ -139,7 +141,7 @@ def create_app(
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies)  # type: ignore[method-assign]
     services: Services = app.extensions[EXTENSION]
     prefix = settings.url_prefix or ""
-    app.wsgi_app = api.CheckFirst(  # type: ignore[method-assign]
+    app.wsgi_app = api.FastCheck(  # type: ignore[method-assign]
         app.wsgi_app, prefix + api.CHECK, services.sessions, services.phones
     )
     if settings.threads >= api.FEWEST_THREADS:

@@ -17,13 +17,15 @@ from uuid import UUID
 
 from sqlalchemy import Connection, select
 
-from wxsession.addresses import network_of
-from wxsession.db import Database, new_id, upsert, uuid7
+from wxsession.clock import Clock
 from wxsession.errors import Overloaded
-from wxsession.models import Client, audit_events, select_former_ids
-from wxsession.statements import Filled, row_of
+from wxsession.storage.database import Database, new_id, upsert, uuid7
+from wxsession.storage.prepared import Statement, insert_into
+from wxsession.storage.tables import audit_events
+from wxsession.users.client import ClientInfo, network_of
+from wxsession.users.user import select_former_ids
 
-NOBODY = Client(None, None)
+SYSTEM = ClientInfo(None, None)
 """The client of what a command did."""
 
 UNKNOWN = "unknown"
@@ -32,7 +34,7 @@ UNKNOWN = "unknown"
 COUNTED_FOR = timedelta(minutes=10)
 """How long what is counted goes into one row."""
 
-_insert = row_of(audit_events)
+_insert = insert_into(audit_events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +63,21 @@ class Audit:
     `actor` is by whom: an operator's name, or None for the user.
     """
 
-    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 
     def entry(  # noqa: PLR0913 - these are what an event consists of
         self,
         event: str,
-        client: Client,
+        client: ClientInfo,
         *,
         user_id: UUID | None = None,
         session_id: UUID | None = None,
         appid: str | None = None,
         reason: str | None = None,
         actor: str | None = None,
-    ) -> Filled:
+    ) -> Statement:
         """Return the statement that writes an event down."""
         return _insert(
             **self._when_and_where(client),
@@ -91,11 +93,11 @@ class Audit:
     def ends(
         self,
         ended: Iterable[tuple[UUID, str]],
-        client: Client,
+        client: ClientInfo,
         *,
         user_id: UUID,
         actor: str | None = None,
-    ) -> list[Filled]:
+    ) -> list[Statement]:
         """Return the statements that note the end of a user's sessions, each with its reason.
 
         There is one event for each reason. It names the session if that was the only one, and
@@ -117,7 +119,7 @@ class Audit:
             for number, (reason, ids) in enumerate(by_reason.items())
         ]
 
-    def _when_and_where(self, client: Client) -> dict[str, object]:
+    def _when_and_where(self, client: ClientInfo) -> dict[str, object]:
         return {
             "id": new_id(),
             "at": self._clock(),
@@ -126,7 +128,12 @@ class Audit:
         }
 
     def note_refusal(
-        self, client: Client, reason: str, *, user_id: UUID | None = None, appid: str | None = None
+        self,
+        client: ClientInfo,
+        reason: str,
+        *,
+        user_id: UUID | None = None,
+        appid: str | None = None,
     ) -> None:
         """Write down a login that failed, if the database is there.
 
@@ -140,7 +147,7 @@ class Audit:
     def count(  # noqa: PLR0913 - what is one with what
         self,
         event: str,
-        client: Client,
+        client: ClientInfo,
         *,
         reason: str | None = None,
         user_id: UUID | None = None,
@@ -184,9 +191,9 @@ class Audit:
 
 
 @lru_cache
-def _insert_end(number: int) -> Callable[..., Filled]:
+def _insert_end(number: int) -> Callable[..., Statement]:
     # Not one INSERT of several rows: SQLAlchemy compiles that anew at each execution.
-    return row_of(audit_events, f"end_{number}")
+    return insert_into(audit_events, f"end_{number}")
 
 
 def _counted_id(now: datetime, facts: Mapping[str, object]) -> UUID:

@@ -1,33 +1,28 @@
 """Profiles: what a user is called and looks like, and the phone number, by way of a session."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select, update
 
-from wxsession.access_tokens import AccessTokens
-from wxsession.audit import NOBODY, UNKNOWN, Audit
-from wxsession.db import Database, insist
+from wxsession.audit import SYSTEM, UNKNOWN, Audit
+from wxsession.clock import Clock
+from wxsession.crypto import Unsealable
 from wxsession.errors import InvalidRequest, Overloaded, SessionKeyStale, WeChatError
-from wxsession.key_ring import KeyRing
-from wxsession.merging import is_merged
-from wxsession.models import (
-    Identity,
-    User,
-    identities,
-    identity_from,
-    select_identities,
-    users,
-)
-from wxsession.open_data import OpenData, OpenDataReader, profile_of
-from wxsession.phone_numbers import PhoneNumbers
-from wxsession.sealing import Unsealable
-from wxsession.sessions import SessionService, SessionView
+from wxsession.sessions.service import SessionService
+from wxsession.sessions.session import SessionView
+from wxsession.storage.database import Database, retry_on_disconnect
+from wxsession.storage.tables import identities, users
+from wxsession.users.merging import is_merged
+from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
+from wxsession.users.user import Identity, User, identity_from, select_identities
+from wxsession.wechat.access_tokens import AccessTokens
 from wxsession.wechat.client import WeChatClient
-from wxsession.wechat.phone_number import PhoneNumber, phone_number_of
+from wxsession.wechat.open_data import OpenData, OpenDataReader, profile_of
+from wxsession.wechat.phone_number import phone_number_of
+from wxsession.wechat.session_keys import SessionKeyStore
 
 
 class SessionKeysReset(NamedTuple):
@@ -56,12 +51,12 @@ class ProfileService:
         wechat: WeChatClient,
         access_tokens: AccessTokens,
         reader: OpenDataReader,
-        ring: KeyRing,
+        ring: SessionKeyStore,
         sessions: SessionService,
         *,
         phones: PhoneNumbers,
         audit: Audit,
-        clock: Callable[[], datetime],
+        clock: Clock,
         check_session_keys: bool,
     ) -> None:
         self._database = database
@@ -182,7 +177,7 @@ class ProfileService:
             connection.execute(lock.with_for_update())
             self._ring.remember(connection, identity.id, fresh, self._clock())
             noted = self._audit.entry(
-                *("session_key_reset", NOBODY), user_id=user_id, appid=identity.appid, actor=actor
+                *("session_key_reset", SYSTEM), user_id=user_id, appid=identity.appid, actor=actor
             )
             connection.execute(*noted)
         return "reset"
@@ -200,7 +195,7 @@ class ProfileService:
         if identity is None:  # a login by password has given us no key of WeChat's
             raise SessionKeyStale
         try:
-            return insist(lambda: self._read_once(identity, data))
+            return retry_on_disconnect(lambda: self._read_once(identity, data))
         except SessionKeyStale:
             if not self._check_session_keys or not self._has_current_key(identity):
                 raise
@@ -243,7 +238,7 @@ class ProfileService:
             columns |= sealed
             changed["phone_number_sealed"] = sealed["phone_number_sealed"]
         if columns:
-            insist(lambda: self._write(user.id, columns))
+            retry_on_disconnect(lambda: self._write(user.id, columns))
         return user._replace(**changed)
 
     def _write(self, user_id: UUID, columns: Mapping[str, object]) -> None:

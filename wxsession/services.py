@@ -1,45 +1,36 @@
 """The composition root: settings become parts, and parts become services."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import requests
 from argon2 import PasswordHasher
 
-from wxsession.access_tokens import AccessTokens
-from wxsession.accounts import AccountService
-from wxsession.administration import Administration
+from wxsession.accounts.passwords import OWASP_MINIMUM, Passwords
+from wxsession.accounts.service import AccountService
+from wxsession.accounts.throttle import Throttle
 from wxsession.audit import Audit
-from wxsession.codes import LoginCodes
-from wxsession.db import Database, Limits, connect
-from wxsession.health import Health
-from wxsession.identities import IdentityService
-from wxsession.introspection import Introspection
-from wxsession.key_ring import KeyRing
-from wxsession.keys import SecretKeys
-from wxsession.leases import Leases
+from wxsession.clock import Clock, now
+from wxsession.crypto import Sealer, SecretKeys
 from wxsession.limits import Places
-from wxsession.logins import LoginService
-from wxsession.open_data import OpenDataReader
-from wxsession.passwords import OWASP_MINIMUM, Passwords
-from wxsession.phone_numbers import PhoneNumbers
+from wxsession.logins.codes import LoginCodes
+from wxsession.logins.identities import IdentityService
+from wxsession.logins.service import LoginService
+from wxsession.operations.administration import Administration
+from wxsession.operations.health import Health
+from wxsession.operations.purge import Purge
+from wxsession.operations.reseal import Resealing
 from wxsession.profiles import ProfileService
-from wxsession.purge import Purge
-from wxsession.resealing import Resealing
-from wxsession.sealing import Sealer
-from wxsession.sessions import SessionService
+from wxsession.sessions.introspection import Introspection
+from wxsession.sessions.service import SessionService
+from wxsession.sessions.tokens import TokenSigner
 from wxsession.settings import Settings
-from wxsession.throttle import Throttle
-from wxsession.tokens import TokenSigner
+from wxsession.storage.database import Database, Limits, connect
+from wxsession.storage.leases import Leases
+from wxsession.users.phone_numbers import PhoneNumbers
+from wxsession.wechat.access_tokens import AccessTokens
 from wxsession.wechat.client import WeChatClient, longest_call, transport
-
-Clock = Callable[[], datetime]
-
-
-def now() -> datetime:
-    """Return what time it is."""
-    return datetime.now(UTC)
+from wxsession.wechat.open_data import OpenDataReader
+from wxsession.wechat.session_keys import SessionKeyStore
 
 
 @dataclass(frozen=True)
@@ -54,7 +45,7 @@ class Services:
     profiles: ProfileService
     throttle: Throttle
     access_tokens: AccessTokens
-    ring: KeyRing
+    ring: SessionKeyStore
     phones: PhoneNumbers
     introspection: Introspection
     audit: Audit
@@ -98,7 +89,7 @@ class Services:
         patience = longest_call(settings.wechat_timeout)
         codes = LoginCodes(database, clock, leases, patience=patience, replay=settings.login_replay)
         sealer = Sealer(keys)
-        ring = KeyRing(sealer)
+        ring = SessionKeyStore(sealer)
         reader = OpenDataReader(ring, clock)
         audit = Audit(database, clock)
         phones = PhoneNumbers(sealer, keys)

@@ -14,8 +14,8 @@ from benchmarks.load import percentile
 from benchmarks.noise import Moment
 from benchmarks.outcome import Figure, Outcome, Table
 from benchmarks.purging import LONG_AGO, finish_purge, start_purge
-from wxsession.db import Database, connect
-from wxsession.models import sessions
+from wxsession.storage.database import Database, connect
+from wxsession.storage.tables import sessions
 
 _WRITERS = 4
 _PAUSE = 0.01

@@ -15,8 +15,8 @@ from tests.proof.outcome import Outcome
 from tests.proof.page import Row, page
 from tests.support.postgres import PostgresServer
 from tests.support.service import ROOT
-from wxsession.db import connect
-from wxsession.schema import upgrade
+from wxsession.storage.database import connect
+from wxsession.storage.migrate import upgrade
 
 _NAMES = [invariant.name for invariant in INVARIANTS]
 

@@ -21,8 +21,9 @@ from tests.proof.outcome import Outcome
 from tests.proof.world import World, add_sessions, add_user, world
 from tests.support.service import token_of
 from tests.support.settings import APPID
-from wxsession.db import new_id
-from wxsession.models import (
+from wxsession.simulator.shapes import openid
+from wxsession.storage.database import new_id
+from wxsession.storage.tables import (
     WECHAT,
     identities,
     is_live,
@@ -32,7 +33,6 @@ from wxsession.models import (
     sessions,
     users,
 )
-from wxsession.simulator.shapes import openid
 
 _WORKERS = 3
 _PATIENCE = 20.0

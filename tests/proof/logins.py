@@ -11,8 +11,8 @@ from tests.proof.outcome import Outcome
 from tests.proof.world import World, at_once, world
 from tests.support.service import token_of
 from tests.support.settings import APPID
-from wxsession.models import identities, is_live, sessions, users
 from wxsession.simulator.shapes import openid
+from wxsession.storage.tables import identities, is_live, sessions, users
 
 _AT_ONCE = 50
 _SAME_CODE = 20

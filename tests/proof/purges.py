@@ -19,8 +19,9 @@ from tests.support.service import ROOT, plain_environment
 from tests.support.settings import environment
 from wxsession.cli import EXIT_ANOTHER_IS_RUNNING
 from wxsession.errors import PurgeRunning
-from wxsession.models import purge_date, sessions
 from wxsession.services import Services
+from wxsession.sessions.queries import purge_date
+from wxsession.storage.tables import sessions
 
 _PURGES = 4
 _DUE = 300

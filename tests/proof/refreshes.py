@@ -8,7 +8,7 @@ from sqlalchemy import select
 from tests.proof.outcome import Outcome
 from tests.proof.world import World, at_once, world
 from tests.support.service import token_of
-from wxsession.models import sessions
+from wxsession.storage.tables import sessions
 
 _AT_ONCE = 50
 

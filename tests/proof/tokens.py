@@ -25,10 +25,10 @@ from tests.proof.world import add_user, issue_token, services
 from tests.support.settings import SECRET_KEY, settings_for
 from wxsession import create_app
 from wxsession.app import EXTENSION
+from wxsession.crypto import SecretKeys
 from wxsession.errors import InvalidToken, TokenError
-from wxsession.keys import SecretKeys
 from wxsession.services import Services
-from wxsession.tokens import PREFIX, SessionToken, TokenSigner
+from wxsession.sessions.tokens import PREFIX, SessionToken, TokenSigner
 
 _CALLS = (
     ("GET", "/check_session"),

@@ -13,11 +13,14 @@ from sqlalchemy import insert
 
 from tests.support.service import Service, Simulator
 from tests.support.settings import settings_for
-from wxsession.db import Database, new_id
-from wxsession.keys import SecretKeys
-from wxsession.models import Client, User, purge_date, sessions, users
+from wxsession.crypto import SecretKeys
 from wxsession.services import Services
-from wxsession.tokens import TokenSigner
+from wxsession.sessions.queries import purge_date
+from wxsession.sessions.tokens import TokenSigner
+from wxsession.storage.database import Database, new_id
+from wxsession.storage.tables import sessions, users
+from wxsession.users.client import ClientInfo
+from wxsession.users.user import User
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -86,7 +89,7 @@ def issue_token(here: Services, user_id: UUID) -> str:
     """Return the token of a new session that no login was needed for."""
     user = User(user_id)
     with here.database.transaction() as connection:
-        grant = here.sessions.issue(connection, user, None, Client(None, None), new_user=True)
+        grant = here.sessions.issue(connection, user, None, ClientInfo(None, None), new_user=True)
     return grant.session_token
 
 

@@ -12,14 +12,14 @@ from tests.proof.processes import in_processes
 from tests.proof.world import at_once
 from tests.support.settings import APPS, settings_for
 from wxsession.errors import WxSessionError
-from wxsession.logins import CodeLogin
-from wxsession.models import Client
+from wxsession.logins.service import CodeLogin
 from wxsession.services import Services
 from wxsession.simulator import WeChat, wechat_transport
+from wxsession.users.client import ClientInfo
 
 _PROCESSES = 5
 _THREADS = 10
-_CLIENT = Client("203.0.113.7", None)
+_CLIENT = ClientInfo("203.0.113.7", None)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from argon2.profiles import CHEAPEST
 from flask import Flask
 
 from wxsession.app import EXTENSION
-from wxsession.db import connect
-from wxsession.schema import upgrade
 from wxsession.services import Services
+from wxsession.storage.database import connect
+from wxsession.storage.migrate import upgrade
 
 TODAY: Final = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
 

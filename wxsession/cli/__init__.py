@@ -3,12 +3,7 @@
 import click
 
 from wxsession.cli import administration, maintenance
-from wxsession.cli.output import (
-    EXIT_ANOTHER_IS_RUNNING,
-    EXIT_MORE_IS_LEFT,
-    EXIT_NOT_ALL,
-    Progress,
-)
+from wxsession.cli.output import EXIT_ANOTHER_IS_RUNNING, EXIT_MORE_IS_LEFT, EXIT_NOT_ALL, Progress
 from wxsession.services import Services
 
 __all__ = [

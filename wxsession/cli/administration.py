@@ -6,14 +6,6 @@ from uuid import UUID
 
 import click
 
-from wxsession.administration import (
-    Administration,
-    Page,
-    SessionLine,
-    UserDetails,
-    UserFilter,
-    UserLine,
-)
 from wxsession.cli import options
 from wxsession.cli.output import (
     EXIT_NOT_ALL,
@@ -24,8 +16,16 @@ from wxsession.cli.output import (
     print_json,
     print_table,
 )
+from wxsession.operations.administration import (
+    Administration,
+    Page,
+    SessionLine,
+    UserDetails,
+    UserFilter,
+    UserLine,
+)
 from wxsession.profiles import ProfileService, SessionKeysReset
-from wxsession.wechat.phone_number import PhoneNumber
+from wxsession.users.phone_numbers import PhoneNumber
 
 
 def users(  # noqa: C901 - a list of commands, however long

@@ -15,11 +15,11 @@ from wxsession.cli.output import (
     print_json,
     print_table,
 )
-from wxsession.db import Database
-from wxsession.pace import LARGEST_SIZE
-from wxsession.purge import Purge, Purged
-from wxsession.resealing import Resealing
+from wxsession.operations.batching import LARGEST_SIZE
+from wxsession.operations.purge import Purge, Purged
+from wxsession.operations.reseal import Resealing
 from wxsession.settings import duration
+from wxsession.storage.database import Database
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -89,7 +89,7 @@ def upgrade_database(database: Database) -> click.Command:
     @click.command("upgrade-database")
     def upgrade_database() -> None:
         """Bring the schema to the newest revision; safe to run again, and by several at once."""
-        from wxsession.schema import upgrade  # noqa: PLC0415 - Alembic takes half a second to load
+        from wxsession.storage.migrate import upgrade  # noqa: PLC0415 - Alembic takes half a second to load
 
         revision = exit_on_error(lambda: upgrade(database))
         click.echo(f"The database is at revision {revision}.")

@@ -6,10 +6,10 @@ import re
 
 import click
 
-from wxsession.administration import PAGE
 from wxsession.audit import UNKNOWN
-from wxsession.models import LONGEST_ACTOR
-from wxsession.wechat import phone_number
+from wxsession.operations.administration import PAGE
+from wxsession.storage.tables import LONGEST_ACTOR
+from wxsession.users import phone_numbers
 
 
 class Matching(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -45,8 +45,8 @@ _ACTOR_NAME = Matching(
     re.compile(rf"[^\x00-\x1f\x7f\ud800-\udfff]{{1,{LONGEST_ACTOR}}}"),
     f"must have 1 to {LONGEST_ACTOR} characters, and no control characters",
 )
-PHONE = Matching("digits", phone_number.NUMBER, "must be 1 to 20 digits, without the country code")
-COUNTRY_CODE = Matching("digits", phone_number.COUNTRY_CODE, "must be 1 to 6 digits, as in 86")
+PHONE = Matching("digits", phone_numbers.NUMBER, "must be 1 to 20 digits, without the country code")
+COUNTRY_CODE = Matching("digits", phone_numbers.COUNTRY_CODE, "must be 1 to 6 digits, as in 86")
 
 limit = click.option("--limit", type=click.IntRange(1, 10_000), default=PAGE, show_default=True)
 after = click.option("--after", type=click.UUID, default=None, help="Go on after this id.")

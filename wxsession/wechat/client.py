@@ -39,10 +39,11 @@ from wxsession.errors import (
     WxSessionError,
 )
 from wxsession.limits import ConcurrencyLimit, Places
+from wxsession.users.phone_numbers import PhoneNumber
 from wxsession.wechat import failures
 from wxsession.wechat.breaker import Breaker
 from wxsession.wechat.failures import Failures
-from wxsession.wechat.phone_number import PhoneNumber, phone_number_of
+from wxsession.wechat.phone_number import phone_number_of
 
 CONNECTION_RETRIES = 1
 BUSY_RETRIES = 2

@@ -1,29 +1,8 @@
-"""A phone number as WeChat tells it, by code and in open data alike."""
+"""A phone number as WeChat returns it, by code and in open data alike."""
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-NUMBER = re.compile(r"[0-9]{1,20}")
-COUNTRY_CODE = re.compile(r"[0-9]{1,6}")
-
-
-@dataclass(frozen=True, slots=True)
-class PhoneNumber:
-    """A number as people of its country write it, and the country's calling code."""
-
-    number: str = field(repr=False)
-    country_code: str
-
-    def masked(self) -> str:
-        """Return the number with all but the first three and the last two digits hidden.
-
-        Source: 小程序安全指引, "敏感信息泄露", in the mini-program documentation.
-        """
-        shown = len("138") + len("00")
-        if len(self.number) <= shown:
-            return "*" * len(self.number)
-        return self.number[:3] + "*" * (len(self.number) - shown) + self.number[-2:]
+from wxsession.users.phone_numbers import COUNTRY_CODE, NUMBER, PhoneNumber
 
 
 def phone_number_of(data: Mapping[str, object]) -> PhoneNumber | None:

@@ -1,0 +1,1 @@
+"""Usernames and passwords."""

@@ -1,0 +1,287 @@
+"""Limits of what somebody can only try: passwords, codes, usernames.
+
+The counters are in the database, so that all workers count together. A counter begins with the
+first attempt and is over after its window, whatever comes in between: a caller that keeps trying
+does not make it longer. A name counts whether or not somebody has it, so that its lock tells
+nothing.
+
+A guess is counted before it is evaluated, in one statement that adds only below the limit, and
+taken back unless it was wrong. So parallel guesses gain nothing, and what is refused is refused
+before anybody knows whether it was right. Codes are counted after WeChat refused them: they
+cannot be guessed, and the many who log in behind one address are never in each other's way.
+"""
+
+import hmac
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import case, delete, or_, select, update
+
+from wxsession.audit import Audit
+from wxsession.clock import Clock
+from wxsession.crypto import SecretKeys
+from wxsession.errors import (
+    BadCredentials,
+    CodeUsed,
+    InvalidCode,
+    Overloaded,
+    TooManyAttempts,
+    UsernameTaken,
+)
+from wxsession.settings import Limit
+from wxsession.storage.database import Database, upsert
+from wxsession.storage.tables import failed_attempts
+from wxsession.users.client import ClientInfo, network_of
+
+WINDOW = timedelta(minutes=15)
+FAILURES_PER_ACCOUNT = 10
+FAILURES_PER_ADDRESS = 100  # a whole office, or a carrier's NAT, may stand behind it
+_MOST_SUSPECTS = 10_000
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counter:
+    key_hash: bytes
+    limit: Limit
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """One attempt in one counter, which had `failures` with it and is over at `expires_at`."""
+
+    key_hash: bytes
+    failures: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A password that is tried; `is_last`: if it is wrong, the account is closed for a while."""
+
+    is_last: bool
+
+
+class Throttle:
+    """Lets nobody try for long; `codes` and `registrations` may be without a limit."""
+
+    def __init__(  # noqa: PLR0913 - where it counts, and up to what
+        self,
+        database: Database,
+        keys: SecretKeys,
+        audit: Audit,
+        clock: Clock,
+        *,
+        codes: Limit | None,
+        registrations: Limit | None,
+    ) -> None:
+        self._database = database
+        self._key = keys.derive("throttle")[-1]
+        self._audit = audit
+        self._clock = clock
+        self._codes = codes
+        self._registrations = registrations
+        # Where refused codes came from, as far as this process knows, and until when that counts:
+        # only for these is the database asked. So each worker may ask WeChat once more than the
+        # limit allows.
+        self._suspects: dict[str, datetime] = {}
+
+    @contextmanager
+    def guess(
+        self, username: str, client: ClientInfo, *, session_of: UUID | None = None
+    ) -> Iterator[Guess]:
+        """Let a password be tried inside; only a `BadCredentials` out of it stays counted.
+
+        A right password forgets the wrong ones before it, unless somebody else is trying. With a
+        session the user has a counter that only they can fill: others cannot keep the user from
+        changing the password that they guess at.
+
+        Raises:
+            TooManyAttempts: too many were wrong, or are being tried, for this name or from this
+                address.
+            Overloaded: the database did not answer in time.
+        """
+        of_account = Limit(FAILURES_PER_ACCOUNT, WINDOW)
+        account = (
+            self._counter("account", username, of_account)
+            if session_of is None
+            else self._counter("session", str(session_of), of_account)
+        )
+        counters = [account]
+        if client.address is not None:
+            everywhere = Limit(FAILURES_PER_ADDRESS, WINDOW)
+            counters.append(self._counter("address", network_of(client.address), everywhere))
+        counted = self._count("passwords", counters, client)
+        own = next(one for one in counted if one.key_hash == account.key_hash)
+        try:
+            yield Guess(is_last=own.failures == FAILURES_PER_ACCOUNT)
+        except BadCredentials:
+            raise
+        except BaseException:
+            self._take_back(counted)
+            raise
+        self._take_back(counted, forgetting=own)
+
+    def ensure_codes_allowed(self, client: ClientInfo, *, appid: str) -> None:
+        """Return if a code from this address may be exchanged.
+
+        Raises:
+            TooManyAttempts: too many codes from there were refused lately.
+            Overloaded: the database did not answer in time.
+        """
+        if self._codes is None or client.address is None:
+            return
+        now, network = self._clock(), network_of(client.address)
+        if self._suspects.get(network, now) <= now:
+            return  # and an honest login costs no statement
+        try:
+            self._ensure_open([self._counter("codes", network, self._codes)], "codes")
+        except TooManyAttempts as refusal:
+            self._audit.count("login_failed", client, reason=refusal.code, appid=appid)
+            raise
+
+    @contextmanager
+    def counting_codes(self, client: ClientInfo) -> Iterator[None]:
+        """Let a code be exchanged inside; one that is refused is counted, if the database is there.
+
+        A blocked user has a good code.
+        """
+        try:
+            yield
+        except (InvalidCode, CodeUsed):
+            if self._codes is not None and client.address is not None:
+                self._count_code(network_of(client.address), self._codes)
+            raise
+
+    @contextmanager
+    def registration(self, client: ClientInfo, user_id: UUID | None) -> Iterator[None]:
+        """Let a username be registered inside, from this address or for this user.
+
+        Counted are taken usernames, since each tells that somebody has it, and new users. A user
+        who gets a username is none, and whose others behind the same address do not count.
+
+        Raises:
+            TooManyAttempts: there were too many lately.
+            Overloaded: the database did not answer in time.
+        """
+        if self._registrations is None or client.address is None:
+            yield
+            return
+        who = network_of(client.address) if user_id is None else str(user_id)
+        counter = self._counter("registrations", who, self._registrations)
+        counted = self._count("registrations", [counter], client)
+        try:
+            yield
+        except UsernameTaken:
+            raise
+        except BaseException:
+            self._take_back(counted)
+            raise
+        if user_id is not None:
+            self._take_back(counted)
+
+    def _count_code(self, network: str, limit: Limit) -> None:
+        if len(self._suspects) >= _MOST_SUSPECTS:
+            self._suspects.clear()
+        self._suspects[network] = self._clock() + limit.window
+        with suppress(Overloaded, TooManyAttempts):  # others may have filled it meanwhile
+            [counted] = self._add([self._counter("codes", network, limit)], "codes")
+            if counted.failures == limit.most:
+                _log.warning(
+                    "no more codes from %s for a while, %d were refused; if that is the address"
+                    " of a proxy of yours, see WXSESSION_TRUSTED_PROXIES",
+                    *(network, limit.most),
+                )
+
+    def _count(
+        self, reason: str, counters: Sequence[_Counter], client: ClientInfo
+    ) -> list[_Counted]:
+        """Count an attempt in all of these, or refuse it and count that in the audit."""
+        event = "registration_failed" if reason == "registrations" else "login_failed"
+        try:
+            return self._add(counters, reason)
+        except TooManyAttempts as refusal:
+            self._audit.count(event, client, reason=refusal.code)
+            raise
+
+    def _add(self, counters: Sequence[_Counter], reason: str) -> list[_Counted]:
+        """Add one to each counter, or to none of them if one is full."""
+        self._ensure_open(counters, reason)  # who is refused is so without a write
+        now = self._clock()
+        c = failed_attempts.c
+        # In one order everywhere: two statements never wait for each other.
+        ordered = sorted(counters, key=lambda counter: counter.key_hash)
+        rows = [
+            {"key_hash": one.key_hash, "failures": 1, "expires_at": now + one.limit.window}
+            for one in ordered
+        ]
+        fresh = upsert(self._database, failed_attempts).values(rows)
+        is_over = or_(c.expires_at <= now, c.failures == 0)
+        most = case(*((c.key_hash == one.key_hash, one.limit.most) for one in ordered), else_=0)
+        adding = fresh.on_conflict_do_update(
+            index_elements=["key_hash"],
+            set_={
+                "failures": case((is_over, 1), else_=c.failures + 1),
+                "expires_at": case((is_over, fresh.excluded.expires_at), else_=c.expires_at),
+            },
+            where=or_(is_over, c.failures < most),
+        ).returning(c.key_hash, c.failures, c.expires_at)
+        # No transaction: all guesses of an address wait for one row, and would for each other's
+        # COMMIT as well.
+        with self._database.statement() as connection:
+            counted = [_Counted(bytes(key), *rest) for key, *rest in connection.execute(adding)]
+        if len(counted) < len(ordered):
+            self._take_back(counted)
+            self._ensure_open(ordered, reason)
+            raise _too_many(reason, ordered[0].limit, timedelta(0))  # it was full just now
+        return counted
+
+    def _ensure_open(self, counters: Sequence[_Counter], reason: str) -> None:
+        now = self._clock()
+        c = failed_attempts.c
+        limits = {one.key_hash: one.limit for one in counters}
+        query = select(c.key_hash, c.failures, c.expires_at)
+        query = query.where(c.key_hash.in_(limits), c.expires_at > now)
+        with self._database.statement() as connection:
+            rows = connection.execute(query).all()
+        full = [row for row in rows if row.failures >= limits[bytes(row.key_hash)].most]
+        if full:
+            last = max(full, key=lambda row: row.expires_at)
+            raise _too_many(reason, limits[bytes(last.key_hash)], last.expires_at - now)
+
+    def _take_back(self, counted: Sequence[_Counted], forgetting: _Counted | None = None) -> None:
+        """Take one off each counter that is still the same, if the database is there.
+
+        One that then holds nothing goes, and so does the one to be forgotten if nobody has
+        counted in it since. What stays counted is over soon, and no reason to fail. Two that
+        take theirs back at once may leave a counter of nothing, which begins again like none.
+        """
+        c = failed_attempts.c
+        with suppress(Overloaded), self._database.statement() as connection:
+            for one in counted:  # each by itself: no two rows are locked at once
+                same = (c.key_hash == one.key_hash, c.expires_at == one.expires_at)
+                most = one.failures if one is forgetting else 1
+                dropping = delete(failed_attempts).where(*same, c.failures <= most)
+                if not connection.execute(dropping).rowcount:
+                    lowering = update(failed_attempts).where(*same)
+                    connection.execute(lowering.values(failures=c.failures - 1))
+
+    def _counter(self, kind: str, value: str, limit: Limit) -> _Counter:
+        # Keyed, because what was typed as a name may be a password. With the newest key: while
+        # machines get it one after the other, they count apart for those minutes.
+        return _Counter(hmac.digest(self._key, f"{kind}\0{value}".encode(), "sha256"), limit)
+
+
+def _too_many(reason: str, limit: Limit, left: timedelta) -> TooManyAttempts:
+    return TooManyAttempts(
+        reason,
+        retry_after=max(1, math.ceil(left.total_seconds())),
+        limit=limit.most,
+        window=int(limit.window.total_seconds()),
+    )

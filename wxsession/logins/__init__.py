@@ -1,0 +1,1 @@
+"""From a code, a password, or both to a session."""

@@ -1,0 +1,27 @@
+"""Whether the server could do its work."""
+
+from sqlalchemy import text
+
+from wxsession.errors import NotReady
+from wxsession.storage.database import SCHEMA_REVISION, Database
+
+
+class Health:
+    """Asks the database whether it is there and migrated."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def ensure_ready(self) -> None:
+        """Return if the database answers and its schema is at least the one needed here.
+
+        A newer schema is as good: during an upgrade, the old code runs on it for a while.
+
+        Raises:
+            NotReady: there is no schema, or an older one.
+            Overloaded: the database did not answer in time.
+        """
+        with self._database.statement() as connection:
+            found = connection.execute(text("SELECT version_num FROM alembic_version"))
+            if not any(revision >= SCHEMA_REVISION for revision in found.scalars()):
+                raise NotReady

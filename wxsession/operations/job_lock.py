@@ -1,0 +1,92 @@
+"""A job lock: the right to be the only one at a job, as a row with a lease.
+
+A lock of a database session would be lost behind a pooler in transaction mode, whose next
+statement is another session's. A row is nobody's session; its time is the database's own, so the
+clocks of several hosts do not matter. A job that dies with it leaves it to the next one as soon as
+the lease is over.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, DateTime, delete, func, literal, or_, select, update
+
+from wxsession.errors import Overloaded
+from wxsession.storage.database import Database, UtcDateTime, new_id, upsert
+from wxsession.storage.leases import LEASE, Leases
+from wxsession.storage.tables import leases
+
+_LOOK_EVERY = 0.5
+
+
+class JobLocked(Exception):
+    """Somebody else is at the job, and alive."""
+
+
+@contextmanager
+def job_lock(
+    database: Database, name: str, *, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[None]:
+    """Be the only one at a job meanwhile.
+
+    Waits for the lease of somebody who does not renew it any more, at most its length.
+
+    Raises:
+        JobLocked: somebody else renews it.
+        Overloaded: the database did not answer in time.
+    """
+    holder = new_id()
+    _acquire(database, name, holder, sleep)
+    try:
+        with Leases().renewed(partial(_renew, database, name), holder):
+            yield
+    finally:
+        with suppress(Overloaded), database.statement() as connection:
+            connection.execute(delete(leases).where(_is_of(name, holder)))
+
+
+def _acquire(database: Database, name: str, holder: UUID, sleep: Callable[[float], None]) -> None:
+    seen: datetime | None = None
+    query = select(leases.c.held_until).where(leases.c.name == name)
+    while not _take(database, name, holder):
+        with database.statement() as connection:
+            held_until = connection.execute(query).scalar_one_or_none()
+        if None not in {seen, held_until} and held_until != seen:
+            raise JobLocked(name)
+        seen = held_until
+        sleep(_LOOK_EVERY)
+
+
+def _take(database: Database, name: str, holder: UUID) -> bool:
+    until, now = _in(database, LEASE), _in(database, timedelta(0))
+    taking = upsert(database, leases).values(name=name, holder=holder, held_until=until)
+    taking = taking.on_conflict_do_update(
+        index_elements=["name"],
+        set_={"holder": taking.excluded.holder, "held_until": taking.excluded.held_until},
+        where=or_(leases.c.held_until <= now, leases.c.holder == holder),
+    )
+    with database.statement() as connection:
+        return connection.execute(taking.returning(leases.c.name)).first() is not None
+
+
+def _renew(database: Database, name: str, holders: frozenset[UUID]) -> None:
+    (holder,) = holders
+    renewing = update(leases).where(_is_of(name, holder))
+    with database.statement() as connection:
+        connection.execute(renewing.values(held_until=_in(database, LEASE)))
+
+
+def _is_of(name: str, holder: UUID) -> ColumnElement[bool]:
+    return (leases.c.name == name) & (leases.c.holder == holder)
+
+
+def _in(database: Database, length: timedelta) -> ColumnElement[Any]:
+    """Return the moment after `length`, by the clock of the database."""
+    if database.is_postgresql:
+        return func.clock_timestamp(type_=DateTime(timezone=True)) + length
+    return literal(datetime.now(UTC) + length, UtcDateTime())  # a file has its host's clock

@@ -1,0 +1,1 @@
+"""Sessions: issued, checked, refreshed, ended, and described to back ends."""

@@ -1,0 +1,552 @@
+"""Sessions: issued, checked, refreshed, listed and ended.
+
+Every method reads the session first, lets `Session` judge it, and then writes with the
+judged facts repeated in the statement. A write that finds another row than the one it judged
+changes nothing, and the judgement starts anew. Nothing here ever inserts a session except
+`issue`, so no race can bring an ended one back.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    select,
+    update,
+)
+
+from wxsession.audit import SYSTEM, Audit
+from wxsession.clock import Clock
+from wxsession.errors import (
+    Crossed,
+    InvalidToken,
+    Overloaded,
+    SessionEnded,
+    SessionSuperseded,
+    TokenError,
+)
+from wxsession.sessions.queries import (
+    BY_ID,
+    DESCRIBED_BY_ID,
+    NO_SESSION,
+    as_read,
+    described_session_from,
+    evict,
+    insert_session,
+    purge_date,
+    replace_and_evict,
+    select_described_sessions,
+    session_from,
+    some_others,
+    swap_token,
+)
+from wxsession.sessions.session import (
+    DescribedSession,
+    Grant,
+    LiveSession,
+    OwnSessions,
+    Session,
+    SessionView,
+    Standing,
+)
+from wxsession.sessions.tokens import SessionToken, TokenSigner
+from wxsession.settings import Settings
+from wxsession.storage.database import Database, new_id, retry_on_disconnect
+from wxsession.storage.fast_lookup import Lookup
+from wxsession.storage.prepared import together
+from wxsession.storage.tables import is_live, sessions
+from wxsession.users.client import ClientInfo
+from wxsession.users.user import Identity, User
+
+Asking = Callable[[], ClientInfo]
+"""Says who asks, for the few who want to know."""
+
+_ATTEMPTS = 5
+_LONGEST_LIST = 200
+_LONGEST_WAY = 20
+"""How many times the grace a request may have been on its way that presents an older token."""
+
+_log = logging.getLogger(__name__)
+
+
+class SessionService:
+    """What can be done with sessions; a presented token is the string that a device sent."""
+
+    def __init__(
+        self,
+        database: Database,
+        signer: TokenSigner,
+        audit: Audit,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._signer = signer
+        self._audit = audit
+        self._settings = settings
+        self._clock = clock
+        self._lookup = Lookup(database, BY_ID)
+        self._described = Lookup(database, DESCRIBED_BY_ID)
+
+    def check(self, presented: str, asking: Asking = lambda: SYSTEM) -> SessionView:
+        """Return the live session of a token, and count that as use.
+
+        Costs one SELECT; an UPDATE at most once per touch interval, and one when a refreshed
+        token is first used. A write that fails or comes late does not fail the check.
+
+        Raises:
+            TokenError: the token is no way in; a malformed one has cost no query. An older one
+                than the previous, twenty times the grace after the last refresh, is a copy: it
+                ends the session (``token_reused``).
+            Overloaded: the database did not answer in time.
+        """
+        token = self._signer.load(presented)
+        now = self._clock()
+        session = described_session_from(_found(self._described(token.key)))
+        expires_at, superseded = self._use(session, token, asking, now)
+        return _view(session, now, expires_at, superseded=superseded)
+
+    def recognise(self, presented: str, asking: Asking = lambda: SYSTEM) -> LiveSession:
+        """Do the same as `check`, and return less.
+
+        Raises:
+            TokenError: as for `check`.
+            Overloaded: the database did not answer in time.
+        """
+        token = self._signer.load(presented)
+        now = self._clock()
+        session = session_from(_found(self._lookup(token.key)), token.key)
+        expires_at, superseded = self._use(session, token, asking, now)
+        return LiveSession(
+            session.user,
+            _whole_seconds(expires_at, now),
+            session.absolute_expires_at,
+            superseded,
+        )
+
+    def _use(
+        self, session: Session, token: SessionToken, asking: Asking, now: datetime
+    ) -> tuple[datetime, bool]:
+        """Count it as use; return when the session expires, and whether it has a newer token."""
+        standing = self._standing(session, token, now)
+        session.ensure_live(now)
+        if standing is Standing.OLDER:
+            # Who refreshes has received the token before; a check may have been long on its way.
+            self._refuse_older(session, asking(), now, ways=_LONGEST_WAY)
+            raise SessionSuperseded
+        return self._touch(session, standing, now), standing is Standing.PREVIOUS
+
+    def refresh(self, presented: str, client: ClientInfo) -> Grant:
+        """Return the next token of a session; asked again with the same one, the same again.
+
+        Raises:
+            TokenError: as for `check`. An older token than the previous one, later than the
+                grace after the last refresh, is a copy: it ends the session (``token_reused``).
+            Overloaded: the database did not answer in time.
+        """
+        token = self._signer.load(presented)
+        return retry_on_disconnect(lambda: self._refresh(token, client))
+
+    def _refresh(self, token: SessionToken, client: ClientInfo) -> Grant:
+        for _ in range(_ATTEMPTS):
+            now = self._clock()
+            with self._database.statement() as connection:
+                session, standing = self._find(connection, token, now)
+                session.ensure_live(now)
+                if standing is Standing.PREVIOUS:
+                    return self._grant_again(session, token, now)
+                if standing is Standing.CURRENT:
+                    if grant := self._rotate(connection, session, token, now):
+                        return grant
+                    continue
+            self._refuse_older(session, client, now, ways=1)
+        raise Overloaded  # five others were faster, each within this one's single round trip
+
+    def end(self, presented: str, client: ClientInfo, *, everywhere: bool = False) -> None:
+        """End the session of a token, or every session of its user.
+
+        Says nothing about a token that is unknown, forged or of a dead session. An older token
+        of a session may end it too: ending is the one thing that is safe in anybody's hands
+        that ever held it. For `everywhere` the token has to be a live one.
+
+        Raises:
+            Overloaded: the database did not answer in time.
+        """
+        try:
+            token = self._signer.load(presented)
+            retry_on_disconnect(lambda: self._log_out(token, client, everywhere=everywhere))
+        except TokenError:
+            return
+
+    def list_own(self, presented: str) -> OwnSessions:
+        """Return the live sessions of the token's user, newest first.
+
+        Raises:
+            TokenError: as for `check`.
+            Overloaded: the database did not answer in time.
+        """
+        own = self.check(presented)
+        now = self._clock()
+        query = (
+            select_described_sessions()
+            .where(sessions.c.user_id == own.user.id, is_live(now))
+            .order_by(sessions.c.id.desc())
+            .limit(_LONGEST_LIST + 1)
+        )
+        with self._database.statement() as connection:
+            found = [described_session_from(row) for row in connection.execute(query)]
+        shown = [
+            _view(session, now, session.expires_at(), current=session.id == own.session_id)
+            for session in found[:_LONGEST_LIST]
+        ]
+        return OwnSessions(shown, more=len(found) > _LONGEST_LIST)
+
+    def end_own(self, presented: str, session_id: UUID, client: ClientInfo) -> None:
+        """End one session of the token's own user; says nothing about any other.
+
+        Raises:
+            TokenError: as for `check`.
+            Overloaded: the database did not answer in time.
+        """
+        own = self.check(presented)
+        which = and_(sessions.c.id == session_id, sessions.c.user_id == own.user.id)
+        with self._database.transaction() as connection:
+            self.end_rows(
+                *(connection, which, "revoked", self._clock()),
+                user_id=own.user.id,
+                client=client,
+            )
+
+    def issue(  # noqa: PLR0913 - these are what a session consists of
+        self,
+        connection: Connection,
+        user: User,
+        identity: Identity | None,
+        client: ClientInfo,
+        *,
+        replacing: str | None = None,
+        new_user: bool = False,
+        event: str = "login",
+        auth_time: datetime | None = None,
+    ) -> Grant:
+        """Return a new session of `user`, inside the caller's transaction.
+
+        The caller holds a lock on the user's row: that is what keeps the cap under parallel
+        logins. `replacing` is the token that the device presented, if any: its session ends.
+        `event` is what the audit calls it; `auth_time` is now, unless it was proved earlier.
+        """
+        now = self._clock()
+        ended = [] if new_user else self._make_room(connection, user.id, replacing, now)
+        token = self._signer.draw(new_id())
+        absolute = now + self._settings.absolute_timeout
+        idle = min(now + self._settings.idle_timeout, absolute)
+        made = insert_session(
+            id=token.session_id,
+            user_id=user.id,
+            identity_id=identity.id if identity else None,
+            token_hash=token.hash,
+            created_at=now,
+            auth_time=auth_time or now,
+            absolute_expires_at=absolute,
+            idle_expires_at=idle,
+            purge_on=purge_date(idle),
+            client_address=client.address,
+            user_agent=client.user_agent,
+        )
+        noted = self._audit.entry(
+            event,
+            client,
+            user_id=user.id,
+            session_id=token.session_id,
+            appid=identity.appid if identity else None,
+        )
+        ends = self._audit.ends(ended, client, user_id=user.id)
+        together(connection, noted, made, *ends)
+        return self._grant(token, user, now, idle, absolute, new_user=new_user)
+
+    def renew(
+        self, connection: Connection, session: DescribedSession, presented: str, user: User
+    ) -> Grant:
+        """Return the session's next token and its `user`, inside the caller's transaction.
+
+        For a session that is worth more from now on: a copy of the token before must not be. That
+        one is taken for the grace alone, by which a device that lost this answer finds the next
+        one. The session is locked.
+
+        Raises:
+            SessionSuperseded: the presented token is an older one by now.
+        """
+        now, token = self._clock(), self._signer.load(presented)
+        standing = self._standing(session, token, now)
+        if standing is Standing.OLDER:
+            raise SessionSuperseded
+        if standing is Standing.CURRENT:
+            grant = self._rotate(connection, session, token, now)
+        else:
+            grant = self._grant_again(session, token, now)
+        if grant is None:
+            raise Crossed
+        if standing is Standing.CURRENT or session.confirmed_at is None:
+            it = update(sessions).where(sessions.c.id == session.id)
+            connection.execute(it.values(rotated_at=now, confirmed_at=now))
+        return replace(grant, user=user)
+
+    def are_enough(self, connection: Connection, user_id: UUID, since: datetime) -> bool:
+        """Return whether a user has got as many sessions since then as may be live at once."""
+        made = select(sessions.c.id).where(
+            sessions.c.user_id == user_id, sessions.c.created_at >= since
+        )
+        most = self._settings.max_sessions
+        return len(connection.execute(made.limit(most)).all()) >= most
+
+    def reload(
+        self, connection: Connection, session_id: UUID, *, lock: bool = False
+    ) -> DescribedSession:
+        """Return a session as it is now, and stays if locked, inside the caller's transaction.
+
+        Raises:
+            TokenError: it has ended meanwhile.
+        """
+        query = DESCRIBED_BY_ID.with_for_update(of=sessions) if lock else DESCRIBED_BY_ID
+        row = connection.execute(query, {"session_id": session_id}).first()
+        if row is None:
+            raise InvalidToken
+        session = described_session_from(row)
+        session.ensure_live(self._clock())
+        return session
+
+    def end_rows(  # noqa: PLR0913 - which sessions, and what the audit says about that
+        self,
+        connection: Connection,
+        which: ColumnElement[bool],
+        reason: str,
+        now: datetime,
+        *,
+        user_id: UUID,
+        client: ClientInfo,
+        actor: str | None = None,
+    ) -> int:
+        """End the live sessions that the condition picks, and no others; return how many.
+
+        They are sessions of one user. The audit knows of it, in the caller's transaction.
+        """
+        ended = self._end(connection, which, reason, now)
+        with_reason = [(id_, reason) for id_ in ended]
+        together(connection, *self._audit.ends(with_reason, client, user_id=user_id, actor=actor))
+        return len(ended)
+
+    def end_others(
+        self,
+        connection: Connection,
+        session: Session,
+        reason: str,
+        now: datetime,
+        *,
+        client: ClientInfo,
+    ) -> None:
+        """End every other live session of the user, in bounded statements."""
+        others, user_id = some_others(session, now), session.user.id
+        while self.end_rows(connection, others, reason, now, user_id=user_id, client=client):
+            pass
+
+    def end_surplus(self, connection: Connection, user_id: UUID, client: ClientInfo) -> None:
+        """End what is above the cap; the caller holds a lock on the user's row."""
+        ended = self._make_room(connection, user_id, None, self._clock(), wanted=0)
+        together(connection, *self._audit.ends(ended, client, user_id=user_id))
+
+    def _log_out(self, token: SessionToken, client: ClientInfo, *, everywhere: bool) -> None:
+        now = self._clock()
+        with self._database.statement() as connection:
+            session, standing = self._find(connection, token, now)
+        session.ensure_live(now)
+
+        def end(which: ColumnElement[bool]) -> int:
+            with self._database.transaction() as connection:
+                return self.end_rows(
+                    connection, which, "logout", now, user_id=session.user.id, client=client
+                )
+
+        if everywhere and standing is not Standing.OLDER:
+            # The one that asks goes last: if this stops half way, it can ask again.
+            while end(some_others(session, now)):
+                pass
+        end(sessions.c.id == session.id)
+
+    def _end(
+        self, connection: Connection, which: ColumnElement[bool], reason: str, now: datetime
+    ) -> Sequence[UUID]:
+        ending = update(sessions).where(which, is_live(now)).returning(sessions.c.id)
+        values = {"ended_at": now, "end_reason": reason, "purge_on": now.date()}
+        return connection.execute(ending.values(values)).scalars().all()
+
+    def _find(
+        self, connection: Connection, token: SessionToken, now: datetime
+    ) -> tuple[Session, Standing]:
+        row = connection.execute(BY_ID, {"session_id": token.session_id}).first()
+        session = session_from(_found(row), token.key)
+        return session, self._standing(session, token, now)
+
+    def _standing(self, session: Session, token: SessionToken, now: datetime) -> Standing:
+        standing = session.standing(
+            token, self._signer.successors, now=now, grace=self._settings.refresh_grace
+        )
+        if standing is Standing.FOREIGN:
+            raise InvalidToken
+        return standing
+
+    def _touch(self, session: Session, standing: Standing, now: datetime) -> datetime:
+        """Note that the session was used, if that is due; return when it expires now."""
+        idle = min(now + self._settings.idle_timeout, session.absolute_expires_at)
+        gain = idle - session.idle_expires_at
+        changes: dict[str, object] = {}
+        if gain >= self._settings.touch_interval and idle > session.idle_expires_at:
+            changes |= {"idle_expires_at": idle, "purge_on": purge_date(idle)}
+        if standing is Standing.CURRENT and session.rotated_at and not session.confirmed_at:
+            changes |= {"confirmed_at": now}
+        if not changes:
+            return session.expires_at()
+        try:
+            with self._database.statement() as connection:
+                connection.execute(update(sessions).where(as_read(session, now)).values(changes))
+        except Overloaded:
+            return session.expires_at()
+        return idle if "idle_expires_at" in changes else session.expires_at()
+
+    def _rotate(
+        self, connection: Connection, session: Session, token: SessionToken, now: datetime
+    ) -> Grant | None:
+        """Swap the token for its successor, or return None if the session is not as it was."""
+        next_ = self._signer.successors(token)[0]
+        idle = min(now + self._settings.idle_timeout, session.absolute_expires_at)
+        idle = max(idle, session.idle_expires_at)
+        swap = swap_token(
+            session_id=session.id,
+            token_hash=session.token_hash,
+            next_hash=next_.hash,
+            now=now,
+            idle_expires_at=idle,
+            purge_on=purge_date(idle),
+        )
+        if not connection.execute(*swap).rowcount:
+            return None
+        return self._grant(next_, session.user, now, idle, session.absolute_expires_at)
+
+    def _grant_again(self, session: Session, token: SessionToken, now: datetime) -> Grant:
+        next_ = next(
+            t for t in self._signer.successors(token) if t.is_hashed_as(session.token_hash)
+        )
+        expires = session.expires_at()
+        return self._grant(next_, session.user, now, expires, session.absolute_expires_at)
+
+    def _refuse_older(
+        self, session: Session, client: ClientInfo, now: datetime, *, ways: int
+    ) -> None:
+        """Refuse an older token; end the session if that is a copy, unless it changed meanwhile.
+
+        It is one if the session went on to its next token longer ago than `ways` times the grace.
+
+        Raises:
+            SessionSuperseded: it may be the device's own request, overtaken by two refreshes.
+            SessionEnded: it is a copy in other hands, and ended the session just now.
+        """
+        if session.was_handed_on_within(ways * self._settings.refresh_grace, now):
+            raise SessionSuperseded
+        with self._database.transaction() as connection:
+            ended = self._end(connection, as_read(session, now), "token_reused", now)
+            if ended:
+                connection.execute(
+                    *self._audit.entry(
+                        "token_reused", client, user_id=session.user.id, session_id=session.id
+                    )
+                )
+        if ended:
+            _log.warning("session %s ended: an old token was presented again", session.id)
+            raise SessionEnded("token_reused")
+
+    def _make_room(
+        self,
+        connection: Connection,
+        user_id: UUID,
+        replacing: str | None,
+        now: datetime,
+        *,
+        wanted: int = 1,
+    ) -> list[tuple[UUID, str]]:
+        """End the session that the new one replaces, and what is above the cap with the new one.
+
+        Returns what was ended, and why.
+        """
+        room = {
+            "user_id": user_id,
+            "kept": self._settings.max_sessions - wanted,
+            "now": now,
+            "today": now.date(),
+        }
+        if token := self._replaced(replacing):
+            known = [token.hash, *(next_.hash for next_ in self._signer.successors(token))]
+            ending = replace_and_evict(**room, session_id=token.session_id, token_hashes=known)
+        else:
+            ending = evict(**room)
+        return [(row.id, row.end_reason) for row in connection.execute(*ending)]
+
+    def _replaced(self, presented: str | None) -> SessionToken | None:
+        try:
+            return self._signer.load(presented) if presented else None
+        except InvalidToken:
+            return None
+
+    def _grant(  # noqa: PLR0913 - these are what a grant consists of
+        self,
+        token: SessionToken,
+        user: User,
+        now: datetime,
+        expires_at: datetime,
+        absolute_expires_at: datetime,
+        *,
+        new_user: bool = False,
+    ) -> Grant:
+        return Grant(
+            session_token=self._signer.dump(token),
+            session_id=token.session_id,
+            expires_in=_whole_seconds(expires_at, now),
+            absolute_expires_at=absolute_expires_at,
+            user=user,
+            new_user=new_user,
+        )
+
+
+def _found(row: Sequence[Any] | None) -> Sequence[Any]:
+    """Return the row, or one that no token fits: an unknown id takes the path of a wrong secret."""
+    return NO_SESSION if row is None else row
+
+
+def _view(
+    session: DescribedSession,
+    now: datetime,
+    expires_at: datetime,
+    *,
+    superseded: bool = False,
+    current: bool = False,
+) -> SessionView:
+    return SessionView(
+        session_id=session.id,
+        user=session.user,
+        identity=session.identity,
+        created_at=session.created_at,
+        auth_time=session.auth_time,
+        expires_in=_whole_seconds(expires_at, now),
+        absolute_expires_at=session.absolute_expires_at,
+        client=session.client,
+        superseded=superseded,
+        current=current,
+    )
+
+
+def _whole_seconds(until: datetime, now: datetime) -> int:
+    return max(0, int((until - now).total_seconds()))

@@ -1,0 +1,159 @@
+"""What a session is, and the rules that decide about it.
+
+A session is judged here and nowhere else: whether it is live, and what a presented token is to
+it. There is no database in it.
+"""
+
+import enum
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from wxsession.errors import SessionEnded, SessionExpired
+from wxsession.sessions.tokens import SessionToken
+from wxsession.users.client import ClientInfo
+from wxsession.users.user import Identity, User
+
+
+class Standing(enum.Enum):
+    """What a properly signed token is to the session that it names."""
+
+    CURRENT = "the token in use"
+    PREVIOUS = "the one before it, still to be accepted"
+    OLDER = "one that was followed by another"
+    FOREIGN = "none that this session ever had"
+
+
+@dataclass(slots=True)
+class Session:
+    """One login of one user on one device: what decides about it, as it was read.
+
+    Not frozen, because to make a frozen one takes five times as long; nobody changes it.
+    """
+
+    key: bytes
+    user: User
+    token_hash: bytes
+    absolute_expires_at: datetime
+    idle_expires_at: datetime
+    rotated_at: datetime | None
+    confirmed_at: datetime | None
+    ended_at: datetime | None
+    end_reason: str | None
+
+    @property
+    def id(self) -> UUID:
+        """The id, whose bytes are `key`."""
+        return UUID(bytes=self.key)
+
+    def ensure_live(self, now: datetime) -> None:
+        """Return if the session may be used at `now`.
+
+        Raises:
+            SessionEnded: it was ended, or its user was disabled.
+            SessionExpired: one of its two times is over; at that second it is over.
+        """
+        if self.ended_at is not None:
+            raise SessionEnded(self.end_reason or "revoked")
+        if self.user.disabled_at is not None:
+            raise SessionEnded("user_disabled")
+        if now >= self.absolute_expires_at:
+            raise SessionExpired("absolute")
+        if now >= self.idle_expires_at:
+            raise SessionExpired("idle")
+
+    def standing(
+        self,
+        token: SessionToken,
+        successors: Callable[[SessionToken], Iterable[SessionToken]],
+        *,
+        now: datetime,
+        grace: timedelta,
+    ) -> Standing:
+        """Return what `token` is to this session.
+
+        The previous token is taken until the next one was used, and within `grace` in any case:
+        the device may have lost the answer that held the next one.
+        """
+        if token.is_hashed_as(self.token_hash):
+            return Standing.CURRENT
+        if self.rotated_at is None:
+            return Standing.FOREIGN
+        followed = [next_.is_hashed_as(self.token_hash) for next_ in successors(token)]
+        if any(followed) and (self.confirmed_at is None or self.rotated_within(grace, now)):
+            return Standing.PREVIOUS
+        return Standing.OLDER
+
+    def rotated_within(self, grace: timedelta, now: datetime) -> bool:
+        """Tell whether the last refresh is no longer ago than `grace`."""
+        return self.rotated_at is not None and now < self.rotated_at + grace
+
+    def was_handed_on_within(self, period: timedelta, now: datetime) -> bool:
+        """Return whether the last refresh, or the first use of its token, is no longer ago.
+
+        A device that asked for its next token again after days may still have a request with the
+        one before on its way when it uses that one.
+        """
+        moments = (self.rotated_at, self.confirmed_at)
+        return any(moment is not None and now < moment + period for moment in moments)
+
+    def expires_at(self) -> datetime:
+        """Return when the session expires if it is not used again."""
+        return min(self.idle_expires_at, self.absolute_expires_at)
+
+
+@dataclass(slots=True)
+class DescribedSession(Session):
+    """The same, with all that is known besides."""
+
+    created_at: datetime
+    auth_time: datetime
+    client: ClientInfo
+    identity: Identity | None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a login or a refresh hands back; `expires_in` is in seconds."""
+
+    session_token: str = field(repr=False)
+    session_id: UUID
+    expires_in: int
+    absolute_expires_at: datetime
+    user: User
+    new_user: bool = False
+    open_data: Mapping[str, Any] | None = field(default=None, repr=False)
+    """What WeChat says about the user, if that came along with a login by code."""
+
+
+class LiveSession(NamedTuple):
+    """What most of those who check a session want to know; `expires_in` is in seconds."""
+
+    user: User
+    expires_in: int
+    absolute_expires_at: datetime
+    superseded: bool
+
+
+class SessionView(NamedTuple):
+    """A live session as its holder may see it; `expires_in` is in seconds."""
+
+    session_id: UUID
+    user: User
+    identity: Identity | None
+    created_at: datetime
+    auth_time: datetime
+    expires_in: int
+    absolute_expires_at: datetime
+    client: ClientInfo
+    superseded: bool = False
+    current: bool = False
+
+
+class OwnSessions(NamedTuple):
+    """Live sessions of a user, newest first, and whether there are `more`."""
+
+    sessions: list[SessionView]
+    more: bool

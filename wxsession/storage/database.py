@@ -1,0 +1,351 @@
+"""The database: one metadata, the column types, and connections that know both databases.
+
+PostgreSQL is reached through psycopg 3, SQLite as a file in WAL mode. A connection is always in
+autocommit mode, so that a single statement costs a single round trip and stays prepared; where a
+transaction is wanted, BEGIN is said here. To SQLite it is BEGIN IMMEDIATE: a deferred transaction
+that turns into a writer half way is refused however long it would wait.
+"""
+
+import logging
+import math
+import os
+import secrets
+import sqlite3
+import stat
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    MetaData,
+    Table,
+    TypeDecorator,
+    create_engine,
+    event,
+    func,
+    select,
+)
+from sqlalchemy import exc as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from wxsession.errors import Crossed, Disconnected, Overloaded
+from wxsession.storage.connection_cache import ConnectionCache
+from wxsession.storage.failures import no_answer_in_time, translated
+from wxsession.storage.pool import SharingPool, wait_for_another
+from wxsession.storage.postgresql import SERVER_LIMITS, Opener, network_options
+from wxsession.storage.sqlite_busy import retry_while_busy
+from wxsession.storage.watchdog import Overdue, Unwatched, Watchdog
+
+T = TypeVar("T")
+
+SCHEMA_REVISION = "20261124_01"
+"""The oldest schema that this code can work with; revisions sort by their dates."""
+
+POOL_TIMEOUT_SECONDS = 2
+AT_ONCE_SECONDS = 1.0
+"""What broke within that time was broken before it was asked."""
+
+_ATTEMPTS = 4
+_PATIENCE_SECONDS = 1.5  # PostgreSQL looks for deadlocks after one
+
+_TRANSACTIONAL = "wxsession_transactional"
+_READ_ONLY_TRANSACTION = "25006"
+
+_log = logging.getLogger(__name__)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment: aware in Python, ``timestamptz`` in PostgreSQL, UTC text in SQLite."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return the moment as the database wants it; a naive one is refused."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment needs a time zone")
+        moment = value.astimezone(UTC)
+        return moment if dialect.name == "postgresql" else moment.replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return the moment in UTC."""
+        if value is None:
+            return None
+        return value.astimezone(UTC) if dialect.name == "postgresql" else value.replace(tzinfo=UTC)
+
+
+def new_id() -> UUID:
+    """Return a UUIDv7 (RFC 9562, 5.7): rows made together lie together, none can be guessed."""
+    return uuid7(time.time_ns() // 1_000_000, secrets.randbits(80))
+
+
+def uuid7(milliseconds: int, rest: int) -> UUID:
+    """Return the UUIDv7 of a time since 1970 and 80 bits, six of which give way to its form."""
+    number = milliseconds << 80 | rest
+    number = number & ~(0xF << 76) | 0x7 << 76
+    return UUID(int=number & ~(0x3 << 62) | 0x2 << 62)
+
+
+def retry_on_disconnect(action: Callable[[], T]) -> T:
+    """Do what may be done twice, and do it again if it was interrupted for a reason that is over.
+
+    After a restart of the database every pooled connection is broken, and the first to notice would
+    otherwise have to tell its client; so would the one that was picked to end a deadlock. Whoever
+    waited long for that has waited enough.
+    """
+    begun = time.monotonic()
+    attempts = 1
+    while True:
+        try:
+            return action()
+        except (Crossed, Disconnected):
+            if attempts == _ATTEMPTS or time.monotonic() - begun > _PATIENCE_SECONDS:
+                raise
+        attempts += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one process takes of the database; `timeout` is in seconds."""
+
+    pool_size: int = 16
+    timeout: float = 5.0
+    prepared_statements: bool = True
+
+
+@dataclass(frozen=True)
+class Database:
+    """Where rows are: a way to run one statement, and a way to run several as one.
+
+    Nothing here waits for the database longer than the timeout of its limits.
+    """
+
+    engine: Engine
+    """Its connections are in autocommit mode."""
+    _transactional: Engine
+    """The same, with a BEGIN where SQLAlchemy begins."""
+    held: ConnectionCache
+    """Some of the first kind, already checked out."""
+    watchdog: Watchdog
+    limits: Limits
+
+    @property
+    def is_postgresql(self) -> bool:
+        """Whether this is PostgreSQL, which has locks that SQLite has not."""
+        return self.engine.dialect.name == "postgresql"
+
+    @contextmanager
+    def statement(self) -> Iterator[Connection]:
+        """Yield a connection on which each statement stands by itself: no BEGIN, no COMMIT.
+
+        Raises:
+            Overloaded: no connection was to be had in time, or it broke.
+            NotReady: the schema is not there, or too old.
+        """
+        with self._connection(self.engine, time.monotonic() + self.limits.timeout) as connection:
+            yield connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Yield a connection inside a transaction: all of it happens, or nothing.
+
+        Raises:
+            Overloaded: no connection was to be had in time, or it broke.
+            NotReady: the schema is not there, or too old.
+        """
+        until = time.monotonic() + self.limits.timeout
+        with self._connection(self._transactional, until) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def long_transaction(self) -> Iterator[Connection]:
+        """Yield a connection inside a transaction that may take its time: for commands alone.
+
+        Raises:
+            Overloaded: no connection was to be had in time, or it broke.
+            NotReady: the schema is not there, or too old.
+        """
+        with (
+            self._connection(self._transactional, math.inf) as connection,
+            connection.begin(),
+        ):
+            if self.is_postgresql:
+                connection.execute(select(*(func.set_config(n, "0", True) for n in SERVER_LIMITS)))  # noqa: FBT003 - in this transaction alone
+            yield connection
+
+    def now(self) -> datetime:
+        """Return what time the database has; an SQLite file has its host's.
+
+        Raises:
+            Overloaded: the database did not answer in time.
+        """
+        if not self.is_postgresql:
+            return datetime.now(UTC)
+        with self.statement() as connection:
+            moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+        return moment.astimezone(UTC)
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        self.held.release()
+        self.engine.dispose()
+
+    @contextmanager
+    def _connection(self, engine: Engine, until: float) -> Iterator[Connection]:
+        with _errors_translated(), _checked_out(engine) as connection:
+            try:
+                with self.watchdog.watching(connection.connection.dbapi_connection, until):
+                    yield connection
+            except Overdue:
+                connection.invalidate()
+                raise
+
+
+def upsert(database: Database, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """Return an INSERT that has ON CONFLICT in the database's own dialect."""
+    return postgresql.insert(table) if database.is_postgresql else sqlite.insert(table)
+
+
+def connect(url: str, limits: Limits = Limits()) -> Database:
+    """Return the database at `url`; nothing is opened before it is asked.
+
+    Connections are never shared with a forked child: each process opens its own.
+    """
+    parsed = make_url(url)
+    is_postgresql = parsed.get_backend_name() == "postgresql"
+    options: dict[str, object] = {
+        "hide_parameters": True,  # an error text may end in a log; the values may be secrets
+        "poolclass": SharingPool,
+        "pool_timeout": POOL_TIMEOUT_SECONDS,
+        "pool_size": limits.pool_size,
+        "max_overflow": 0,
+        "pool_reset_on_return": None,  # whoever begins a transaction ends it, see `transaction`
+    }
+    if is_postgresql:
+        defaults = {"application_name": "wxsession", **network_options(limits.timeout)}
+        options["connect_args"] = {
+            **{k: v for k, v in defaults.items() if k not in parsed.query},
+            "client_encoding": "utf8",  # whatever the URL says: a lookup reads bytes
+        }
+        options |= {"pool_use_lifo": True, "pool_recycle": 1800}
+    else:
+        path = Path(parsed.database or "")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if os.name == "posix" and path.is_file() and path.stat().st_mode & stat.S_IROTH:
+            _log.warning("every user of this machine can read %s; chmod o-r cures that", path)
+    engine = create_engine(parsed, isolation_level="AUTOCOMMIT", **options)
+    held = ConnectionCache(engine)
+    watchdog = Watchdog(held.tick) if is_postgresql else Unwatched()
+    event.listen(engine, "begin", _begin)
+    event.listen(engine, "handle_error", _count_read_only_as_broken)
+    if is_postgresql:
+        opener = Opener(watchdog, timeout=limits.timeout, prepares=limits.prepared_statements)
+        event.listen(engine, "do_connect", opener.connect)
+    else:
+        event.listen(engine, "do_connect", _make_private)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "do_execute", _execute_patiently)
+    _forget_in_children(held, watchdog)
+    transactional = engine.execution_options(**{_TRANSACTIONAL: True})
+    return Database(engine, transactional, held, watchdog, limits)
+
+
+def _forget_in_children(*ours: ConnectionCache | Watchdog) -> None:
+    known = [weakref.ref(mine) for mine in ours]
+
+    def forget() -> None:
+        for ref in known:
+            if (mine := ref()) is not None:
+                mine.forget()
+
+    if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork either
+        os.register_at_fork(after_in_child=forget)
+
+
+@contextmanager
+def _checked_out(engine: Engine) -> Iterator[Connection]:
+    """Check a connection out; where the server opens no more, wait for one as for a free one."""
+    deadline = time.monotonic() + POOL_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection = engine.connect()
+        except sa.DBAPIError as error:
+            if not wait_for_another(engine.pool, error.orig, deadline):
+                raise
+        else:
+            break
+    with connection:
+        yield connection
+
+
+@contextmanager
+def _errors_translated() -> Iterator[None]:
+    try:
+        yield
+    except sa.TimeoutError:
+        raise Overloaded from None
+    except Overdue as overdue:
+        raise no_answer_in_time() from overdue
+    except sa.DBAPIError as error:
+        meaning = translated(error.orig, broken=error.connection_invalidated)
+        if meaning is None:
+            raise
+        raise meaning from error
+
+
+def _make_private(
+    _dialect: Dialect, _entry: ConnectionPoolEntry, arguments: list[str], _options: object
+) -> None:
+    """Make the file, if there is none, for our own account; SQLite makes -wal and -shm alike."""
+    if not arguments[0].startswith("file:"):
+        with suppress(OSError):  # it is there, or SQLite says what is wrong
+            os.close(os.open(arguments[0], os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+    connection.execute("PRAGMA busy_timeout = 0")  # waiting is ours to do, see `retry_while_busy`
+    connection.execute("PRAGMA foreign_keys = ON")
+    retry_while_busy(lambda: connection.execute("PRAGMA journal_mode = WAL"))
+
+
+def _begin(connection: Connection) -> None:
+    if connection.get_execution_options().get(_TRANSACTIONAL):
+        is_sqlite = connection.dialect.name == "sqlite"
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_sqlite else "BEGIN")
+
+
+def _execute_patiently(
+    cursor: sqlite3.Cursor, statement: str, parameters: Any, _context: object
+) -> bool:
+    """Execute in place of SQLAlchemy; return that it was done."""
+    retry_while_busy(lambda: cursor.execute(statement, parameters))
+    return True
+
+
+def _count_read_only_as_broken(context: ExceptionContext) -> None:
+    # A primary that was demoted still answers, for as long as we keep talking to it.
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY_TRANSACTION:
+        context.is_disconnect = True

@@ -1,0 +1,40 @@
+"""The schema's history: brings a database to the newest revision.
+
+Imports Alembic, so it is loaded by the command alone and never while serving.
+"""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import func, select
+
+from wxsession.storage.database import Database
+
+_LOCK = 0x77787365_73636865  # "wxsesche", as a PostgreSQL advisory lock has it
+
+
+def upgrade(database: Database) -> str:
+    """Bring the schema to the newest revision in one transaction; return that revision.
+
+    Several at once wait for one another.
+
+    Raises:
+        Overloaded: the database did not answer in time.
+    """
+    with database.long_transaction() as connection:
+        if database.is_postgresql:
+            connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+        config = Config()
+        config.set_main_option("script_location", str(migrations_path()))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        return str(MigrationContext.configure(connection).get_current_revision())
+
+
+def migrations_path() -> Path:
+    """Return where the migrations are: inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "migrations"
+    return installed if installed.is_dir() else package.parent / "migrations"

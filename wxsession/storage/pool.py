@@ -1,0 +1,92 @@
+"""A pool of connections that other processes need as well.
+
+What a role may open is shared by all processes of a service. So a pool gives back what it did not
+need for a while; and where the server refuses to open one more, it waits for one of its own.
+"""
+
+import time
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy.pool import ConnectionPoolEntry, Pool, QueuePool
+from sqlalchemy.util.queue import Empty
+
+from wxsession.storage.failures import is_refused_for_number
+
+_TICKS = 40  # ten seconds: to open a connection costs the database more than to keep one
+_PAUSE = 0.1
+_CAPPED_SECONDS = 1.0
+_SCARCE_SECONDS = 60.0
+
+
+class Unused:
+    """How many of something were unused each time that it was looked at, in a row of looks."""
+
+    def __init__(self) -> None:
+        self._least = 0
+        self._looks = 0
+
+    def look(self, unused: int, *, looks: int) -> int:
+        """Return how many were unused at each of the last so many looks, 0 in between."""
+        self._least = min(self._least, unused) if self._looks else unused
+        self._looks += 1
+        if self._looks < looks:
+            return 0
+        self._looks = 0
+        return self._least
+
+
+def wait_for_another(pool: Pool, refusal: BaseException | None, deadline: float) -> bool:
+    """Return whether to ask the pool again, after a wait if it has nothing that may come back.
+
+    `refusal` is why the server opened no connection, `deadline` until when to ask (monotonic).
+    """
+    if not (isinstance(pool, SharingPool) and is_refused_for_number(refusal)):
+        return False
+    if time.monotonic() > deadline:
+        return False
+    if not pool.cap():
+        time.sleep(_PAUSE)  # other processes have all of them
+    return True
+
+
+class SharingPool(QueuePool):
+    """SQLAlchemy's pool, without connections that nobody needs."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._capped_until = 0.0
+        self._scarce_until = 0.0
+        self._unused = Unused()
+
+    def cap(self) -> bool:
+        """Open no more for a moment, since the server refuses; return whether any is open."""
+        now = time.monotonic()
+        self._scarce_until = now + _SCARCE_SECONDS
+        if opened := self._overflow + self.size():
+            self._capped_until = now + _CAPPED_SECONDS
+        return opened > 0
+
+    def looks(self) -> int:
+        """Return after how many looks what is unused is given back: at once where it is scarce."""
+        return 1 if time.monotonic() < self._scarce_until else _TICKS
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        if (left := self._capped_until - time.monotonic()) > 0:
+            with suppress(Empty):
+                return self._pool.get(block=True, timeout=left)
+        return super()._do_get()
+
+    def tick(self) -> None:
+        """Close what was unused for a while; keep one."""
+        unused = self._unused.look(self.checkedin(), looks=self.looks())
+        self._close(unused - (self.checkedout() == 0))
+
+    def _close(self, how_many: int) -> None:
+        for _ in range(how_many):
+            try:
+                record = self._pool.get(block=False)
+            except Empty:  # somebody needs them after all
+                return
+            record.close()
+            self._dec_overflow()

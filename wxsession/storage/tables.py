@@ -1,0 +1,201 @@
+"""The tables, and the conditions under which a session's row is live.
+
+Statements repeat these conditions: between a judgement and a write another process may have ended
+the session.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    String,
+    Table,
+    UniqueConstraint,
+    Uuid,
+    and_,
+    exists,
+)
+
+from wxsession.storage.database import UtcDateTime, metadata
+
+WECHAT = "wechat"
+RING_SIZE = 3
+MOST_SESSION_KEYS = 10
+"""How many session_keys of one identity there is room for."""
+LONGEST_USERNAME = 64
+LONGEST_NICKNAME = 64
+LONGEST_AVATAR_URL = 1024
+LONGEST_USER_AGENT = 512
+LONGEST_ADDRESS = 45
+LONGEST_ACTOR = 64
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("username", String(LONGEST_USERNAME), unique=True),
+    Column("password_hash", String(255)),
+    Column("nickname", String(LONGEST_NICKNAME)),
+    Column("avatar_url", String(LONGEST_AVATAR_URL)),
+    Column("phone_number_sealed", LargeBinary),
+    Column("phone_number_hash", LargeBinary(32), index=True),
+    Column("disabled_at", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    # Deferred, so that the identity is claimed first and its user made only by the winner.
+    Column(
+        "user_id",
+        Uuid,
+        ForeignKey("users.id", deferrable=True, initially="DEFERRED"),
+        nullable=False,
+    ),
+    Column("provider", String(16), nullable=False),
+    Column("appid", String(64), nullable=False),
+    Column("openid", String(128), nullable=False, index=True),
+    Column("unionid", String(128), index=True),
+    # Since when it belongs to its user; the id says when it was made.
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("provider", "appid", "openid"),
+    UniqueConstraint("user_id", "provider", "appid"),
+)
+
+session_keys = Table(
+    "session_keys",
+    metadata,
+    Column("identity_id", Uuid, ForeignKey("identities.id", ondelete="CASCADE"), primary_key=True),
+    Column("slot", SmallInteger, primary_key=True, autoincrement=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("obtained_at", UtcDateTime, nullable=False),
+    CheckConstraint(f"slot >= 0 AND slot < {MOST_SESSION_KEYS}", name="slot"),
+)
+
+# What a user took off the account: a unionid that is learnt later does not bring it back.
+unbound_identities = Table(
+    "unbound_identities",
+    metadata,
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "identity_id",
+        Uuid,
+        ForeignKey("identities.id", ondelete="CASCADE"),
+        primary_key=True,
+        index=True,
+    ),
+    Column("unbound_at", UtcDateTime, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("identity_id", Uuid, ForeignKey("identities.id", ondelete="SET NULL")),
+    Column("token_hash", LargeBinary(32), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("auth_time", UtcDateTime, nullable=False),
+    Column("absolute_expires_at", UtcDateTime, nullable=False),
+    Column("idle_expires_at", UtcDateTime, nullable=False),
+    Column("purge_on", Date, nullable=False),
+    Column("rotated_at", UtcDateTime),
+    Column("confirmed_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    Column("end_reason", String(32)),
+    Column("client_address", String(LONGEST_ADDRESS)),
+    Column("user_agent", String(LONGEST_USER_AGENT)),
+    Index(None, "purge_on", "id"),
+)
+
+login_codes = Table(
+    "login_codes",
+    metadata,
+    Column("code_hash", LargeBinary(32), primary_key=True),
+    Column("claim_id", Uuid, nullable=False),
+    Column("outcome", String(32)),
+    Column("identity_id", Uuid, ForeignKey("identities.id", ondelete="CASCADE")),
+    Column("client_address", String(LONGEST_ADDRESS)),
+    Column("user_agent", String(LONGEST_USER_AGENT)),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+)
+
+access_tokens = Table(
+    "access_tokens",
+    metadata,
+    Column("appid", String(64), primary_key=True),
+    Column("sealed", LargeBinary),
+    Column("expires_at", UtcDateTime),
+    Column("claim_id", Uuid),
+    Column("claimed_until", UtcDateTime),
+)
+
+failed_attempts = Table(
+    "failed_attempts",
+    metadata,
+    Column("key_hash", LargeBinary(32), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+)
+
+# Where a user went that was merged; `new_id` is a living user, however often it moved on.
+merged_users = Table(
+    "merged_users",
+    metadata,
+    Column("old_id", Uuid, primary_key=True),
+    Column("new_id", Uuid, nullable=False, index=True),
+    Column("merged_at", UtcDateTime, nullable=False),
+)
+
+# One run at a time of what only one may do; `held_until` is a time of the database's own clock.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("holder", Uuid, nullable=False),
+    Column("held_until", UtcDateTime, nullable=False),
+)
+
+# No foreign keys: what happened stays known after the user or the session is gone.
+audit_events = Table(
+    "audit_events",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("at", UtcDateTime, nullable=False, index=True),
+    Column("event", String(32), nullable=False),
+    Column("reason", String(32)),
+    Column("user_id", Uuid),
+    Column("session_id", Uuid),
+    Column("appid", String(64)),
+    Column("client_address", String(LONGEST_ADDRESS)),
+    Column("user_agent", String(LONGEST_USER_AGENT)),
+    Column("actor", String(LONGEST_ACTOR)),
+    # How many times: what a limit refuses is counted in one row, not written down each time.
+    Column("count", Integer, nullable=False, server_default="1"),
+    Index(None, "user_id", "at", "id"),
+)
+
+
+def is_live(now: datetime) -> ColumnElement[bool]:
+    """Return the condition that a session may be used at `now`, its user's state aside."""
+    return and_(
+        sessions.c.ended_at.is_(None),
+        sessions.c.idle_expires_at > now,
+        sessions.c.absolute_expires_at > now,
+    )
+
+
+def has_enabled_user() -> ColumnElement[bool]:
+    """Return the condition that a session's user is not disabled."""
+    enabled = exists().where(users.c.id == sessions.c.user_id, users.c.disabled_at.is_(None))
+    return enabled.correlate(sessions)  # and not with a `users` that is joined outside

@@ -1,0 +1,1 @@
+"""Who somebody is: users, their WeChat identities, and how two become one."""

@@ -1,0 +1,73 @@
+"""Users and identities: what their rows say, and the queries that read them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Select, select
+
+from wxsession.storage.tables import identities, merged_users, users
+
+
+class User(NamedTuple):
+    """An account of the business; a new one has nothing but its id."""
+
+    id: UUID
+    username: str | None = None
+    nickname: str | None = None
+    avatar_url: str | None = None
+    phone_number_sealed: bytes | None = None
+    disabled_at: datetime | None = None
+
+    def __repr__(self) -> str:
+        """Name the user, and tell nothing about it."""
+        return f"User({self.id})"
+
+
+class Identity(NamedTuple):
+    """A WeChat user of one app."""
+
+    id: UUID
+    appid: str
+    openid: str
+    unionid: str | None
+
+
+USER_COLUMNS = (
+    users.c.id,
+    users.c.username,
+    users.c.nickname,
+    users.c.avatar_url,
+    users.c.phone_number_sealed,
+    users.c.disabled_at,
+)
+IDENTITY_COLUMNS = (identities.c.id, identities.c.appid, identities.c.openid, identities.c.unionid)
+
+
+def select_users() -> Select[Any]:
+    """Return the query whose rows `user_from` reads."""
+    return select(*USER_COLUMNS)
+
+
+def user_from(row: Sequence[Any]) -> User:
+    """Return the user in a row of `select_users`."""
+    return User(*row)
+
+
+def select_former_ids(user_id: UUID) -> Select[Any]:
+    """Return the query for the ids of those who were merged into a user."""
+    return select(merged_users.c.old_id).where(merged_users.c.new_id == user_id)
+
+
+def select_identities() -> Select[Any]:
+    """Return the query whose rows `identity_from` reads: identities with their users."""
+    return select(*IDENTITY_COLUMNS, *USER_COLUMNS).select_from(
+        identities.join(users, users.c.id == identities.c.user_id)
+    )
+
+
+def identity_from(row: Sequence[Any]) -> tuple[Identity, User]:
+    """Return the identity and its user in a row of `select_identities`."""
+    end = len(IDENTITY_COLUMNS) + len(USER_COLUMNS)
+    return Identity(*row[: len(IDENTITY_COLUMNS)]), User(*row[len(IDENTITY_COLUMNS) : end])

@@ -1,0 +1,67 @@
+"""The check, answered before Flask is asked: its dispatch would cost more than all the rest.
+
+Every request of every mini-program is a check. What answers it here is what answers it in the
+blueprint: the same service, the same model, the same problems. Whatever is not the plain call is
+handed on.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from flask import Request
+
+from wxsession.errors import WxSessionError
+from wxsession.sessions.service import SessionService
+from wxsession.users.phone_numbers import PhoneNumbers
+from wxsession.web import problems
+from wxsession.web.api.introspection import API_KEY_HEADER
+from wxsession.web.api.schemas import CheckReply
+from wxsession.web.request import bearer_in, client_of
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_METHODS = frozenset({"GET", "POST"})
+_FOR_PROXY = "HTTP_" + API_KEY_HEADER.upper().replace("-", "_")
+
+
+class FastCheck:
+    """A WSGI application that answers checks at `path`, and hands on all else."""
+
+    def __init__(
+        self,
+        application: "WSGIApplication",
+        path: str,
+        sessions: SessionService,
+        phones: PhoneNumbers,
+    ) -> None:
+        self.application = application
+        self._path = path
+        self._sessions = sessions
+        self._phones = phones
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """Answer, or hand on."""
+        if (
+            environ["PATH_INFO"] != self._path
+            or environ["REQUEST_METHOD"] not in _METHODS
+            or _FOR_PROXY in environ
+        ):
+            return self.application(environ, start_response)
+        try:
+            token = bearer_in(environ.get("HTTP_AUTHORIZATION", ""))
+            view = self._sessions.recognise(token, lambda: client_of(Request(environ)))
+            body = CheckReply.json_of(view, self._phones)
+        except WxSessionError as error:
+            return problems.from_error(error)(environ, start_response)
+        except Exception as error:  # noqa: BLE001 - as the blueprint does
+            return problems.from_anything(error)(environ, start_response)
+        headers = [
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(body))),
+            *problems.PROTECTION.items(),
+        ]
+        start_response("200 OK", headers)
+        return [body]

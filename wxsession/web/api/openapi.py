@@ -1,0 +1,170 @@
+"""The OpenAPI 3.1 page of our own dialect, made from the calls themselves."""
+
+import inspect
+import json
+import re
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from wxsession.web import problems
+from wxsession.web.api.endpoint import FORM, Endpoint
+from wxsession.web.api.schemas import Problem
+
+_REFERENCES = "#/components/schemas/{model}"
+_SESSION: list[dict[str, list[str]]] = [{"session": []}]
+_API_KEY: list[dict[str, list[str]]] = [{"apiKeyBasic": []}, {"apiKeyBearer": []}]
+_SCHEMES = {
+    "session": {"type": "http", "scheme": "bearer"},
+    "apiKeyBasic": {"type": "http", "scheme": "basic", "description": "the key's name and the key"},
+    "apiKeyBearer": {"type": "http", "scheme": "bearer", "description": "the key alone"},
+}
+_BEARER = "Bearer {$response.body#/session_token}"
+_NOTABLE_HEADERS = {
+    HTTPStatus.UNAUTHORIZED: "WWW-Authenticate",
+    HTTPStatus.TOO_MANY_REQUESTS: "Retry-After",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Retry-After",
+}
+
+Json = dict[str, Any]
+
+
+def document(endpoints: Iterable[Endpoint], *, mounted_at: str) -> str:
+    """Return the whole page as JSON; `mounted_at` is the path below which the calls are."""
+    endpoints = tuple(endpoints)
+    models: list[type[BaseModel]] = [Problem]
+    for endpoint in endpoints:
+        models += [model for model in (endpoint.body, endpoint.reply) if model]
+    schemas = _schemas(models)
+    paths: dict[str, Json] = {}
+    for endpoint in endpoints:
+        path = re.sub(r"<uuid:(\w+)>", r"{\1}", endpoint.path)
+        for method in endpoint.methods:
+            paths.setdefault(path, {})[method.lower()] = _operation(endpoint, method)
+    _link_sessions(paths)
+    page = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "wxsession",
+            "version": "1",
+            "summary": "Logins and sessions of WeChat mini-programs.",
+            "description": "The calls of the other dialects are not on this page.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": mounted_at}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": _SCHEMES,
+        },
+    }
+    return json.dumps(page, ensure_ascii=False)
+
+
+def _schemas(models: Iterable[type[BaseModel]]) -> Json:
+    wanted = [(model, "serialization") for model in dict.fromkeys(models)]
+    _, definitions = models_json_schema(wanted, ref_template=_REFERENCES)  # type: ignore[arg-type]
+    for model in definitions["$defs"].values():
+        for field in model.get("properties", {}).values():
+            field.pop("default", None)  # generators take a field with a default for a required one
+    return dict(definitions["$defs"])
+
+
+def _operation(endpoint: Endpoint, method: str) -> Json:
+    summary, _, description = inspect.cleandoc(endpoint.function.__doc__ or "").partition("\n\n")
+    several = len(endpoint.methods) > 1 and method != endpoint.methods[0]
+    operation: Json = {
+        "operationId": endpoint.function.__name__ + (f"_{method.lower()}" if several else ""),
+        "summary": summary,
+        "responses": _responses(endpoint),
+        "security": [],
+    }
+    if description:
+        operation["description"] = description.replace("\n", " ")
+    if parameters := _parameters(endpoint):
+        operation["parameters"] = parameters
+    if endpoint.body:
+        operation["requestBody"] = {
+            "required": endpoint.body_required,
+            "content": {
+                FORM if endpoint.form else "application/json": {"schema": _reference(endpoint.body)}
+            },
+        }
+    if endpoint.needs_token:
+        operation["security"] = _SESSION
+    if endpoint.takes_token:
+        operation["security"] = [{}, *_SESSION]
+    if endpoint.api_key:
+        operation["security"] = _API_KEY
+    return operation
+
+
+def _parameters(endpoint: Endpoint) -> list[Json]:
+    in_path = [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "format": "uuid"},
+        }
+        for name in re.findall(r"<uuid:(\w+)>", endpoint.path)
+    ]
+    in_header = [
+        {"name": name, "in": "header", "description": meaning, "schema": {"type": "string"}}
+        for name, meaning in endpoint.takes_headers.items()
+    ]
+    return in_path + in_header
+
+
+def _responses(endpoint: Endpoint) -> Json:
+    success: Json = {"description": endpoint.status.phrase}
+    if endpoint.reply:
+        success["content"] = {"application/json": {"schema": _reference(endpoint.reply)}}
+    if endpoint.gives_headers:
+        success["headers"] = {
+            name: {"description": meaning, "schema": {"type": "string"}}
+            for name, meaning in endpoint.gives_headers.items()
+        }
+    codes: dict[HTTPStatus, list[str]] = {}
+    always = (
+        ("content_too_large", "unsupported_media_type", "internal_error")
+        if endpoint.body
+        else ("internal_error",)
+    )
+    for code in (*endpoint.errors, *always):
+        codes.setdefault(problems.PROBLEM_TYPES[code].status, []).append(code)
+    failures = {str(int(status)): _problem(status, names) for status, names in codes.items()}
+    return {str(int(endpoint.status)): success, **failures}
+
+
+def _problem(status: HTTPStatus, codes: Iterable[str]) -> Json:
+    response: Json = {
+        "description": " or ".join(f"`{code}`" for code in codes),
+        "content": {problems.MEDIA_TYPE: {"schema": _reference(Problem)}},
+    }
+    if name := _NOTABLE_HEADERS.get(status):
+        response["headers"] = {name: {"schema": {"type": "string"}}}
+    return response
+
+
+def _reference(model: type[BaseModel]) -> Json:
+    return {"$ref": _REFERENCES.format(model=model.__name__)}
+
+
+def _link_sessions(paths: Mapping[str, Json]) -> None:
+    """Say where the token of a grant is good for: what follows a login, what follows a refresh."""
+    for path in ("/login", "/refresh"):
+        links = {
+            operation["operationId"]: {
+                "operationId": operation["operationId"],
+                "parameters": {"header.Authorization": _BEARER},
+            }
+            for methods in paths.values()
+            for operation in methods.values()
+            if operation.get("security") == _SESSION
+            and not any(given["in"] == "path" for given in operation.get("parameters", ()))
+        }
+        paths[path]["post"]["responses"]["200"]["links"] = links

@@ -1,0 +1,387 @@
+"""What our own dialect takes and gives, as models; the OpenAPI page is made from them."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    RootModel,
+    model_validator,
+)
+from pydantic_core import to_json
+
+from wxsession.accounts.service import Bound
+from wxsession.sessions.introspection import Introspected
+from wxsession.sessions.session import Grant, LiveSession, SessionView
+from wxsession.storage.tables import LONGEST_AVATAR_URL, LONGEST_NICKNAME
+from wxsession.users.phone_numbers import PhoneNumbers
+from wxsession.users.user import User
+from wxsession.web.bodies import (
+    Body,
+    Code,
+    Iv,
+    LooseBody,
+    OpenDataText,
+    OptionalCredentials,
+    Password,
+    Text,
+    UserInfoBody,
+    Username,
+)
+from wxsession.wechat.open_data import is_avatar_url, is_nickname
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Moment = Annotated[
+    datetime, PlainSerializer(_rfc3339), Field(json_schema_extra={"format": "date-time"})
+]
+Seconds = Annotated[int, Field(ge=0, description="whole seconds")]
+
+
+class Reply(BaseModel):
+    """A reply body."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class LoginBody(OptionalCredentials):
+    """A code of wx.login, or a username and its password, or both: then the two are bound."""
+
+    code: Code | None = None
+    appid: Text | None = Field(default=None, min_length=1, max_length=64)
+    user_info: UserInfoBody | None = Field(
+        default=None, description="what wx.getUserInfo gave; read along with the code"
+    )
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.code is None and self.user_info is not None:
+            raise ValueError("user_info needs a code")
+        if self.code is None and self.username is None:
+            raise ValueError("a code is needed, or a username and a password")
+        return self
+
+
+class RegisterBody(Body):
+    """A username, 3 to 64 characters, and a password, 8 to 128 and none of the commonest."""
+
+    username: Username
+    password: Password
+
+
+class BindBody(Body):
+    """The credentials of the account that the WeChat user is to belong to."""
+
+    username: Username
+    password: Password
+
+
+class UnbindBody(Body):
+    """Which app's WeChat user to take away; the password instead of a recent login."""
+
+    appid: Text | None = Field(default=None, min_length=1, max_length=64)
+    password: Password | None = None
+    all: bool = Field(default=False, description="the WeChat users of every app")
+
+    @model_validator(mode="after")
+    def _one_or_all(self) -> Self:
+        if self.all and self.appid is not None:
+            raise ValueError("send appid or all, not both")
+        return self
+
+
+class PasswordBody(Body):
+    """The password so far, and the next one."""
+
+    password: Password
+    new_password: Password
+
+
+class LogoutBody(Body):
+    """Which sessions to end."""
+
+    everywhere: bool = Field(default=False, description="every session of the user")
+
+
+def _nickname(text: str) -> str:
+    if not is_nickname(text):
+        raise ValueError(
+            "must be 1 to 64 characters, some of which can be seen; leave out control characters"
+            " and those that change the direction of reading"
+        )
+    return text
+
+
+def _avatar_url(text: str) -> str:
+    if not is_avatar_url(text):
+        raise ValueError(
+            "must be an http or https address without user and password, percent-encoded"
+        )
+    return text
+
+
+class ProfileBody(Body):
+    """What to change about the user; null clears it, what is left out stays."""
+
+    nickname: Annotated[Text, AfterValidator(_nickname)] | None = Field(
+        default=None, min_length=1, max_length=LONGEST_NICKNAME
+    )
+    avatar_url: Annotated[Text, AfterValidator(_avatar_url)] | None = Field(
+        default=None, min_length=1, max_length=LONGEST_AVATAR_URL
+    )
+
+
+class PhoneNumberBody(LooseBody):
+    """What the button getPhoneNumber gave: a code, or encryptedData and iv; the code goes first.
+
+    Today's button gives all three, with errMsg and cloudID: a mini-program may send all of it.
+    """
+
+    code: Text | None = Field(default=None, min_length=1, max_length=256)
+    encrypted_data: OpenDataText | None = Field(default=None, alias="encryptedData")
+    iv: Iv | None = None
+
+    @model_validator(mode="after")
+    def _some_way(self) -> Self:
+        if self.code is None and (self.encrypted_data is None or self.iv is None):
+            raise ValueError("send code, or encryptedData and iv")
+        return self
+
+
+class UserReply(Reply):
+    """The user, as the user may see it."""
+
+    id: UUID
+    username: str | None
+    nickname: str | None
+    avatar_url: str | None
+    phone_number: str | None = Field(description="masked")
+    new: bool = Field(description="made by this login")
+
+    @classmethod
+    def of(cls, user: User, phones: PhoneNumbers, *, new: bool = False) -> "UserReply":
+        """Return the reply for a user."""
+        phone = phones.open(user.phone_number_sealed, user.id)
+        return cls(
+            id=user.id,
+            username=user.username,
+            nickname=user.nickname,
+            avatar_url=user.avatar_url,
+            phone_number=phone.masked() if phone else None,
+            new=new,
+        )
+
+
+class UserWrapped(Reply):
+    """The user."""
+
+    user: UserReply
+
+
+class UserInfoReply(Reply):
+    """The user after open data were taken over, and the data."""
+
+    user: UserReply
+    open_data: dict[str, Any] | None = Field(
+        description="without openId and unionId, phone numbers masked; null: the user refused"
+    )
+
+
+class PhoneNumberReply(Reply):
+    """The number that is kept now."""
+
+    phone_number: str = Field(description="masked")
+    country_code: str
+
+
+class GrantReply(Reply):
+    """A session token and what comes with it."""
+
+    session_token: str
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a word of RFC 6750
+    expires_in: Seconds
+    absolute_expires_at: Moment
+    session_id: UUID
+    user: UserReply
+
+    @classmethod
+    def of(cls, grant: Grant, phones: PhoneNumbers) -> "GrantReply":
+        """Return the reply for a grant."""
+        return cls(
+            session_token=grant.session_token,
+            expires_in=grant.expires_in,
+            absolute_expires_at=grant.absolute_expires_at,
+            session_id=grant.session_id,
+            user=UserReply.of(grant.user, phones, new=grant.new_user),
+        )
+
+
+class CheckReply(Reply):
+    """A session that is live."""
+
+    active: Literal[True] = True
+    expires_in: Seconds
+    absolute_expires_at: Moment
+    superseded: bool = Field(description="a refresh has made a newer token that was not used yet")
+    user: UserReply
+
+    @classmethod
+    def of(cls, view: LiveSession | SessionView, phones: PhoneNumbers) -> "CheckReply":
+        """Return the reply for a live session."""
+        return cls(
+            expires_in=view.expires_in,
+            absolute_expires_at=view.absolute_expires_at,
+            superseded=view.superseded,
+            user=UserReply.of(view.user, phones),
+        )
+
+    @classmethod
+    def json_of(cls, view: LiveSession, phones: PhoneNumbers) -> bytes:
+        """Return what `of` would give, as JSON; in a third of the time."""
+        user = view.user
+        phone = phones.open(user.phone_number_sealed, user.id)
+        return to_json(
+            {
+                "active": True,
+                "expires_in": view.expires_in,
+                "absolute_expires_at": _rfc3339(view.absolute_expires_at),
+                "superseded": view.superseded,
+                "user": {
+                    "id": user.id,
+                    "username": user.username,
+                    "nickname": user.nickname,
+                    "avatar_url": user.avatar_url,
+                    "phone_number": phone.masked() if phone else None,
+                    "new": False,
+                },
+            }
+        )
+
+
+class SessionReply(Reply):
+    """One of the user's own sessions, without its token."""
+
+    id: UUID
+    current: bool = Field(description="the one that asks")
+    appid: str | None = Field(description="null for a login by password")
+    created_at: Moment
+    auth_time: Moment
+    expires_in: Seconds
+    absolute_expires_at: Moment
+    client_address: str | None
+    user_agent: str | None
+
+    @classmethod
+    def of(cls, view: SessionView) -> "SessionReply":
+        """Return the reply for one session of a list."""
+        return cls(
+            id=view.session_id,
+            current=view.current,
+            appid=view.identity.appid if view.identity else None,
+            created_at=view.created_at,
+            auth_time=view.auth_time,
+            expires_in=view.expires_in,
+            absolute_expires_at=view.absolute_expires_at,
+            client_address=view.client.address,
+            user_agent=view.client.user_agent,
+        )
+
+
+class SessionsReply(Reply):
+    """The user's own live sessions, newest first."""
+
+    sessions: list[SessionReply]
+    more: bool = Field(description="whether there are others, older than these")
+
+
+class BoundReply(Reply):
+    """An app whose WeChat user leads to this user."""
+
+    appid: str
+    bound_at: Moment = Field(description="since when it leads to this user")
+    current: bool = Field(description="that of the session that asks")
+
+
+class IdentitiesReply(Reply):
+    """The apps whose WeChat users lead to this user, oldest first."""
+
+    identities: list[BoundReply]
+
+    @classmethod
+    def of(cls, found: list[Bound]) -> "IdentitiesReply":
+        """Return the reply for what was found."""
+        return cls(identities=[BoundReply(**asdict(one)) for one in found])
+
+
+class IntrospectBody(LooseBody):
+    """A session token that a back end was sent; fields unknown here are ignored (RFC 7662, 2.1)."""
+
+    token: str = Field(min_length=1, description="the session token")
+    token_type_hint: str | None = Field(default=None, description="ignored")
+
+
+class LiveTokenReply(Reply):
+    """Whose session a live token is of; null where there is none of it."""
+
+    active: Literal[True] = True
+    sub: UUID = Field(description="the user's id")
+    username: str | None
+    appid: str | None
+    openid: str | None
+    unionid: str | None
+    iat: int = Field(description="when the session began, in seconds since 1970")
+    exp: int = Field(description="when it expires if it is not used again")
+    auth_time: int = Field(description="when the user last logged in to it")
+    sid: UUID = Field(description="the session's id")
+
+
+class DeadTokenReply(Reply):
+    """Any other token, for whatever reason."""
+
+    active: Literal[False] = False
+
+
+class IntrospectReply(RootModel[LiveTokenReply | DeadTokenReply]):
+    """What a back end learns about a token (RFC 7662, 2.2)."""
+
+    @classmethod
+    def of(cls, found: Introspected | None) -> "IntrospectReply":
+        """Return the reply for a live session, or for none."""
+        return cls(LiveTokenReply(**asdict(found)) if found else DeadTokenReply())
+
+
+class HealthReply(Reply):
+    """Alive, or ready."""
+
+    status: Literal["ok"] = "ok"
+
+
+class FieldError(Reply):
+    """One field that is wrong."""
+
+    field: str
+    message: str
+
+
+class Problem(Reply):
+    """An error (RFC 9457); `code` is what a client branches on."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    retryable: bool = Field(description="whether the same request may be sent again")
+    reason: str | None = Field(
+        default=None, description="of session_expired, session_ended and too_many_attempts"
+    )
+    errors: list[FieldError] | None = Field(default=None, description="of invalid_request")

@@ -1,0 +1,93 @@
+"""What every HTTP edge reads from a request in the same way."""
+
+import base64
+import re
+from urllib.parse import unquote_plus
+
+from flask import Request
+
+from wxsession.errors import InvalidApiKey, MissingToken
+from wxsession.storage.tables import LONGEST_ADDRESS, LONGEST_USER_AGENT
+from wxsession.users.client import ClientInfo, address_of
+
+# WeChat sets it and a mini-program cannot, but everybody else can: a hint, never a proof.
+# Source: "wx.request" and "网络 / 使用说明" in the mini-program documentation.
+_REFERER = re.compile(r"https://servicewechat\.com/(wx[0-9a-f]{16})/")
+
+
+def bearer_token(request: Request) -> str:
+    """Return the session token that the request presents.
+
+    Raises:
+        MissingToken: there is no ``Authorization: Bearer``.
+    """
+    return bearer_in(request.headers.get("Authorization", ""))
+
+
+def bearer_in(authorization: str) -> str:
+    """Return the session token in the value of ``Authorization`` (RFC 6750, 2.1).
+
+    Raises:
+        MissingToken: it has another scheme, or none.
+    """
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer":
+        raise MissingToken
+    return token.strip(" \t")  # what RFC 9110 calls white space, and nothing else
+
+
+def presented_token(request: Request) -> str | None:
+    """Return the session token that the request presents, if it presents one."""
+    try:
+        return bearer_token(request)
+    except MissingToken:
+        return None
+
+
+def header_of(request: Request, name: str | None) -> str | None:
+    """Return what a header says; an empty one says nothing, and neither does ``undefined``.
+
+    That is what JavaScript makes of a value that was never there.
+    """
+    if name is None:
+        return None
+    value = request.headers.get(name, "").strip(" \t")
+    return None if value in {"", "undefined"} else value
+
+
+def api_key_of(request: Request) -> tuple[str | None, str]:
+    """Return the API key that the request presents, and the name that comes with it.
+
+    There is a name with HTTP Basic, whose parts are form-urlencoded (RFC 6749, 2.3.1), and none
+    with Bearer.
+
+    Raises:
+        InvalidApiKey: there is neither, or it cannot be read.
+    """
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    credentials = credentials.strip(" \t")
+    if scheme.lower() == "bearer":
+        return None, credentials
+    if scheme.lower() != "basic":
+        raise InvalidApiKey
+    try:
+        pair = base64.b64decode(credentials, validate=True).decode()
+    except ValueError:  # no ASCII, no base64, no UTF-8: each is one
+        raise InvalidApiKey from None
+    name, colon, key = pair.partition(":")
+    if not colon:
+        raise InvalidApiKey
+    return unquote_plus(name), unquote_plus(key)
+
+
+def client_of(request: Request) -> ClientInfo:
+    """Return who asks, cut to what a row can hold; proxies of ours are resolved before this."""
+    address = address_of(request.remote_addr or "")
+    agent = request.headers.get("User-Agent", "").replace("\0", "")
+    return ClientInfo(address[:LONGEST_ADDRESS] or None, agent[:LONGEST_USER_AGENT] or None)
+
+
+def referring_appid(request: Request) -> str | None:
+    """Return the appid of the mini-program that WeChat names as the referer, if it does."""
+    match = _REFERER.match(request.headers.get("Referer", ""))
+    return match[1] if match else None

@@ -1,0 +1,189 @@
+"""Access tokens: one for each app, shared by every worker, fetched by one of them.
+
+WeChat counts the fetches and its tokens are good for two hours, so the token is a row. Who finds
+none that is good claims the row, fetches with no connection held, and stores the token sealed.
+The claim is a lease, as that of a login code is: a worker that dies with it is overtaken.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeVar
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from sqlalchemy import Update, and_, or_, select, update
+
+from wxsession.clock import Clock
+from wxsession.crypto import Sealer, Unsealable
+from wxsession.errors import AccessTokenRejected, AppRejected, Overloaded, WeChatTimeout
+from wxsession.storage.database import Database, new_id, retry_on_disconnect, upsert
+from wxsession.storage.leases import LEASE, Leases
+from wxsession.storage.tables import access_tokens
+from wxsession.wechat.client import WeChatClient
+
+T = TypeVar("T")
+
+COLUMN = "access_tokens.sealed"
+RENEWED_BEFORE_END = timedelta(minutes=5)
+"""So long before its end WeChat has the next token ready, and takes both."""
+
+_FIRST_PAUSE = 0.01
+_LONGEST_PAUSE = 0.2
+
+_log = logging.getLogger(__name__)
+
+
+def row_of(appid: str) -> UUID:
+    """Return what a sealed token's row is called: the table's own key is no UUID."""
+    return uuid5(NAMESPACE_URL, "wxsession app " + appid)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A row as it was read; `token` is None where there is none that we could open."""
+
+    sealed: bytes | None = field(repr=False)
+    token: str | None = field(repr=False)
+    expires_at: datetime | None
+
+    def is_good_until(self, moment: datetime) -> bool:
+        return self.token is not None and self.expires_at is not None and self.expires_at > moment
+
+
+class AccessTokens:
+    """Lends the token of an app to whoever calls WeChat.
+
+    `patience` is for how many seconds somebody else's fetch is waited for.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a collaborator or a seam
+        self,
+        database: Database,
+        wechat: WeChatClient,
+        sealer: Sealer,
+        clock: Clock,
+        leases: Leases,
+        *,
+        patience: float,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._database = database
+        self._wechat = wechat
+        self._sealer = sealer
+        self._clock = clock
+        self._leases = leases
+        self._patience = patience
+        self._sleep = sleep
+
+    def use(self, appid: str, call: Callable[[str], T]) -> T:
+        """Return what `call` returns for the app's token; a rejected token is replaced once.
+
+        No connection is held while WeChat is asked.
+
+        Raises:
+            AppRejected: WeChat rejects the token that it has just given.
+            WeChatError: no token was to be had, or the call failed.
+            Overloaded: the database did not answer in time.
+        """
+        for _ in range(2):
+            token, sealed = self._token(appid)
+            with suppress(AccessTokenRejected):
+                return call(token)
+            self._discard(appid, sealed)
+        _log.error(
+            "%s: WeChat rejects the access_token that it has just given, errcode and rid are above;"
+            " see who else fetches access_tokens of this app, with force_refresh",
+            appid,
+        )
+        raise AppRejected
+
+    def _token(self, appid: str) -> tuple[str, bytes]:
+        """Return a token with the bytes it lies under."""
+        claim_id, waited, pause = new_id(), 0.0, _FIRST_PAUSE
+        while waited <= self._patience:
+            now = self._clock()
+            kept = retry_on_disconnect(lambda: self._kept(appid))
+            if kept.token and kept.sealed and kept.is_good_until(now + RENEWED_BEFORE_END):
+                return kept.token, kept.sealed
+            if self._claim(appid, claim_id, kept, now):
+                return self._fetch(appid, claim_id)
+            if kept.token and kept.sealed and kept.is_good_until(now):
+                return kept.token, kept.sealed  # somebody else is about to replace it
+            self._sleep(pause)
+            waited, pause = waited + pause, min(pause * 2, _LONGEST_PAUSE)
+        raise WeChatTimeout(retry_after=1)
+
+    def _kept(self, appid: str) -> _Kept:
+        query = select(access_tokens.c.sealed, access_tokens.c.expires_at)
+        with self._database.statement() as connection:
+            row = connection.execute(query.where(access_tokens.c.appid == appid)).first()
+        if row is None or row.sealed is None:
+            return _Kept(None, None, None)
+        sealed = bytes(row.sealed)
+        try:
+            token = self._sealer.open(sealed, row=row_of(appid), column=COLUMN).decode()
+        except Unsealable:
+            return _Kept(sealed, None, None)  # the key is gone; a fetch puts that right
+        return _Kept(sealed, token, row.expires_at)
+
+    def _claim(self, appid: str, claim_id: UUID, kept: _Kept, now: datetime) -> bool:
+        """Take the right to fetch, unless somebody has it, or has fetched since we looked."""
+        values = {"claim_id": claim_id, "claimed_until": now + LEASE}
+        free = or_(
+            access_tokens.c.claimed_until.is_(None),
+            access_tokens.c.claimed_until <= now,
+            access_tokens.c.claim_id == claim_id,  # ours, when a broken connection hid that
+        )
+        as_seen = access_tokens.c.sealed.is_not_distinct_from(kept.sealed)
+
+        def take() -> bool:
+            with self._database.statement() as connection:
+                taking = upsert(self._database, access_tokens).values(appid=appid, **values)
+                taking = taking.on_conflict_do_update(
+                    index_elements=["appid"], set_=values, where=and_(free, as_seen)
+                )
+                taken = connection.execute(taking.returning(access_tokens.c.appid)).first()
+            return taken is not None
+
+        return retry_on_disconnect(take)
+
+    def _fetch(self, appid: str, claim_id: UUID) -> tuple[str, bytes]:
+        asked_at = self._clock()
+        mine = update(access_tokens).where(
+            access_tokens.c.appid == appid, access_tokens.c.claim_id == claim_id
+        )
+        released = mine.values(claim_id=None, claimed_until=None)
+        try:
+            with self._leases.renewed(self._renew, claim_id):
+                token, seconds = self._wechat.stable_token(appid)
+        except BaseException:
+            self._note(released)
+            raise
+        sealed = self._sealer.seal(token.encode(), row=row_of(appid), column=COLUMN)
+        expires_at = asked_at + timedelta(seconds=seconds)
+        self._note(released.values(sealed=sealed, expires_at=expires_at))
+        return token, sealed
+
+    def _renew(self, claim_ids: frozenset[UUID]) -> None:
+        mine = update(access_tokens).where(access_tokens.c.claim_id.in_(claim_ids))
+        self._run(mine.values(claimed_until=self._clock() + LEASE))
+
+    def _discard(self, appid: str, sealed: bytes) -> None:
+        """Forget exactly this token: another one may have come in its place already."""
+        which = update(access_tokens).where(
+            access_tokens.c.appid == appid, access_tokens.c.sealed == sealed
+        )
+        self._note(which.values(sealed=None, expires_at=None))
+
+    def _note(self, statement: Update) -> None:
+        # What is not noted costs the others the rest of the lease, or a rejection; that is no
+        # reason to keep from this caller what WeChat said.
+        with suppress(Overloaded):
+            retry_on_disconnect(lambda: self._run(statement))
+
+    def _run(self, statement: Update) -> None:
+        with self._database.statement() as connection:
+            connection.execute(statement)

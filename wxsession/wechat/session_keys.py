@@ -1,0 +1,127 @@
+"""The last session_keys of an identity, sealed.
+
+WeChat may rotate a user's session_key whenever the user obtains a code, so data encrypted under
+the key of the previous login still arrives after the next one. The last three are kept however old
+they are, and besides every one under which data may have been made that are still fresh.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Executable, Row, select, update
+
+from wxsession.crypto import Sealer, Unsealable
+from wxsession.storage.prepared import Param, Statement, insert_into, prepared
+from wxsession.storage.tables import MOST_SESSION_KEYS, RING_SIZE, session_keys
+
+FRESH = timedelta(hours=1)
+"""How old open data may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A session_key as WeChat gave it, and since when it is known here."""
+
+    slot: int
+    session_key: str = field(repr=False)
+    obtained_at: datetime
+
+
+class SessionKeyStore:
+    """Remembers session_keys."""
+
+    def __init__(self, sealer: Sealer) -> None:
+        self._sealer = sealer
+
+    def keys(self, connection: Connection, identity_id: UUID) -> list[StoredKey]:
+        """Return the kept keys, newest first; one that no server key opens is left out."""
+        rows = connection.execute(*_kept(identity_id=identity_id))
+        return [key for row in rows if (key := self._opened(row))]
+
+    def newest(self, connection: Connection, identity_id: UUID) -> StoredKey | None:
+        """Return the newest key, or None if there is none.
+
+        Raises:
+            Unsealable: no server key opens it.
+        """
+        row = connection.execute(*_kept(identity_id=identity_id)).first()
+        if row is not None and self._opened(row) is None:
+            raise Unsealable(column_of_slot(row.slot))
+        return None if row is None else self._opened(row)
+
+    def remember(
+        self, connection: Connection, identity_id: UUID, session_key: str, now: datetime
+    ) -> None:
+        """Keep a session_key as the newest, in place of the oldest if there is no room.
+
+        The caller holds a lock on the identity.
+        """
+        connection.execute(*self.addition(connection, identity_id, session_key, now))
+
+    def addition(
+        self,
+        connection: Connection,
+        identity_id: UUID,
+        session_key: str,
+        now: datetime,
+        *,
+        is_first: bool = False,
+    ) -> Statement:
+        """Return the statement that does what `remember` does.
+
+        `is_first` says that there can be no key yet, and saves asking.
+        """
+        rows = [] if is_first else connection.execute(*_kept(identity_id=identity_id)).all()
+        kept = (key for row in rows if (key := self._opened(row)))
+        same = (key.slot for key in kept if key.session_key == session_key)
+        slot = next(same, _slot_for_another(rows, now))
+        keep = _replace if slot in {row.slot for row in rows} else _insert
+        sealed = self._seal(session_key, identity_id, slot)
+        return keep(identity_id=identity_id, slot=slot, sealed=sealed, obtained_at=now)
+
+    def _seal(self, session_key: str, identity_id: UUID, slot: int) -> bytes:
+        return self._sealer.seal(session_key.encode(), row=identity_id, column=column_of_slot(slot))
+
+    def _opened(self, row: Row[Any]) -> StoredKey | None:
+        try:
+            opened = self._sealer.open(
+                bytes(row.sealed), row=row.identity_id, column=column_of_slot(row.slot)
+            )
+        except Unsealable:
+            return None
+        return StoredKey(row.slot, opened.decode(), row.obtained_at)
+
+
+def _slot_for_another(rows: Sequence[Row[Any]], now: datetime) -> int:
+    """Return the slot of one more key; `rows` are those that there are, newest first."""
+    # WeChat encrypts under a key until it gives out the next one: that one's age counts.
+    is_past = len(rows) >= RING_SIZE and now - rows[-2].obtained_at > FRESH
+    free = set(range(MOST_SESSION_KEYS)) - {row.slot for row in rows}
+    slot: int = rows[-1].slot if is_past or not free else min(free)
+    return slot
+
+
+_insert = insert_into(session_keys)
+
+
+@prepared
+def _kept(*, identity_id: Param) -> Executable:
+    of_identity = select(session_keys).where(session_keys.c.identity_id == identity_id)
+    return of_identity.order_by(session_keys.c.obtained_at.desc(), session_keys.c.slot)
+
+
+@prepared
+def _replace(*, identity_id: Param, slot: Param, sealed: Param, obtained_at: Param) -> Executable:
+    return (
+        update(session_keys)
+        .where(session_keys.c.identity_id == identity_id, session_keys.c.slot == slot)
+        .values(sealed=sealed, obtained_at=obtained_at)
+    )
+
+
+def column_of_slot(slot: int) -> str:
+    """Return the column that a key of this slot is sealed for: it opens in no other slot."""
+    return f"session_keys.sealed.{slot}"
