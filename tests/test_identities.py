@@ -12,7 +12,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, func, insert, select
 
-from tests.conftest import TODAY, services_of
+from tests.support.app import TODAY, services_of
+from tests.support.databases import ON_BOTH
 from tests.support.phone import Answer, Phone, problem
 from tests.support.postgres import PostgresServer
 from tests.support.settings import APPID, OTHER_APPID, settings_for
@@ -25,6 +26,8 @@ from wxsession.simulator import SettableClock, WeChat, wechat_transport
 from wxsession.storage.database import new_id
 from wxsession.storage.tables import sessions, users
 from wxsession.users.merging import MOST_MOVED_SESSIONS, lock_users, merge
+
+pytestmark = ON_BOTH
 
 THREE = (APPID, OTHER_APPID, "wx00112233445566aa")
 ROUNDS = 200
@@ -466,10 +469,9 @@ def test_who_was_merged_twice_is_found_where_it_ended(
 
 
 def test_three_apps_that_learn_one_unionid_at_once_never_wait_for_each_other(
-    postgres: PostgresServer, postgresql_url: str, clock: SettableClock
+    own_postgres: PostgresServer, clock: SettableClock
 ) -> None:
-    before = len(postgres.log_path.read_text(errors="replace"))
-    with trio_at(postgresql_url, clock) as trio:
+    with trio_at(own_postgres.url("own"), clock) as trio:
 
         def log_in(one: tuple[int, str]) -> int:
             number, appid = one
@@ -485,4 +487,4 @@ def test_three_apps_that_learn_one_unionid_at_once_never_wait_for_each_other(
                 six = [(number, appid) for appid in (*THREE, *THREE)]
                 assert set(pool.map(log_in, six)) == {200}
         assert rows(services_of(trio.app), users) == ROUNDS
-    assert "deadlock" not in postgres.log_path.read_text(errors="replace")[before:]
+    assert "deadlock" not in own_postgres.log_path.read_text(errors="replace")

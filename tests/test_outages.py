@@ -262,8 +262,9 @@ def pooler(request: pytest.FixtureRequest, own_postgres: PostgresServer) -> Iter
 
 
 @pytest.mark.parametrize("setting", ["on", "off"])
+@pytest.mark.parametrize("lives", [40, pytest.param(400, marks=pytest.mark.long)])
 def test_behind_a_pooler_in_transaction_mode_everything_works(
-    serve: MakeService, simulator: Simulator, pooler: PgBouncer, setting: str
+    serve: MakeService, simulator: Simulator, pooler: PgBouncer, setting: str, lives: int
 ) -> None:
     service = serve(pooler.database_url("own"), prepared_statements=setting)
 
@@ -275,12 +276,13 @@ def test_behind_a_pooler_in_transaction_mode_everything_works(
         return seen | {service.check(token).status_code}
 
     with ThreadPoolExecutor(12) as clients:
-        statuses = set().union(*clients.map(live, range(400)))
+        statuses = set().union(*clients.map(live, range(lives)))
     assert statuses == {200}
     warned = "does not know prepared statements" in "".join(service.lines())
     assert warned == (setting == "on" and not pooler.prepares)
 
 
+@pytest.mark.long
 def test_behind_a_pooler_no_purge_finds_another_one_that_is_none(
     serve: MakeService, simulator: Simulator, pooler: PgBouncer
 ) -> None:

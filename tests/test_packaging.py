@@ -22,6 +22,8 @@ import requests
 from tests.support.service import ROOT, free_port, plain_environment
 from tests.support.settings import environment
 
+pytestmark = pytest.mark.long
+
 _PATIENCE: Final = 30.0
 
 

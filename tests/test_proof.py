@@ -13,11 +13,18 @@ from tests.proof.world import add_sessions, add_user, issue_token, services
 from wxsession.audit import SYSTEM
 from wxsession.storage.tables import sessions
 
+LENGTHY = {"kills", "purges"}
+
 
 @pytest.mark.parametrize(
     ("invariant", "database_url"),
     [
-        pytest.param(invariant, database, id=f"{invariant.name}-{database}")
+        pytest.param(
+            invariant,
+            database,
+            id=f"{invariant.name}-{database}",
+            marks=[pytest.mark.long] if invariant.name in LENGTHY else [],
+        )
         for invariant in INVARIANTS
         for database in invariant.databases
     ],

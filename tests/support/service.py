@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 import requests
 from requests.adapters import HTTPAdapter
 
-from tests.support.settings import APPS, environment
+from tests.support.settings import APPS, PATIENT, environment
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
@@ -230,7 +230,8 @@ class Service(Server):
         **settings: object,
     ) -> None:
         """Start nothing yet; `options` are gunicorn's own, without `wechat_url` WeChat is down."""
-        super().__init__(environment(database_url, wechat_url=wechat_url, **settings))
+        settings = {**PATIENT, "wechat_url": wechat_url, **settings}
+        super().__init__(environment(database_url, **settings))
         self._options = options
         self._module = module
 
