@@ -163,7 +163,7 @@ FAULTS: list[int | Fault] = [40029, 40163, 40226, 45011, -1, 40125, *Fault]
 
 # What a fault becomes is told in `test_wechat_client.py`, and how each dialect words it below:
 # here every fault meets one of the dialects, and every dialect several faults.
-@pytest.mark.parametrize(("fault", "name"), zip(FAULTS, cycle(WIRES), strict=False), ids=str)
+@pytest.mark.parametrize(("fault", "name"), [*zip(FAULTS, cycle(WIRES), strict=False)], ids=str)
 def test_what_goes_wrong_at_wechat_is_told_in_our_own_words(
     phone: Phone, name: str, fault: int | Fault, wechat: WeChat
 ) -> None:

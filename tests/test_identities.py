@@ -30,7 +30,6 @@ from wxsession.users.merging import MOST_MOVED_SESSIONS, lock_users, merge
 pytestmark = ON_BOTH
 
 THREE = (APPID, OTHER_APPID, "wx00112233445566aa")
-ROUNDS = 200
 WEEK = timedelta(days=7)
 MakePhone = Callable[..., Phone]
 
@@ -468,8 +467,9 @@ def test_who_was_merged_twice_is_found_where_it_ended(
 # Locks are taken in one order.
 
 
+@pytest.mark.parametrize("rounds", [40, pytest.param(200, marks=pytest.mark.long)])
 def test_three_apps_that_learn_one_unionid_at_once_never_wait_for_each_other(
-    own_postgres: PostgresServer, clock: SettableClock
+    own_postgres: PostgresServer, clock: SettableClock, rounds: int
 ) -> None:
     with trio_at(own_postgres.url("own"), clock) as trio:
 
@@ -478,13 +478,13 @@ def test_three_apps_that_learn_one_unionid_at_once_never_wait_for_each_other(
             phone = Phone(trio.app, trio.wechat, f"user {number}", appid=appid)
             return phone.log_in().status_code
 
-        everybody = [(number, appid) for number in range(ROUNDS) for appid in THREE]
+        everybody = [(number, appid) for number in range(rounds) for appid in THREE]
         with ThreadPoolExecutor(4) as pool:
             assert set(pool.map(log_in, everybody)) == {200}
         tell_unionids(trio.wechat, *THREE)
         with ThreadPoolExecutor(6) as pool:
-            for number in range(ROUNDS):
+            for number in range(rounds):
                 six = [(number, appid) for appid in (*THREE, *THREE)]
                 assert set(pool.map(log_in, six)) == {200}
-        assert rows(services_of(trio.app), users) == ROUNDS
+        assert rows(services_of(trio.app), users) == rounds
     assert "deadlock" not in own_postgres.log_path.read_text(errors="replace")

@@ -16,6 +16,12 @@ def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name == "leases"]
 
 
+@pytest.fixture(autouse=True)
+def alone() -> None:
+    """Wait for the threads of other tests' leases to end."""
+    eventually(lambda: not threads(), seconds=60)
+
+
 class Renewals:
     """Everything that was asked to be renewed."""
 
@@ -54,7 +60,7 @@ def test_a_database_that_is_away_for_a_moment_does_not_end_it() -> None:
 
 def test_nothing_runs_before_and_after() -> None:
     leases, renewals = Leases(interval=0.01), Renewals()
-    eventually(lambda: not threads())  # of other tests
+    assert not threads()
     for _ in range(2):
         with leases.renewed(renewals.renew, "one"):
             renewals.next()
