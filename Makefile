@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer with pip; `make test` and `make bench` also need Node 20 or newer with
 # npm, because clients of mini-programs and a peer of the benchmark run in it; `make test` needs
-# nginx, pgbouncer and ip, which root gets from apt; `make bench` needs wrk, too. Everything of Python goes into .venv; pip and npm are called plainly, so that their own
+# jq, nginx, pgbouncer and ip, which root gets from apt; `make bench` needs wrk, too. Everything of Python goes into .venv; pip and npm are called plainly, so that their own
 # configuration (a mirror, a proxy) holds here as well.
 
 PYTHON ?= python3
@@ -81,10 +81,10 @@ $(VENV)/.server $(VENV)/.test $(VENV)/.bench $(VENV)/.lint: $(VENV)/.%: pyprojec
 	@touch $@
 
 # What stands before or beside the service in the tests: each program with its package.
-$(VENV)/.programs: | $(BIN)/python
+$(VENV)/.programs: Makefile | $(BIN)/python
 	@PATH="$$PATH:/usr/sbin:/sbin"; \
 	missing=; \
-	for program in nginx:nginx pgbouncer:pgbouncer ip:iproute2; do \
+	for program in jq:jq nginx:nginx pgbouncer:pgbouncer ip:iproute2; do \
 	    command -v "$${program%:*}" >/dev/null || missing="$$missing $${program#*:}"; \
 	done; \
 	install="apt-get install -y -qq --no-install-recommends$$missing"; \

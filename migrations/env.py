@@ -37,4 +37,4 @@ else:
     import config
 
     with connect(config.settings().database_url).transaction() as own:
-        migrate(own)
+        migrate(own.connection)

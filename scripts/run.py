@@ -44,7 +44,7 @@ curl -sS -w '\n' -H "Authorization: Bearer $token" {service}/check_session
 
 
 class Stopped(Exception):
-    """Somebody asked us to end."""
+    """Somebody asked this program to stop."""
 
 
 class Failed(Exception):
@@ -52,15 +52,15 @@ class Failed(Exception):
 
 
 def main() -> None:
-    """Run both servers until one of them ends, or Ctrl-C.
+    """Run both servers until one of them stops, or Ctrl-C.
 
     Raises:
-        Failed: a port is taken, or a server does not start or ended by itself.
+        Failed: a port is taken, or a server does not start or stopped by itself.
         Stopped: by Ctrl-C or by a signal.
     """
     port, simulator_port = port_of("PORT", 8000), port_of("SIMULATOR_PORT", 8001)
     if port == simulator_port:
-        raise Failed("PORT and SIMULATOR_PORT have to differ.")
+        raise Failed("PORT and SIMULATOR_PORT must differ.")
     require_free("PORT", port)
     require_free("SIMULATOR_PORT", simulator_port)
     instance = Path(os.environ.get("INSTANCE") or ROOT / "instance").resolve()
@@ -80,7 +80,7 @@ def main() -> None:
         print_login(service, wechat, log.name, instance / "demo.api-key")
         while server.poll() is None and simulator.poll() is None:
             time.sleep(0.2)
-        raise Failed(f"A server has ended by itself; see above, and {log.name}.")
+        raise Failed(f"A server has stopped by itself; see above, and {log.name}.")
 
 
 def port_of(name: str, default: int) -> int:
@@ -92,14 +92,14 @@ def port_of(name: str, default: int) -> int:
 
 
 def require_free(name: str, port: int) -> None:
-    """Fail, with words, if something listens on that port."""
+    """Fail, and say why, if something listens on that port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # of a run just ended
         try:
             probe.bind((HOST, port))
         except OSError:
             raise Failed(
-                f"Port {port} is taken. End what listens there, or choose another:"
+                f"Port {port} is taken. Stop what listens there, or choose another:"
                 f" make run {name}={port + 1000}"
             ) from None
 
@@ -145,8 +145,8 @@ def migrate(environment: dict[str, str]) -> None:
 def running(
     command: list[str], environment: dict[str, str], log: int | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server until the block ends; it is asked to go, and killed if it does not."""
-    # In a group of its own: Ctrl-C in the terminal reaches this program alone, which ends both.
+    """Run a server until the block ends; it is asked to stop, and killed if it does not."""
+    # In a group of its own: Ctrl-C in the terminal reaches this program alone, which stops both.
     server = subprocess.Popen(  # noqa: S603 - ours
         command,
         env=environment,
@@ -187,7 +187,7 @@ def print_login(service: str, wechat: str, log: str, api_key: Path) -> None:
         "A login, a check, a refresh and a logout, to paste into another terminal:\n"
         f"{direct}{LOGIN.format(service=service, wechat=wechat)}"
         f"\nThe API key of a back end named demo is in {api_key}.\n"
-        "Ctrl-C ends both.\n"
+        "Ctrl-C stops both.\n"
     )
     sys.stdout.flush()
 
@@ -199,7 +199,7 @@ def stop(_number: int, _frame: object) -> None:
 
 
 def on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
-    """Handle alike whatever may ask this program to end."""
+    """Handle alike whatever may ask this program to stop."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, handler)
 
@@ -211,4 +211,4 @@ if __name__ == "__main__":
     except Failed as reason:
         sys.exit(str(reason))
     except Stopped:
-        sys.stdout.write("\nEnded.\n")
+        sys.stdout.write("\nStopped.\n")

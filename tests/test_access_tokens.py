@@ -13,12 +13,12 @@ from tests.support.line import HeldLine
 from tests.support.settings import APPID, APPS
 from wxsession.crypto import Sealer, SecretKeys
 from wxsession.errors import AccessTokenRejected, AppRejected, WeChatTimeout, WeChatUnreachable
-from wxsession.limits import Places
 from wxsession.simulator import Fault, SettableClock, WeChat, wechat_transport
 from wxsession.storage.database import Database, connect, new_id
 from wxsession.storage.leases import LEASE, Leases
 from wxsession.storage.tables import access_tokens
-from wxsession.wechat.access_tokens import COLUMN, AccessTokens, row_of
+from wxsession.wechat.access_tokens import COLUMN, AccessTokens, associated_id
+from wxsession.wechat.apps import Apps
 from wxsession.wechat.client import WeChatClient
 
 pytestmark = ON_BOTH
@@ -46,15 +46,13 @@ def maker(database: Database, http: requests.Session, clock: SettableClock) -> M
         http,
         url="https://api.weixin.qq.com",
         timeout=(0.5, 0.5),
-        apps=APPS,
+        apps=Apps(APPS),
         concurrency=64,
-        budget=Places(64),
     )
 
     def made(**seams: Callable[[float], None]) -> AccessTokens:
-        return AccessTokens(
-            database, client, SEALER, clock, Leases(interval=0.01), patience=PATIENCE, **seams
-        )
+        leases = Leases(interval=0.01, patience=PATIENCE, **seams)
+        return AccessTokens(database, client, sealer=SEALER, clock=clock, leases=leases)
 
     return made
 
@@ -72,7 +70,7 @@ def test_a_token_is_fetched_once_and_kept_sealed(
     with database.statement() as connection:
         row = connection.execute(select(access_tokens)).one()
     assert token.encode() not in bytes(row.sealed)
-    opened = SEALER.open(bytes(row.sealed), row=row_of(APPID), column=COLUMN)
+    opened = SEALER.open(bytes(row.sealed), row=associated_id(APPID), column=COLUMN)
     assert opened.decode() == token
     assert (row.claim_id, row.claimed_until) == (None, None)
 

@@ -19,8 +19,8 @@ from tests.support.line import HeldLine
 from tests.support.phone import Answer, Phone, problem
 from tests.support.settings import APPID, OTHER_APPID, settings_for
 from wxsession import create_app
+from wxsession.accounts.authenticator import Credentials
 from wxsession.accounts.passwords import OWASP_MINIMUM, Passwords, new_username, normalised_username
-from wxsession.accounts.service import Credentials
 from wxsession.accounts.throttle import FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS
 from wxsession.errors import BadCredentials, InvalidRequest
 from wxsession.limits import Places
@@ -360,6 +360,24 @@ def test_what_the_silent_user_told_of_itself_is_kept(
     bind(phone)
     assert user_of(account)["nickname"] == "Ali"
     assert user_of(account)["phone_number"] == "138******00"
+
+
+def test_a_number_that_no_server_key_opens_is_not_replaced_by_a_bind(
+    account: Phone, phone: Phone, services: Services
+) -> None:
+    from wxsession.users.phone_numbers import PhoneNumber  # noqa: PLC0415 - of this test alone
+
+    silent, alice = (UUID(one.json["user"]["id"]) for one in (phone.log_in(), account.check()))
+    readable = services.phones.columns(PhoneNumber("13800000000", "86"), silent)
+    sealed_for_nobody = {"phone_number_sealed": bytes(40), "phone_number_hash": bytes(32)}
+    with services.database.statement() as connection:
+        connection.execute(update(users).where(users.c.id == silent).values(readable))
+        connection.execute(update(users).where(users.c.id == alice).values(sealed_for_nobody))
+    bind(phone)
+    with services.database.statement() as connection:
+        kept = select(users.c.phone_number_sealed).where(users.c.id == alice)
+        assert connection.execute(kept).scalar_one() == bytes(40)
+    assert user_of(account)["phone_number"] is None
 
 
 @pytest.mark.usefixtures("account")
@@ -972,7 +990,7 @@ def test_a_password_that_was_changed_meanwhile_opens_nothing(
     verified = services.accounts.verify(Credentials("alice", PASSWORD), ClientInfo(None, None))
     assert change_password(account).status_code == 200
     with pytest.raises(BadCredentials), services.database.transaction() as connection:
-        services.accounts.lock_account(connection, verified)
+        services.authenticator.lock(connection, verified)
 
 
 def test_later_failures_do_not_make_the_window_longer(account: Phone, clock: SettableClock) -> None:

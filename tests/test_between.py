@@ -1,4 +1,4 @@
-"""Whoever stands between a mini-program and its session: the README's nginx, other back ends.
+"""Whoever stands between a mini-program and its session: the documents' nginx, other back ends.
 
 Their 401 may have any form; our client finds its way back to a session, and nobody else gets in.
 """
@@ -63,7 +63,7 @@ def make_nginx(application: Trusting, tmp_path: Path) -> Iterator[MakeNginx]:
 
 @pytest.fixture
 def nginx(make_nginx: MakeNginx, service: Service) -> Nginx:
-    """Return an nginx as the README has it."""
+    """Return an nginx as the documents have it."""
     return make_nginx(service.url)
 
 
@@ -213,7 +213,7 @@ def test_while_wxsession_is_down_the_answer_is_503(
 
 
 def by_https(nginx: Nginx, path: str, method: str = "GET", **asked: Any) -> requests.Response:
-    """Return what the README's server says, by the path as it is."""
+    """Return what the documents' server says, by the path as it is."""
     request = requests.Request(method, nginx.login, **asked).prepare()
     request.url = nginx.login + path
     return nginx.http.send(request, verify=str(nginx.certificate), timeout=PATIENCE)

@@ -42,7 +42,7 @@ def test_a_moment_comes_back_in_utc_whatever_zone_it_went_in(database_url: str) 
     shanghai = timezone(timedelta(hours=8))
     moment = datetime(2026, 11, 21, 16, 30, 0, 123456, shanghai)
     with database.transaction() as connection:
-        MOMENTS.create(connection)
+        MOMENTS.create(connection.connection)
         connection.execute(insert(MOMENTS), [{"id": 1, "at": moment}, {"id": 2, "at": None}])
     with database.statement() as connection:
         found = connection.execute(select(MOMENTS.c.at).order_by(MOMENTS.c.id)).scalars().all()
@@ -58,7 +58,7 @@ def test_moments_sort_and_compare_as_moments(database_url: str) -> None:
     start = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
     steps = [timedelta(microseconds=1), timedelta(seconds=1), timedelta(days=40)]
     with database.transaction() as connection:
-        MOMENTS.create(connection)
+        MOMENTS.create(connection.connection)
         rows = [{"id": n, "at": start + step} for n, step in enumerate(steps)]
         connection.execute(insert(MOMENTS), rows)
         later = select(MOMENTS.c.id).where(start + steps[0] < MOMENTS.c.at)
@@ -125,7 +125,7 @@ def test_a_touch_that_fails_does_not_fail_the_check(phone: Phone, clock: Settabl
 def test_a_demoted_primary_counts_as_a_broken_connection(services: Services) -> None:
     with pytest.raises(Overloaded), services.database.transaction() as connection:
         connection.execute(text("SET TRANSACTION READ ONLY"))
-        before = connection.connection.dbapi_connection
+        before = connection.connection.connection.dbapi_connection
         connection.execute(sessions.delete())
     with services.database.statement() as connection:
         assert connection.connection.dbapi_connection is not before
@@ -177,7 +177,7 @@ def test_without_its_schema_every_call_says_so(phone: Phone, services: Services,
     phone.log_in()
     with services.database.transaction() as connection:
         if lost == "everything":
-            metadata.drop_all(connection)
+            metadata.drop_all(connection.connection)
             connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
         else:
             connection.execute(text("ALTER TABLE sessions RENAME COLUMN auth_time TO since"))

@@ -1,4 +1,4 @@
-"""The units of the README, as systemd reads them."""
+"""The units of the documents, as systemd reads them."""
 
 import shutil
 import subprocess
@@ -19,7 +19,7 @@ analyze = pytest.mark.skipif(
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
-    """Return a folder with the units as the README has them, of programs that are here."""
+    """Return a folder with the units as the documents have them, of programs that are here."""
     sandbox = block_with("SystemCallFilter", "ini")
     here = Path(sys.executable).parent
     for name, words in SERVICES.items():

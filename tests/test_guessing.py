@@ -17,7 +17,7 @@ from tests.support.settings import OTHER_APPID, settings_for
 from tests.support.waiting import eventually
 from tests.support.wires import API_KEY, WIRES
 from wxsession import create_app
-from wxsession.accounts.service import Credentials
+from wxsession.accounts.authenticator import Credentials
 from wxsession.accounts.throttle import FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS, Throttle
 from wxsession.errors import InvalidRequest, Overloaded
 from wxsession.services import Services

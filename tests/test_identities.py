@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, func, insert, select
 
-from tests.support.app import TODAY, services_of
+from tests.support.app import services_of
 from tests.support.databases import ON_BOTH
 from tests.support.phone import Answer, Phone, problem
 from tests.support.postgres import PostgresServer
@@ -25,7 +25,7 @@ from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
 from wxsession.storage.database import new_id
 from wxsession.storage.tables import sessions, users
-from wxsession.users.merging import MOST_MOVED_SESSIONS, lock_users, merge
+from wxsession.users.merging import MOST_MOVED_SESSIONS
 
 pytestmark = ON_BOTH
 
@@ -152,10 +152,10 @@ def test_no_merge_takes_a_ban_away(
     ids = [id_of(phone), id_of(account)]
     services.administration.disable(ids[banned])
     with services.database.transaction() as connection:
-        locked = lock_users(connection, ids)
+        locked = services.users.lock(connection, ids)
         source, target = (locked[user_id] for user_id in ids)
         with pytest.raises(UserBlocked):
-            merge(connection, source, target, services.phones, TODAY)
+            services.users.merge(connection, source, target)
     assert rows(services, users) == 2
 
 

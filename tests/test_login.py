@@ -321,7 +321,7 @@ def kept_keys(services: Services) -> list[str]:
     """Return the session_keys of the only WeChat user, newest first, which are sealed."""
     with services.database.statement() as connection:
         rows = connection.execute(select(session_keys)).all()
-        kept = services.ring.keys(connection, rows[0].identity_id)
+        kept = services.session_keys.keys(connection, rows[0].identity_id)
     keys = [key.session_key for key in kept]
     assert len(keys) == len(rows)
     assert not [row for row in rows for key in keys if key.encode() in bytes(row.sealed)]
@@ -378,7 +378,7 @@ def test_a_session_key_that_is_given_again_counts_as_the_newest(
     second, first = keys_of_logins(phone, clock, 2, minutes_between=10)
     with services.database.transaction() as connection:
         identity_id = connection.execute(select(identities.c.id)).scalar_one()
-        services.ring.remember(connection, identity_id, first, clock())
+        services.session_keys.remember(connection, identity_id, first, clock())
     assert kept_keys(services) == [first, second]
 
 

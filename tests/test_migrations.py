@@ -59,9 +59,9 @@ def test_up_is_what_the_models_say_and_down_leaves_nothing(bare: Database) -> No
     assert upgrade(bare) == SCHEMA_REVISION
     assert tables(bare) == set(metadata.tables)
     with bare.transaction() as connection:
-        command.check(config_over(connection))
+        command.check(config_over(connection.connection))
     with bare.transaction() as connection:
-        command.downgrade(config_over(connection), "base")
+        command.downgrade(config_over(connection.connection), "base")
     assert tables(bare) == set()
     assert upgrade(bare) == SCHEMA_REVISION
 

@@ -1,11 +1,11 @@
 """What others install: a wheel with all that it needs, tried in an environment with nothing else.
 
-The developer's application is the one that the README shows, and WeChat is the simulator out of
-the same wheel. Nothing of this checkout can be imported there.
+The developer's application is the one that docs/en/flask.md shows, and WeChat is the simulator out
+of the same wheel. Nothing of this checkout can be imported there.
 """
 
+import email
 import os
-import re
 import subprocess
 import sys
 import time
@@ -19,6 +19,7 @@ from typing import Final
 import pytest
 import requests
 
+from tests.support.documents import block_with
 from tests.support.service import ROOT, free_port, plain_environment
 from tests.support.settings import environment
 
@@ -54,7 +55,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """Return an environment with the wheel and what it depends on, and the README's `shop.py`."""
+    """Return an environment with the wheel and what it depends on, and the documents' `shop.py`."""
     there = Installed(tmp_path_factory.mktemp("developer"))
     new = [sys.executable, "-m", "venv", "--without-pip", str(there.bin.parent)]
     subprocess.run(new, check=True, timeout=60)
@@ -62,7 +63,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
         *("--python", str(there.bin / "python")),
         *("install", "-c", str(ROOT / "constraints.txt"), str(wheel)),
     )
-    (there.folder / "shop.py").write_text(application_in_readme(), encoding="utf-8")
+    shop = block_with("WxSession(app)", "python")
+    (there.folder / "shop.py").write_text(shop, encoding="utf-8")
     return there
 
 
@@ -71,7 +73,7 @@ def test_the_wheel_holds_the_package_and_its_migrations_and_nothing_else(wheel: 
     package = {name for name in names if name.startswith("wxsession/")}
     assert {
         "wxsession/py.typed",
-        "wxsession/simulator/server.py",
+        "wxsession/simulator/http.py",
         "wxsession/migrations/env.py",
         "wxsession/migrations/script.py.mako",
     } <= package
@@ -82,6 +84,22 @@ def test_the_wheel_holds_the_package_and_its_migrations_and_nothing_else(wheel: 
     assert all(name.split("/")[0].endswith(".dist-info") for name in rest), rest
     assert any(name.endswith("/licenses/LICENSE") for name in rest)
     assert not any("__pycache__" in name for name in names)
+
+
+def test_the_wheel_says_where_the_project_is(wheel: Path) -> None:
+    files = zipfile.ZipFile(wheel)
+    (name,) = (name for name in files.namelist() if name.endswith(".dist-info/METADATA"))
+    said = email.message_from_bytes(files.read(name))
+    urls = dict(url.split(", ") for url in said.get_all("Project-URL", []))
+    assert urls.keys() == {"Homepage", "Documentation", "Source", "Changelog", "Issues"}
+    assert all(url.startswith("https://github.com/wxsession/wxsession") for url in urls.values())
+    assert "example.org" not in str(said)
+    classifiers = set(said.get_all("Classifier", []))
+    assert {
+        "Framework :: Flask",
+        "Typing :: Typed",
+        "Operating System :: OS Independent",
+    } < classifiers
 
 
 def test_a_wheel_serves_a_developers_own_application(installed: Installed) -> None:
@@ -118,17 +136,6 @@ def test_an_installed_wheel_is_not_this_checkout(installed: Installed) -> None:
     for line in printed.splitlines():
         assert Path(line).is_relative_to(installed.folder)
         assert "site-packages" in line
-
-
-def application_in_readme() -> str:
-    """Return the application that the README shows to developers."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (found,) = (
-        block
-        for block in re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
-        if "WxSession(app)" in block
-    )
-    return str(found)
 
 
 def pip(*arguments: str) -> None:

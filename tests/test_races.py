@@ -41,11 +41,9 @@ def codes(services: Services, clock: SettableClock) -> LoginCodes:
     """Return login codes whose waiting moves the clock."""
     return LoginCodes(
         services.database,
-        clock,
-        Leases(),
-        patience=20,
+        clock=clock,
+        leases=Leases(patience=20, sleep=lambda seconds: clock.advance(seconds=seconds)),
         replay=timedelta(seconds=10),
-        sleep=lambda seconds: clock.advance(seconds=seconds),
     )
 
 
@@ -90,7 +88,7 @@ def test_whoever_waits_for_a_dead_worker_holds_nobody_else_up(
     phones = [Phone(app, wechat, "alice") for _ in range(4)]
     code = phones[0].code()
     database = services_of(app).database
-    dead = LoginCodes(database, clock, Leases(), patience=0, replay=timedelta(0))
+    dead = LoginCodes(database, clock=clock, leases=Leases(), replay=timedelta(0))
     dead.claim(APPID, code, ClientInfo(phones[0].address, phones[0].user_agent))
     with ThreadPoolExecutor(4) as pool:
         waiting = [pool.submit(phone.log_in, code) for phone in phones]
@@ -106,8 +104,8 @@ def test_a_claim_is_ones_own_for_as_long_as_its_work_takes(
 ) -> None:
     replay = timedelta(seconds=10)
     renewing = Leases(interval=0.01)
-    codes = LoginCodes(services.database, clock, renewing, patience=0, replay=replay)
-    others = LoginCodes(services.database, clock, Leases(), patience=0, replay=replay)
+    codes = LoginCodes(services.database, clock=clock, leases=renewing, replay=replay)
+    others = LoginCodes(services.database, clock=clock, leases=Leases(), replay=replay)
 
     def see_it_renewed() -> None:
         deadline = time.monotonic() + 30
@@ -141,14 +139,9 @@ def test_what_the_dead_one_notes_after_all_does_not_count(
 
 
 def test_waiting_for_somebody_elses_exchange_ends(services: Services, clock: SettableClock) -> None:
-    impatient = LoginCodes(
-        services.database,
-        clock,
-        Leases(),
-        patience=1,
-        replay=timedelta(seconds=10),
-        sleep=lambda _seconds: None,  # the clock stands still: the lease never ends
-    )
+    # The clock stands still: the lease never ends.
+    leases = Leases(patience=1, sleep=lambda _seconds: None)
+    impatient = LoginCodes(services.database, clock=clock, leases=leases, replay=timedelta(0))
     impatient.claim(APPID, "code", HERE)
     with pytest.raises(WeChatTimeout):
         impatient.claim(APPID, "code", HERE)

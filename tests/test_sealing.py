@@ -80,7 +80,7 @@ def test_a_key_in_another_identitys_row_does_not_open(
             .where(session_keys.c.identity_id == other.identity_id)
             .values(sealed=one.sealed)
         )
-        assert services.ring.keys(connection, other.identity_id) == []
+        assert services.session_keys.keys(connection, other.identity_id) == []
 
 
 def test_a_login_after_the_old_key_is_gone_starts_the_ring_anew(phone: Phone, app: Flask) -> None:

@@ -33,8 +33,8 @@ from wxsession.errors import (
     WeChatUnreachable,
     WxSessionError,
 )
-from wxsession.limits import Places
 from wxsession.simulator import Fault, WeChat, wechat_transport
+from wxsession.wechat.apps import Apps
 from wxsession.wechat.breaker import SILENCES
 from wxsession.wechat.client import WeChatClient, key_signature, transport
 
@@ -86,9 +86,8 @@ def client(
         http,
         url=url,
         timeout=(timeout, timeout),
-        apps=APPS,
+        apps=Apps(APPS),
         concurrency=concurrency,
-        budget=Places(1),
         sleep=lambda _seconds: None,
     )
 

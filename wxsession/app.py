@@ -142,7 +142,7 @@ def create_app(
     services: Services = app.extensions[EXTENSION]
     prefix = settings.url_prefix or ""
     app.wsgi_app = api.FastCheck(  # type: ignore[method-assign]
-        app.wsgi_app, prefix + api.CHECK, services.sessions, services.phones
+        app.wsgi_app, prefix + api.CHECK, services.sessions
     )
     if settings.threads >= api.FEWEST_THREADS:
         app.wsgi_app = api.Door(app.wsgi_app, prefix + api.ALIVE, threads=settings.threads)  # type: ignore[method-assign]

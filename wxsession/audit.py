@@ -8,20 +8,19 @@ minutes: a flood of them does not fill the database.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from uuid import UUID
 
-from sqlalchemy import Connection, select
+from sqlalchemy import insert, select
 
 from wxsession.clock import Clock
 from wxsession.errors import Overloaded
-from wxsession.storage.database import Database, new_id, upsert, uuid7
-from wxsession.storage.prepared import Statement, insert_into
+from wxsession.storage.database import Asks, Database, new_id, upsert, uuid7
 from wxsession.storage.tables import audit_events
+from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo, network_of
 from wxsession.users.user import select_former_ids
 
@@ -34,7 +33,7 @@ UNKNOWN = "unknown"
 COUNTED_FOR = timedelta(minutes=10)
 """How long what is counted goes into one row."""
 
-_insert = insert_into(audit_events)
+_INSERT = insert(audit_events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +66,9 @@ class Audit:
         self._database = database
         self._clock = clock
 
-    def entry(  # noqa: PLR0913 - these are what an event consists of
+    def write(  # noqa: PLR0913 - these are what an event consists of
         self,
+        transaction: Transaction,
         event: str,
         client: ClientInfo,
         *,
@@ -77,28 +77,30 @@ class Audit:
         appid: str | None = None,
         reason: str | None = None,
         actor: str | None = None,
-    ) -> Statement:
-        """Return the statement that writes an event down."""
-        return _insert(
-            **self._when_and_where(client),
-            event=event,
-            reason=reason,
-            user_id=user_id,
-            session_id=session_id,
-            appid=appid,
-            actor=actor,
-            count=1,
-        )
+        count: int = 1,
+    ) -> None:
+        """Write an event down."""
+        facts = {
+            "event": event,
+            "reason": reason,
+            "user_id": user_id,
+            "session_id": session_id,
+            "appid": appid,
+            "actor": actor,
+            "count": count,
+        }
+        transaction.add(_INSERT, self._when_and_where(client) | facts)
 
-    def ends(
+    def write_ends(
         self,
+        transaction: Transaction,
         ended: Iterable[tuple[UUID, str]],
         client: ClientInfo,
         *,
         user_id: UUID,
         actor: str | None = None,
-    ) -> list[Statement]:
-        """Return the statements that note the end of a user's sessions, each with its reason.
+    ) -> None:
+        """Write down the end of a user's sessions, each with its reason.
 
         There is one event for each reason. It names the session if that was the only one, and
         counts them otherwise: a user may have any number.
@@ -106,18 +108,17 @@ class Audit:
         by_reason: dict[str, list[UUID]] = {}
         for session_id, reason in ended:
             by_reason.setdefault(reason, []).append(session_id)
-        return [
-            _insert_end(number)(
-                **self._when_and_where(client),
-                event="session_ended",
+        for reason, ids in by_reason.items():
+            self.write(
+                transaction,
+                "session_ended",
+                client,
                 reason=reason,
                 user_id=user_id,
                 session_id=ids[0] if len(ids) == 1 else None,
                 actor=actor,
                 count=len(ids),
             )
-            for number, (reason, ids) in enumerate(by_reason.items())
-        ]
 
     def _when_and_where(self, client: ClientInfo) -> dict[str, object]:
         return {
@@ -140,11 +141,12 @@ class Audit:
         There is no transaction for it to be part of, and it is no reason to tell the client
         anything else than why the login failed.
         """
-        entry = self.entry("login_failed", client, user_id=user_id, appid=appid, reason=reason)
-        with suppress(Overloaded), self._database.statement() as connection:
-            connection.execute(*entry)
+        with suppress(Overloaded), self._database.transaction() as transaction:
+            self.write(
+                transaction, "login_failed", client, user_id=user_id, appid=appid, reason=reason
+            )
 
-    def count(  # noqa: PLR0913 - what is one with what
+    def count(
         self,
         event: str,
         client: ClientInfo,
@@ -177,7 +179,7 @@ class Audit:
         with suppress(Overloaded), self._database.statement() as connection:
             connection.execute(counting)
 
-    def of_user(self, connection: Connection, user_id: UUID, *, limit: int) -> list[AuditEvent]:
+    def of_user(self, connection: Asks, user_id: UUID, *, limit: int) -> list[AuditEvent]:
         """Return what happened to a user, and to those merged into this user, newest first."""
         c = audit_events.c
         ids = (user_id, *connection.execute(select_former_ids(user_id)).scalars())
@@ -188,12 +190,6 @@ class Audit:
             .limit(limit)
         )
         return [AuditEvent(*row) for row in connection.execute(query)]
-
-
-@lru_cache
-def _insert_end(number: int) -> Callable[..., Statement]:
-    # Not one INSERT of several rows: SQLAlchemy compiles that anew at each execution.
-    return insert_into(audit_events, f"end_{number}")
 
 
 def _counted_id(now: datetime, facts: Mapping[str, object]) -> UUID:

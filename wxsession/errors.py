@@ -50,7 +50,7 @@ Each wire decides by itself which status an error has, because the wires disagre
 """
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 from uuid import UUID
 
 
@@ -95,6 +95,11 @@ class InvalidRequest(WxSessionError):
     def __init__(self, errors: Sequence[Mapping[str, str]]) -> None:
         super().__init__()
         self.errors = tuple(errors)
+
+    @classmethod
+    def of(cls, field: str, message: str) -> Self:
+        """Return the error of a request in which one field is wrong."""
+        return cls([{"field": field, "message": message}])
 
     def facts(self) -> Mapping[str, object]:
         """Return the fields that are wrong."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import requests
 from argon2 import PasswordHasher
 
+from wxsession.accounts.authenticator import Authenticator
 from wxsession.accounts.passwords import OWASP_MINIMUM, Passwords
 from wxsession.accounts.service import AccountService
 from wxsession.accounts.throttle import Throttle
@@ -13,7 +14,8 @@ from wxsession.clock import Clock, now
 from wxsession.crypto import Sealer, SecretKeys
 from wxsession.limits import Places
 from wxsession.logins.codes import LoginCodes
-from wxsession.logins.identities import IdentityService
+from wxsession.logins.exchange import CodeExchange
+from wxsession.logins.identities import Identities
 from wxsession.logins.service import LoginService
 from wxsession.operations.administration import Administration
 from wxsession.operations.health import Health
@@ -26,9 +28,13 @@ from wxsession.sessions.tokens import TokenSigner
 from wxsession.settings import Settings
 from wxsession.storage.database import Database, Limits, connect
 from wxsession.storage.leases import Leases
+from wxsession.users.merging import Users
 from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.wechat.access_tokens import AccessTokens
+from wxsession.wechat.api import WeChatApi
+from wxsession.wechat.apps import Apps
 from wxsession.wechat.client import WeChatClient, longest_call, transport
+from wxsession.wechat.key_checks import KeyChecks
 from wxsession.wechat.open_data import OpenDataReader
 from wxsession.wechat.session_keys import SessionKeyStore
 
@@ -43,9 +49,12 @@ class Services:
     logins: LoginService
     accounts: AccountService
     profiles: ProfileService
+    authenticator: Authenticator
     throttle: Throttle
+    users: Users
     access_tokens: AccessTokens
-    ring: SessionKeyStore
+    session_keys: SessionKeyStore
+    key_checks: KeyChecks
     phones: PhoneNumbers
     introspection: Introspection
     audit: Audit
@@ -74,71 +83,92 @@ class Services:
         )
         database = connect(settings.database_url, limits)
         keys = SecretKeys(settings.secret_keys)
+        sealer = Sealer(keys)
+        phones = PhoneNumbers(sealer, keys)
+        audit = Audit(database, clock)
+        users = Users(phones, clock, link_by_unionid=settings.link_by_unionid)
+
         # What waits, for WeChat or for a processor, leaves a quarter of the threads to the rest.
-        budget = Places(settings.threads * 3 // 4)
+        places = Places(settings.threads * 3 // 4)
         calls = settings.wechat_concurrency or max(1, settings.threads // 2)
-        wechat = WeChatClient(
+        apps = Apps(settings.apps)
+        client = WeChatClient(
             http or transport(calls),
             url=settings.wechat_url,
             timeout=settings.wechat_timeout,
-            apps=settings.apps,
+            apps=apps,
             concurrency=calls,
-            budget=budget,
         )
-        leases = Leases()
-        patience = longest_call(settings.wechat_timeout)
-        codes = LoginCodes(database, clock, leases, patience=patience, replay=settings.login_replay)
-        sealer = Sealer(keys)
-        ring = SessionKeyStore(sealer)
-        reader = OpenDataReader(ring, clock)
-        audit = Audit(database, clock)
-        phones = PhoneNumbers(sealer, keys)
-        identities = IdentityService(
-            database, phones, audit, clock, link_by_unionid=settings.link_by_unionid
+        leases = Leases(patience=longest_call(settings.wechat_timeout))
+        access_tokens = AccessTokens(database, client, sealer=sealer, clock=clock, leases=leases)
+        wechat = WeChatApi(client, access_tokens=access_tokens, apps=apps, places=places)
+        session_keys = SessionKeyStore(sealer)
+        key_checks = KeyChecks(
+            database,
+            session_keys=session_keys,
+            wechat=wechat,
+            audit=audit,
+            clock=clock,
+            enabled=settings.check_session_keys,
         )
-        sessions = SessionService(database, TokenSigner(keys), audit, settings, clock)
+        open_data = OpenDataReader(session_keys, clock)
+
+        sessions = SessionService(
+            database, TokenSigner(keys), audit, settings, clock, phones=phones
+        )
         throttle = Throttle(
-            *(database, keys, audit, clock),
+            database,
+            keys,
+            audit=audit,
+            clock=clock,
             codes=settings.code_limit,
             registrations=settings.registration_limit,
         )
+        authenticator = Authenticator(
+            database,
+            passwords=Passwords(part=settings.threads // 4, budget=places, hasher=hasher),
+            throttle=throttle,
+            users=users,
+            audit=audit,
+        )
         accounts = AccountService(
             database,
-            Passwords(part=settings.threads // 4, budget=budget, hasher=hasher),
-            throttle,
-            sessions,
-            phones,
-            audit,
-            clock,
-            apps=frozenset(settings.apps),
-            link_by_unionid=settings.link_by_unionid,
+            authenticator=authenticator,
+            sessions=sessions,
+            users=users,
+            audit=audit,
+            apps=apps,
         )
-        access_tokens = AccessTokens(database, wechat, sealer, clock, leases, patience=patience)
+        codes = LoginCodes(database, clock=clock, leases=leases, replay=settings.login_replay)
+        logins = LoginService(
+            database,
+            exchange=CodeExchange(wechat, codes=codes, throttle=throttle, audit=audit),
+            identities=Identities(users=users, session_keys=session_keys, audit=audit, clock=clock),
+            open_data=open_data,
+            accounts=accounts,
+            sessions=sessions,
+        )
+        profiles = ProfileService(
+            database,
+            sessions=sessions,
+            open_data=open_data,
+            wechat=wechat,
+            key_checks=key_checks,
+            phones=phones,
+        )
         return cls(
             settings=settings,
             database=database,
             sessions=sessions,
-            logins=LoginService(
-                *(database, wechat, codes, ring, reader, sessions, accounts, audit, identities),
-                clock,
-                throttle=throttle,
-            ),
+            logins=logins,
             accounts=accounts,
-            profiles=ProfileService(
-                database,
-                wechat,
-                access_tokens,
-                reader,
-                ring,
-                sessions,
-                phones=phones,
-                audit=audit,
-                clock=clock,
-                check_session_keys=settings.check_session_keys,
-            ),
+            profiles=profiles,
+            authenticator=authenticator,
             throttle=throttle,
+            users=users,
             access_tokens=access_tokens,
-            ring=ring,
+            session_keys=session_keys,
+            key_checks=key_checks,
             phones=phones,
             introspection=Introspection(sessions, settings.api_keys, audit, clock),
             audit=audit,

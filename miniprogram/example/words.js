@@ -6,7 +6,7 @@ const WORDS = {
   network_error: '网络不可用，请检查后重试',
   timeout: '网络超时，请重试',
   login_failed: '微信登录失败，请重试',
-  logged_out: '您已退出登录，请先登录',
+  logged_out: '你已退出登录，请先登录',
   bad_credentials: '用户名或密码不正确',
   too_many_attempts: '尝试次数过多',
   identity_bound: '该账号已绑定其他微信，或当前微信已绑定其他账号',

@@ -21,7 +21,7 @@ from tests.proof.outcome import Outcome
 from tests.proof.world import World, add_sessions, add_user, world
 from tests.support.service import token_of
 from tests.support.settings import APPID
-from wxsession.simulator.shapes import openid
+from wxsession.simulator.generators import openid
 from wxsession.storage.database import new_id
 from wxsession.storage.tables import (
     WECHAT,

@@ -11,7 +11,7 @@ from tests.proof.outcome import Outcome
 from tests.proof.world import World, at_once, world
 from tests.support.service import token_of
 from tests.support.settings import APPID
-from wxsession.simulator.shapes import openid
+from wxsession.simulator.generators import openid
 from wxsession.storage.tables import identities, is_live, sessions, users
 
 _AT_ONCE = 50

@@ -1,18 +1,15 @@
-"""A small world: two apps, a clock that stands still, and a server's question to WeChat."""
+"""A small world: two apps, a clock that stands still, and two ways to WeChat."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 import requests
 from flask.testing import FlaskClient
 
+from tests.simulator.support import APPS
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
-from wxsession.simulator.server import create_face
-
-APPS = {"wx0000000000000001": "secret-one", "wx0000000000000002": "secret-two"}
-
-Query = Callable[..., dict[str, str]]
+from wxsession.simulator.http import create_flask_app
 
 
 @pytest.fixture
@@ -26,26 +23,8 @@ def wechat(clock: SettableClock) -> WeChat:
 
 
 @pytest.fixture
-def query() -> Query:
-    """Ask what a server asks about a code; a parameter that is None is left out."""
-
-    def ask(code: str, **changes: str | None) -> dict[str, str]:
-        appid, secret = next(iter(APPS.items()))
-        asked: dict[str, str | None] = {
-            "appid": appid,
-            "secret": secret,
-            "js_code": code,
-            "grant_type": "authorization_code",
-            **changes,
-        }
-        return {name: value for name, value in asked.items() if value is not None}
-
-    return ask
-
-
-@pytest.fixture
 def http(wechat: WeChat) -> FlaskClient:
-    return create_face(wechat).test_client()
+    return create_flask_app(wechat).test_client()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A real nginx, unprivileged, made from the blocks of the README: what is printed is what runs."""
+"""A real nginx, unprivileged, made of the blocks of the documents: what is printed runs."""
 
 import re
 import shutil
@@ -37,7 +37,7 @@ http {{
 
 
 class Nginx(Server):
-    """The README's two servers: one before wxsession, one before an application of somebody's.
+    """The documents' two servers: one before wxsession, one before an application of somebody's.
 
     `login` and `plain` are the addresses of the first, by HTTPS and without; `shop` is the second.
     `certificate` is whom a client has to trust.

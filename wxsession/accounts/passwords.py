@@ -121,16 +121,20 @@ def new_username(username: str) -> str:
     """
     name = normalised_username(username)
     if not SHORTEST_USERNAME <= len(name) <= LONGEST_USERNAME:
-        raise _fault("username", f"needs {SHORTEST_USERNAME} to {LONGEST_USERNAME} characters")
+        raise InvalidRequest.of(
+            "username", f"needs {SHORTEST_USERNAME} to {LONGEST_USERNAME} characters"
+        )
     for letter in name:
         if unicodedata.category(letter) in _WITHOUT_MEANING or (
             letter != " " and is_invisible(letter)
         ):
-            raise _fault(
+            raise InvalidRequest.of(
                 "username", f"has a character that nobody sees, U+{ord(letter):04X}; leave it out"
             )
     if name != " ".join(name.split()):
-        raise _fault("username", "must not begin or end with a blank, nor have two together")
+        raise InvalidRequest.of(
+            "username", "must not begin or end with a blank, nor have two together"
+        )
     return name
 
 
@@ -142,20 +146,18 @@ def ensure_acceptable(password: str, *, username: str, field: str = "password") 
     """
     folded = normalised_username(password)
     if len(password) > LONGEST_PASSWORD or len(folded) < SHORTEST_PASSWORD:
-        raise _fault(field, f"needs {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters")
+        raise InvalidRequest.of(
+            field, f"needs {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters"
+        )
     if folded in _commonest():  # full-width letters are hashed as what they stand for
-        raise _fault(field, "is one of the commonest passwords")
+        raise InvalidRequest.of(field, "is one of the commonest passwords")
     if folded == username:
-        raise _fault(field, "is the username")
+        raise InvalidRequest.of(field, "is the username")
 
 
 def _normalised(password: str) -> bytes:
     # NIST SP 800-63B, 5.1.1.2: two keyboards may write one letter in two ways.
     return unicodedata.normalize("NFKC", password).encode()
-
-
-def _fault(field: str, message: str) -> InvalidRequest:
-    return InvalidRequest([{"field": field, "message": message}])
 
 
 @cache

@@ -71,13 +71,12 @@ class Guess:
 class Throttle:
     """Lets nobody try for long; `codes` and `registrations` may be without a limit."""
 
-    def __init__(  # noqa: PLR0913 - where it counts, and up to what
+    def __init__(
         self,
         database: Database,
         keys: SecretKeys,
         audit: Audit,
         clock: Clock,
-        *,
         codes: Limit | None,
         registrations: Limit | None,
     ) -> None:

@@ -21,6 +21,6 @@ def commands(services: Services) -> list[click.Command]:
         maintenance.purge_sessions(services.purge, services.settings.retention),
         maintenance.upgrade_database(services.database),
         maintenance.keys(services.resealing),
-        administration.users(services.administration, services.profiles),
+        administration.users(services.administration, services.key_checks),
         administration.sessions(services.administration),
     ]

@@ -24,12 +24,12 @@ from wxsession.operations.administration import (
     UserFilter,
     UserLine,
 )
-from wxsession.profiles import ProfileService, SessionKeysReset
 from wxsession.users.phone_numbers import PhoneNumber
+from wxsession.wechat.key_checks import KeyChecks, SessionKeysReset
 
 
 def users(  # noqa: C901 - a list of commands, however long
-    admin: Administration, profiles: ProfileService
+    admin: Administration, key_checks: KeyChecks
 ) -> click.Group:
     """Return the commands about users."""
 
@@ -137,7 +137,7 @@ def users(  # noqa: C901 - a list of commands, however long
         be asked about, 1 when WeChat or the database does not answer.
         """
         exit_on_error(lambda: admin.user(user_id))
-        done = exit_on_error(lambda: profiles.reset_session_keys(user_id, actor=actor))
+        done = exit_on_error(lambda: key_checks.reset(user_id, actor=actor))
         _print_reset(user_id, done, as_json=as_json)
 
     return users

@@ -12,14 +12,13 @@ exchange.
 
 import hashlib
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection, Executable, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, Executable, and_, bindparam, delete, select, update
 
 from wxsession.clock import Clock
 from wxsession.errors import (
@@ -31,16 +30,14 @@ from wxsession.errors import (
     WeChatTimeout,
 )
 from wxsession.limits import logins_at_database
-from wxsession.storage.database import Database, new_id, retry_on_disconnect, upsert
-from wxsession.storage.leases import LEASE, Leases
-from wxsession.storage.prepared import Param, Statement, prepared
+from wxsession.storage.database import Database, new_id, retry_on_disconnect
+from wxsession.storage.leases import LEASE, Leases, claiming
 from wxsession.storage.tables import login_codes
+from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo
 
 _GRANTED = "granted"  # the other outcomes of a code are the codes of `errors.CodeError`
 _CODE = re.compile(r"[0-9A-Za-z_-]{8,128}")
-_FIRST_PAUSE = 0.01
-_LONGEST_PAUSE = 0.2
 
 _REFUSALS: dict[str, type[CodeError]] = {e.code: e for e in (InvalidCode, CodeUsed, UserBlocked)}
 
@@ -70,27 +67,15 @@ def ensure_code(code: str) -> None:
 
 
 class LoginCodes:
-    """Keeps count of the codes under way and of those just exchanged.
+    """Keeps count of the codes under way, and of those exchanged within `replay`."""
 
-    `patience` is for how many seconds somebody else's exchange is waited for.
-    """
-
-    def __init__(  # noqa: PLR0913 - each is a collaborator, a setting or a seam
-        self,
-        database: Database,
-        clock: Clock,
-        leases: Leases,
-        *,
-        patience: float,
-        replay: timedelta,
-        sleep: Callable[[float], None] = time.sleep,
+    def __init__(
+        self, database: Database, *, clock: Clock, leases: Leases, replay: timedelta
     ) -> None:
         self._database = database
         self._clock = clock
         self._leases = leases
-        self._patience = patience
         self._replay = replay
-        self._sleep = sleep
         self._taking = _taking(database)
         self._line = logins_at_database(database.limits.pool_size)
 
@@ -105,37 +90,34 @@ class LoginCodes:
         """
         code_hash = hashlib.sha256(f"{appid}\0{code}".encode()).digest()
         own = Claim(code_hash, new_id())
-        waited, pause = 0.0, _FIRST_PAUSE
-        while waited <= self._patience:
+        for _ in self._leases.attempts():
             if retry_on_disconnect(lambda: self._take(own, client)):
                 return own
             if exchanged := retry_on_disconnect(lambda: self._outcome(code_hash, client)):
                 return exchanged
-            self._sleep(pause)
-            waited, pause = waited + pause, min(pause * 2, _LONGEST_PAUSE)
         raise WeChatTimeout(retry_after=1)
 
     def renewed(self, claim: Claim) -> AbstractContextManager[None]:
         """Return what keeps a claim one's own for as long as its block runs."""
         return self._leases.renewed(self._renew, claim)
 
-    def settling(self, claim: Claim, identity_id: UUID) -> Statement:
-        """Return the statement that notes, inside the caller's transaction, whose code it was."""
-        return self._settlement(claim, _GRANTED, identity_id)
+    def settle(self, transaction: Transaction, claim: Claim, identity_id: UUID) -> None:
+        """Note whose code it was."""
+        transaction.add(_SETTLE, self._settlement(claim, _GRANTED, identity_id))
 
     def refuse(self, claim: Claim, refusal: CodeError) -> None:
         """Note, if the database is there, that the code does not lead to a session."""
-        self._note(self._settlement(claim, refusal.code, None))
+        self._note(_SETTLE, self._settlement(claim, refusal.code, None))
 
     def release(self, claim: Claim) -> None:
         """Give the claim up: nothing is known about the code, the next one may ask WeChat."""
-        self._note(_release(code_hash=claim.code_hash, claim_id=claim.claim_id))
+        self._note(_RELEASE, {"its_hash": claim.code_hash, "its_claim": claim.claim_id})
 
-    def _note(self, statement: Statement) -> None:
+    def _note(self, statement: Executable, values: Mapping[str, object]) -> None:
         # What is not noted costs whoever sends the code again the rest of the lease; that is no
         # reason to hide from this client what WeChat said.
         with suppress(Overloaded), self._statement() as connection:
-            connection.execute(*statement)
+            connection.execute(statement, values)
 
     @contextmanager
     def _statement(self) -> Iterator[Connection]:
@@ -181,41 +163,37 @@ class LoginCodes:
             return None
         return Claim(code_hash, row.claim_id, row.identity_id, row.expires_at - self._replay)
 
-    def _settlement(self, claim: Claim, outcome: str, identity_id: UUID | None) -> Statement:
-        return _settle(
-            code_hash=claim.code_hash,
-            claim_id=claim.claim_id,
-            outcome=outcome,
-            identity_id=identity_id,
-            expires_at=self._clock() + self._replay,
-        )
+    def _settlement(
+        self, claim: Claim, outcome: str, identity_id: UUID | None
+    ) -> dict[str, object]:
+        return {
+            "its_hash": claim.code_hash,
+            "its_claim": claim.claim_id,
+            "new_outcome": outcome,
+            "new_identity_id": identity_id,
+            "new_expires_at": self._clock() + self._replay,
+        }
 
 
 def _taking(database: Database) -> Executable:
     """Return the statement that writes a claim down, and returns it unless there is another one."""
-    taking = upsert(database, login_codes)
-    claim = {c.name: taking.excluded[c.name] for c in login_codes.c if not c.primary_key}
-    is_free = login_codes.c.expires_at <= bindparam("now")
-    is_mine = login_codes.c.claim_id == taking.excluded.claim_id
-    taking = taking.on_conflict_do_update(
-        index_elements=["code_hash"], set_=claim, where=or_(is_free, is_mine)
+    c = login_codes.c
+    outcome = (c.outcome, c.identity_id, c.client_address, c.user_agent, c.expires_at)
+    is_free = c.expires_at <= bindparam("now")
+    return claiming(database, c.claim_id, *outcome, is_free=is_free)
+
+
+_MINE = and_(
+    login_codes.c.code_hash == bindparam("its_hash"),
+    login_codes.c.claim_id == bindparam("its_claim"),
+)
+_SETTLE = (
+    update(login_codes)
+    .where(_MINE)
+    .values(
+        outcome=bindparam("new_outcome"),
+        identity_id=bindparam("new_identity_id"),
+        expires_at=bindparam("new_expires_at"),
     )
-    return taking.returning(login_codes.c.claim_id)
-
-
-@prepared
-def _settle(
-    *, code_hash: Param, claim_id: Param, outcome: Param, identity_id: Param, expires_at: Param
-) -> Executable:
-    return (
-        update(login_codes)
-        .where(login_codes.c.code_hash == code_hash, login_codes.c.claim_id == claim_id)
-        .values(outcome=outcome, identity_id=identity_id, expires_at=expires_at)
-    )
-
-
-@prepared
-def _release(*, code_hash: Param, claim_id: Param) -> Executable:
-    return delete(login_codes).where(
-        login_codes.c.code_hash == code_hash, login_codes.c.claim_id == claim_id
-    )
+)
+_RELEASE = delete(login_codes).where(_MINE)

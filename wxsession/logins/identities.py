@@ -1,21 +1,27 @@
 """WeChat users as rows: found, made at a first login, and joined by their unionid."""
 
 import logging
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, Executable, Select, exists, insert, select, update
+from sqlalchemy import bindparam, exists, select, update
 
 from wxsession.audit import Audit
 from wxsession.clock import Clock
 from wxsession.errors import Crossed, IdentityBound, UserBlocked
-from wxsession.storage.database import Database, new_id, upsert
-from wxsession.storage.prepared import Param, Statement, prepared
+from wxsession.logins.codes import Claim
+from wxsession.storage.database import new_id, upsert
 from wxsession.storage.tables import WECHAT, identities, users
+from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo
-from wxsession.users.merging import kept_apart, lock_unionid, lock_users, merge
-from wxsession.users.phone_numbers import PhoneNumbers
-from wxsession.users.user import Identity, User, identity_from, select_identities
+from wxsession.users.merging import Users, kept_apart
+from wxsession.users.user import (
+    Identity,
+    User,
+    identity_from,
+    select_identities,
+)
+from wxsession.wechat.session_keys import SessionKeyStore
 
 _NOBODY = UUID(int=0)
 
@@ -30,27 +36,34 @@ class WeChatUser(NamedTuple):
     unionid: str | None
 
 
-class IdentityService:
-    """Knows the user of a WeChat user; by a unionid that of all apps, unless told otherwise."""
+class Identities:
+    """Turns what WeChat says about somebody into rows: an identity, its user, its session_key."""
 
     def __init__(
-        self,
-        database: Database,
-        phones: PhoneNumbers,
-        audit: Audit,
-        clock: Clock,
-        *,
-        link_by_unionid: bool,
+        self, *, users: Users, session_keys: SessionKeyStore, audit: Audit, clock: Clock
     ) -> None:
-        self._database = database
-        self._phones = phones
+        self._users = users
+        self._session_keys = session_keys
         self._audit = audit
         self._clock = clock
-        self._link_by_unionid = link_by_unionid
 
-    def identify(
+    def of(self, transaction: Transaction, claim: Claim) -> WeChatUser:
+        """Return whose code it was that was exchanged a moment ago."""
+        query = select_identities().where(identities.c.id == claim.identity_id)
+        identity = identity_from(transaction.execute(query).one())
+        return WeChatUser(identity.appid, identity.openid, None)
+
+    def keep_session_key(
+        self, transaction: Transaction, identity: Identity, session_key: str, *, is_first: bool
+    ) -> None:
+        """Keep what WeChat encrypts this user's open data with; the identity is locked."""
+        self._session_keys.remember(
+            transaction, identity.id, session_key, self._clock(), is_first=is_first
+        )
+
+    def resolve(
         self,
-        connection: Connection,
+        transaction: Transaction,
         who: WeChatUser,
         client: ClientInfo,
         *,
@@ -66,48 +79,52 @@ class IdentityService:
                 can be tried again.
         """
         if account_id is None:  # what most logins need is a single statement
-            if found := self._find(connection, who):
+            if found := self._find(transaction, who):
                 return found
             if who.unionid is None:
-                return self._make(connection, who, None)
+                return self._make(transaction, who, None)
             # It may have gone to another user while its lock was waited for. That lock is held
-            # then, and nothing that comes before it in the order of locks may be waited for.
-            if found := self._find(connection, who):
-                return found
-        if who.unionid is not None and self._link_by_unionid:
-            lock_unionid(connection, who.unionid)
-        seen = self._look(connection, who)
+            # then, and the unionid, which comes before it in the order of locks, must not be
+            # waited for: two who did so would wait for each other.
+            known = transaction.execute(_IT, {"appid": who.appid, "openid": who.openid}).first()
+            if known is not None and identity_from(known).unionid == who.unionid:
+                raise Crossed
+        if who.unionid is not None and self._users.link_by_unionid:
+            self._users.lock_unionid(transaction, who.unionid)
+        seen = self._look(transaction, who)
         identity, user_id, sibling_id = seen
         wanted = {one for one in (user_id, sibling_id, account_id) if one is not None}
-        locked = lock_users(connection, wanted) if wanted else {}
-        if wanted and self._look(connection, who) != seen:
+        locked = self._users.lock(transaction, wanted) if wanted else {}
+        if wanted and self._look(transaction, who) != seen:
             raise Crossed
         sibling = _enabled(locked[sibling_id]) if sibling_id else None
         if identity is None or user_id is None:
-            return self._make(connection, who, sibling)
+            return self._make(transaction, who, sibling)
         user = _enabled(locked[user_id])
-        return identity, self._learn(connection, identity, user, sibling, who, client), False
+        return identity, self._learn(transaction, identity, user, sibling, who, client), False
 
-    def _find(self, connection: Connection, who: WeChatUser) -> tuple[Identity, User, bool] | None:
+    def _find(
+        self, transaction: Transaction, who: WeChatUser
+    ) -> tuple[Identity, User, bool] | None:
         """Return the identity and its user, locked, if nothing has to be learnt about it."""
-        row = connection.execute(*_lock_identity(who)).first()
+        query = _LOCKED if who.unionid is None else _LOCKED_WITH_UNIONID
+        row = transaction.execute(query, who._asdict()).first()
         if row is None:
             return None
-        identity, user = identity_from(row)
-        return identity, _enabled(user), False
+        return identity_from(row), _enabled(self._users.of_identity(row)), False
 
     def _look(
-        self, connection: Connection, who: WeChatUser
+        self, transaction: Transaction, who: WeChatUser
     ) -> tuple[Identity | None, UUID | None, UUID | None]:
         """Return the identity, its user's id, and that of a user whom the unionid makes the same.
 
         A user who has another WeChat user of this app is not the same: which of them is meant,
         nobody can know here. Of several it is one who is disabled, if there is one.
         """
-        row = connection.execute(*_find_identity(appid=who.appid, openid=who.openid)).first()
-        identity, user = identity_from(row) if row else (None, None)
-        user_id = user.id if user else None
-        if who.unionid is None or not self._link_by_unionid:
+        row = transaction.execute(_IT, {"appid": who.appid, "openid": who.openid}).first()
+        identity = identity_from(row) if row else None
+        user_id = self._users.of_identity(row).id if row else None
+        if who.unionid is None or not self._users.link_by_unionid:
             return identity, user_id, None
         if identity is not None and identity.unionid == who.unionid:
             return identity, user_id, None
@@ -127,10 +144,10 @@ class IdentityService:
             .order_by(users.c.disabled_at.is_(None), identities.c.id)
             .limit(1)
         )
-        return identity, user_id, connection.execute(query).scalar()
+        return identity, user_id, transaction.execute(query).scalar()
 
     def _make(
-        self, connection: Connection, who: WeChatUser, sibling: User | None
+        self, transaction: Transaction, who: WeChatUser, sibling: User | None
     ) -> tuple[Identity, User, bool]:
         """Return a new identity with its user.
 
@@ -139,28 +156,27 @@ class IdentityService:
         Raises:
             Crossed: another login was faster.
         """
-        now = self._clock()
         user = sibling or User(new_id())
         identity = Identity(new_id(), *who)
-        claiming = upsert(self._database, identities).values(
+        claiming = upsert(transaction, identities).values(
             id=identity.id,
             user_id=user.id,
             provider=WECHAT,
             appid=who.appid,
             openid=who.openid,
             unionid=who.unionid,
-            created_at=now,
+            created_at=self._clock(),
         )
         claimed = claiming.on_conflict_do_nothing().returning(identities.c.id)
-        if connection.execute(claimed).first() is None:
+        if transaction.execute(claimed).first() is None:
             raise Crossed
         if sibling is None:
-            connection.execute(insert(users).values(id=user.id, created_at=now))
+            self._users.add(transaction, user.id)
         return identity, user, sibling is None
 
-    def _learn(  # noqa: PLR0913 - two users, what makes them one, and from where
+    def _learn(
         self,
-        connection: Connection,
+        transaction: Transaction,
         identity: Identity,
         user: User,
         sibling: User | None,
@@ -174,18 +190,17 @@ class IdentityService:
         if who.unionid in {None, identity.unionid}:
             return user
         mine = update(identities).where(identities.c.id == identity.id)
-        connection.execute(mine.values(unionid=who.unionid))
+        transaction.execute(mine.values(unionid=who.unionid))
         if sibling is None:
             return user
         # The account stays; of two users without a username, the one that was there first.
         first, second = sorted((user, sibling), key=lambda one: (one.username is None, one.id))
         try:
-            merged = merge(connection, second, first, self._phones, self._clock())
+            merged = self._users.merge(transaction, second, first)
         except IdentityBound:
             _log.warning("users %s and %s have one unionid and cannot be one", first.id, second.id)
             return user
-        noted = self._audit.entry("merged", client, user_id=second.id, appid=identity.appid)
-        connection.execute(*noted)
+        self._audit.write(transaction, "merged", client, user_id=second.id, appid=identity.appid)
         return merged
 
 
@@ -195,31 +210,10 @@ def _enabled(user: User) -> User:
     return user
 
 
-def _lock_identity(who: WeChatUser) -> Statement:
-    if who.unionid is None:
-        return _lock_by_openid(appid=who.appid, openid=who.openid)
-    return _lock_by_unionid(appid=who.appid, openid=who.openid, unionid=who.unionid)
-
-
-def _select(appid: Param, openid: Param) -> Select[Any]:
-    return select_identities().where(
-        identities.c.provider == WECHAT,
-        identities.c.appid == appid,
-        identities.c.openid == openid,
-    )
-
-
-@prepared
-def _find_identity(*, appid: Param, openid: Param) -> Executable:
-    return _select(appid, openid)
-
-
-@prepared
-def _lock_by_openid(*, appid: Param, openid: Param) -> Executable:
-    return _select(appid, openid).with_for_update(of=[identities, users])
-
-
-@prepared
-def _lock_by_unionid(*, appid: Param, openid: Param, unionid: Param) -> Executable:
-    it = _select(appid, openid).where(identities.c.unionid == unionid)
-    return it.with_for_update(of=[identities, users])
+_IT = (
+    select_identities()
+    .where(identities.c.provider == WECHAT)
+    .where(identities.c.appid == bindparam("appid"), identities.c.openid == bindparam("openid"))
+)
+_LOCKED = _IT.with_for_update(of=[identities, users])
+_LOCKED_WITH_UNIONID = _LOCKED.where(identities.c.unionid == bindparam("unionid"))

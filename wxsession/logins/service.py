@@ -1,39 +1,25 @@
-"""Logins: a WeChat code, a username with its password, or both become a session of ours."""
+"""Logins: a WeChat code, alone or with a username and its password, becomes a session of ours."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, update
+from sqlalchemy import update
 
-from wxsession.accounts.service import Account, AccountService, Credentials
-from wxsession.accounts.throttle import Throttle
-from wxsession.audit import Audit
-from wxsession.clock import Clock
-from wxsession.errors import (
-    CodeError,
-    CodeUsed,
-    DatabaseUnavailable,
-    IdentityBound,
-    InvalidCode,
-    InvalidRequest,
-    UserBlocked,
-    WxSessionError,
-)
+from wxsession.accounts.authenticator import Account, Credentials
+from wxsession.accounts.service import AccountService
+from wxsession.errors import CodeUsed
 from wxsession.limits import logins_at_database
-from wxsession.logins.codes import Claim, LoginCodes, ensure_code
-from wxsession.logins.identities import IdentityService, WeChatUser
+from wxsession.logins.exchange import CodeExchange, Exchanged
+from wxsession.logins.identities import Identities, WeChatUser
 from wxsession.sessions.service import SessionService
 from wxsession.sessions.session import Grant
 from wxsession.storage.database import Database, retry_on_disconnect
-from wxsession.storage.prepared import together
-from wxsession.storage.tables import identities, users
+from wxsession.storage.tables import users
+from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo
-from wxsession.users.user import Identity, User, identity_from, select_identities
-from wxsession.wechat.client import WeChatClient, WeChatIdentity
+from wxsession.users.user import Identity, User
 from wxsession.wechat.open_data import OpenData, OpenDataReader, profile_of
-from wxsession.wechat.session_keys import SessionKeyStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,34 +41,24 @@ class CodeLogin:
 
 
 class LoginService:
-    """Turns what proves who somebody is into a session."""
+    """Turns a code of wx.login into a session."""
 
-    def __init__(  # noqa: PLR0913 - a login needs each of them
+    def __init__(
         self,
         database: Database,
-        wechat: WeChatClient,
-        codes: LoginCodes,
-        ring: SessionKeyStore,
-        reader: OpenDataReader,
-        sessions: SessionService,
-        accounts: AccountService,
-        audit: Audit,
-        identities_: IdentityService,
-        clock: Clock,
         *,
-        throttle: Throttle,
+        exchange: CodeExchange,
+        identities: Identities,
+        open_data: OpenDataReader,
+        accounts: AccountService,
+        sessions: SessionService,
     ) -> None:
         self._database = database
-        self._wechat = wechat
-        self._codes = codes
-        self._ring = ring
-        self._reader = reader
-        self._sessions = sessions
+        self._exchange = exchange
+        self._identities = identities
+        self._open_data = open_data
         self._accounts = accounts
-        self._audit = audit
-        self._identities = identities_
-        self._throttle = throttle
-        self._clock = clock
+        self._sessions = sessions
         self._line = logins_at_database(database.limits.pool_size)
 
     def by_code(self, login: CodeLogin, client: ClientInfo) -> Grant:
@@ -101,174 +77,67 @@ class LoginService:
             OpenDataError: the open data that came along cannot be taken.
             Overloaded: too many wait already, or the database was not free in time.
         """
-        appid = self._app_of(login)
+        appid = self._exchange.apps.choose(login.appid, login.referring_appid)
         if login.open_data is not None:
             login.open_data.ensure_form()  # before it costs the code
-        with self._audited(client, appid):
-            self._throttle.ensure_codes_allowed(client, appid=appid)
-            with self._throttle.counting_codes(client):
-                ensure_code(login.code)
-            self._wechat.ensure_usable()
+        with self._exchange.audited(appid, client):
+            self._exchange.ensure_worthwhile(appid, login.code, client)
             account = None
             if login.credentials is not None:
                 account = self._accounts.verify(login.credentials, client)
-            with self._wechat.budget.one():
-                claim = self._codes.claim(appid, login.code, client)
-                if claim.identity_id is not None:
-                    return retry_on_disconnect(
-                        lambda: self._log_in_again(claim, login, account, client)
-                    )
-                with self._codes.renewed(claim):
-                    with self._throttle.counting_codes(client):
-                        known = self._exchange(claim, appid, login.code)
-                    with self._noted(claim):
-                        # The code is spent and cannot be asked for again.
-                        return retry_on_disconnect(
-                            lambda: self._log_in(claim, appid, known, login, account, client)
-                        )
+            with self._exchange.exchanging(appid, login.code, client) as exchanged:
+                # The code is spent and cannot be asked for again.
+                return retry_on_disconnect(
+                    lambda: self._log_in(appid, exchanged, login, account, client)
+                )
 
-    def by_password(
-        self, credentials: Credentials, client: ClientInfo, *, presented: str | None = None
-    ) -> Grant:
-        """Return a session of the account; `presented` is the token that came along, if any.
-
-        Raises:
-            AccountError: the credentials are wrong, or were too often.
-            UserBlocked: the account is disabled.
-            Overloaded: the database, or a place for hashing, was not free in time.
-        """
-        with self._audited(client, None):
-            account = self._accounts.verify(credentials, client)
-            with self._database.transaction() as connection:
-                user = self._accounts.lock_account(connection, account)[account.user_id]
-                return self._sessions.issue(connection, user, None, client, replacing=presented)
-
-    @contextmanager
-    def _audited(self, client: ClientInfo, appid: str | None) -> Iterator[None]:
-        """Write down a refusal; wrong passwords are written down where they are looked at."""
-        try:
-            yield
-        except (InvalidCode, CodeUsed) as refusal:  # anybody may send as many as they like
-            self._audit.count("login_failed", client, reason=refusal.code, appid=appid)
-            raise
-        except (UserBlocked, IdentityBound) as refusal:
-            self._audit.note_refusal(client, refusal.code, appid=appid)
-            raise
-
-    def _app_of(self, login: CodeLogin) -> str:
-        if login.appid is not None:
-            if login.appid not in self._wechat.apps:
-                raise InvalidRequest([{"field": "appid", "message": "not an app of this server"}])
-            return login.appid
-        if login.referring_appid is not None and login.referring_appid in self._wechat.apps:
-            return login.referring_appid
-        return next(iter(self._wechat.apps))
-
-    def _exchange(self, claim: Claim, appid: str, code: str) -> WeChatIdentity:
-        """Return what WeChat says, or note that it does not take the code, or was not asked."""
-        try:
-            return self._wechat.code2session(appid, code)
-        except CodeError as refusal:
-            self._codes.refuse(claim, refusal)
-            raise
-        except WxSessionError:
-            self._codes.release(claim)
-            raise
-
-    @contextmanager
-    def _noted(self, claim: Claim) -> Iterator[None]:
-        """Note why a code that WeChat took did not lead to a session."""
-        try:
-            yield
-        except CodeError as refusal:
-            self._codes.refuse(claim, refusal)
-            raise
-        except DatabaseUnavailable:
-            raise  # nor can this be noted; it would be waited for as long again
-        except WxSessionError:
-            self._codes.refuse(claim, CodeUsed())  # nothing came of it here
-            raise
-
-    def _log_in(  # noqa: PLR0913 - what is known, and what was asked
+    def _log_in(
         self,
-        claim: Claim,
         appid: str,
-        known: WeChatIdentity,
+        exchanged: Exchanged,
         login: CodeLogin,
         account: Account | None,
         client: ClientInfo,
     ) -> Grant:
-        now = self._clock()
-        with self._line.one(), self._database.transaction() as connection:
-            identity, user, new_user = self._identities.identify(
-                connection,
-                WeChatUser(appid, known.openid, known.unionid),
-                client,
-                account_id=account.user_id if account else None,
+        with self._line.one(), self._database.transaction() as transaction:
+            if exchanged.who is not None:
+                who = WeChatUser(appid, exchanged.who.openid, exchanged.who.unionid)
+            else:
+                who = self._identities.of(transaction, exchanged.claim)
+            identity, user, is_new = self._identities.resolve(
+                transaction, who, client, account_id=account.user_id if account else None
             )
+            if exchanged.who is None:
+                self._ensure_may_repeat(transaction, exchanged, user)
             if account is not None:
-                user = self._bind(connection, identity, user, account, client)
-                new_user = False
-            keeping = self._ring.addition(
-                connection, identity.id, known.session_key, now, is_first=new_user
-            )
-            together(connection, self._codes.settling(claim, identity.id), keeping)
-            user, data = self._profiled(connection, identity, user, login)
+                user = self._accounts.bind_identity(transaction, identity, user, account, client)
+                is_new = False
+            if exchanged.who is not None:
+                key = exchanged.who.session_key
+                self._identities.keep_session_key(transaction, identity, key, is_first=is_new)
+                self._exchange.settle(transaction, exchanged, identity.id)
+            user, data = self._profiled(transaction, identity, user, login)
             grant = self._sessions.issue(
-                connection, user, identity, client, replacing=login.presented, new_user=new_user
+                transaction, user, identity, client, replacing=login.presented, new_user=is_new
             )
             return replace(grant, open_data=data)
 
-    def _log_in_again(
-        self, claim: Claim, login: CodeLogin, account: Account | None, client: ClientInfo
-    ) -> Grant:
-        """Return one more session for a code that was exchanged a moment ago.
-
-        Raises:
-            CodeUsed: as many as a user may have came of it already.
-        """
-        query = select_identities().where(identities.c.id == claim.identity_id)
-        with self._line.one(), self._database.transaction() as connection:
-            who, _ = identity_from(connection.execute(query).one())
-            identity, user, _ = self._identities.identify(
-                connection,
-                WeChatUser(who.appid, who.openid, None),
-                client,
-                account_id=account.user_id if account else None,
-            )
-            # Else a client that goes on sending it would leave a row each time.
-            since = claim.exchanged_at
-            if since is not None and self._sessions.are_enough(connection, user.id, since):
-                raise CodeUsed
-            if account is not None:
-                user = self._bind(connection, identity, user, account, client)
-            user, data = self._profiled(connection, identity, user, login)
-            grant = self._sessions.issue(
-                connection, user, identity, client, replacing=login.presented
-            )
-            return replace(grant, open_data=data)
+    def _ensure_may_repeat(
+        self, transaction: Transaction, exchanged: Exchanged, user: User
+    ) -> None:
+        # Otherwise a client that goes on sending its code would leave a row each time.
+        since = exchanged.claim.exchanged_at
+        if since is not None and self._sessions.are_enough(transaction, user.id, since):
+            raise CodeUsed
 
     def _profiled(
-        self, connection: Connection, identity: Identity, user: User, login: CodeLogin
+        self, transaction: Transaction, identity: Identity, user: User, login: CodeLogin
     ) -> tuple[User, Mapping[str, Any] | None]:
         """Return the user with the profile that came along, and all that came along."""
         if login.open_data is None:
             return user, None
-        data = self._reader.read(connection, identity, login.open_data)
+        data = self._open_data.read(transaction, identity, login.open_data)
         changes: dict[str, Any] = profile_of(data) if data else {}
         if changes:
-            connection.execute(update(users).where(users.c.id == user.id).values(changes))
+            transaction.execute(update(users).where(users.c.id == user.id).values(changes))
         return user._replace(**changes), data
-
-    def _bind(
-        self,
-        connection: Connection,
-        identity: Identity,
-        user: User,
-        account: Account,
-        client: ClientInfo,
-    ) -> User:
-        locked = self._accounts.lock_account(connection, account, user.id)
-        return self._accounts.bind_user(
-            connection, locked[user.id], locked[account.user_id], client, appid=identity.appid
-        )

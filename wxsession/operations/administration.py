@@ -12,7 +12,6 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
-    Connection,
     Row,
     Select,
     and_,
@@ -28,7 +27,7 @@ from wxsession.errors import NoSuchSession, NoSuchUser, SessionEnded, SessionExp
 from wxsession.sessions.queries import described_session_from, select_described_sessions
 from wxsession.sessions.service import SessionService
 from wxsession.sessions.session import DescribedSession, Session
-from wxsession.storage.database import Database
+from wxsession.storage.database import Asks, Database
 from wxsession.storage.tables import has_enabled_user, identities, is_live, sessions, users
 from wxsession.users.merging import is_merged, merged_into
 from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
@@ -37,7 +36,6 @@ from wxsession.users.user import select_former_ids, select_users, user_from
 T = TypeVar("T")
 
 PAGE = 50
-_END_BATCH = 1000
 _SHOWN_EVENTS = 20
 
 
@@ -240,7 +238,7 @@ class Administration:
                 ids = (user_id, *connection.execute(select_former_ids(user_id)).scalars())
                 query = query.where(sessions.c.user_id.in_(ids))
             rows = connection.execute(query.limit(limit + 1)).all()
-        lines = [self._session_line(described_session_from(row)) for row in rows]
+        lines = [self._session_line(described_session_from(row, self._phones)) for row in rows]
         return _page(lines, limit, lambda line: line.session_id)
 
     def session(self, session_id: UUID) -> SessionLine:
@@ -251,7 +249,7 @@ class Administration:
             Overloaded: the database did not answer in time.
         """
         with self._database.statement() as connection:
-            return self._session_line(_session(connection, session_id))
+            return self._session_line(self._session(connection, session_id))
 
     def end_session(self, session_id: UUID, *, actor: str = UNKNOWN) -> bool:
         """End a session; return whether it was live until now.
@@ -261,8 +259,16 @@ class Administration:
             Overloaded: the database did not answer in time.
         """
         with self._database.transaction() as connection:
-            user_id, which = _session(connection, session_id).user.id, sessions.c.id == session_id
-            return self._end(connection, user_id, which, "revoked", actor) == 1
+            user_id = self._session(connection, session_id).user.id
+            ended = self._sessions.end_rows(
+                connection,
+                sessions.c.id == session_id,
+                "revoked",
+                user_id=user_id,
+                client=SYSTEM,
+                actor=actor,
+            )
+        return ended == 1
 
     def _conditions(self, wanted: UserFilter) -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = []
@@ -293,49 +299,31 @@ class Administration:
                 return
             switch = update(users).where(users.c.id == user_id)
             connection.execute(switch.values(disabled_at=disabled_at))
-            connection.execute(*self._audit.entry(event, SYSTEM, user_id=user_id, actor=actor))
+            self._audit.write(connection, event, SYSTEM, user_id=user_id, actor=actor)
 
     def _end_all(
         self, user_id: UUID, reason: str, actor: str, progress: Callable[[int], None]
     ) -> int:
-        """End a user's live sessions in bounded transactions, each with its event."""
-        done, after = 0, UUID(int=0)
-        live = select(sessions.c.id).where(sessions.c.user_id == user_id)
-        live = live.order_by(sessions.c.id).limit(_END_BATCH)
-        while True:
-            with self._database.transaction() as connection:
-                query = live.where(sessions.c.id > after, is_live(self._clock()))
-                ids = connection.execute(query).scalars().all()
-                if not ids:
-                    return done
-                which = sessions.c.id.in_(ids)
-                ended = self._end(connection, user_id, which, reason, actor)
-            done, after = done + ended, ids[-1]
+        done = 0
+        while ended := self._sessions.end_some(user_id, reason, client=SYSTEM, actor=actor):
+            done += ended
             progress(done)
-
-    def _end(
-        self,
-        connection: Connection,
-        user_id: UUID,
-        which: ColumnElement[bool],
-        reason: str,
-        actor: str,
-    ) -> int:
-        return self._sessions.end_rows(
-            *(connection, which, reason, self._clock()),
-            user_id=user_id,
-            client=SYSTEM,
-            actor=actor,
-        )
+        return done
 
     def _is_live(self) -> ColumnElement[bool]:
         return and_(is_live(self._clock()), has_enabled_user())
 
     def _user_line(self, row: Row[Any]) -> UserLine:
-        user, created_at = user_from(row[:-1]), row[-1]
-        phone = self._phones.open(user.phone_number_sealed, user.id)
-        masked = phone.masked() if phone else None
+        user, created_at = user_from(row[:-1], self._phones), row[-1]
+        masked = user.phone.masked() if user.phone else None
         return UserLine(user.id, user.username, user.nickname, masked, user.disabled_at, created_at)
+
+    def _session(self, connection: Asks, session_id: UUID) -> DescribedSession:
+        query = select_described_sessions().where(sessions.c.id == session_id)
+        row = connection.execute(query).first()
+        if row is None:
+            raise NoSuchSession
+        return described_session_from(row, self._phones)
 
     def _session_line(self, session: DescribedSession) -> SessionLine:
         state, reason = self._state(session)
@@ -366,7 +354,7 @@ class Administration:
         return "live", None
 
 
-def _ensure_known(connection: Connection, user_id: UUID) -> None:
+def _ensure_known(connection: Asks, user_id: UUID) -> None:
     """Return if there is a user with this id.
 
     Raises:
@@ -385,13 +373,6 @@ def _users() -> Select[Any]:
 
 def _bound_where(condition: ColumnElement[bool]) -> Select[Any]:
     return select(identities.c.user_id).where(condition)
-
-
-def _session(connection: Connection, session_id: UUID) -> DescribedSession:
-    row = connection.execute(select_described_sessions().where(sessions.c.id == session_id)).first()
-    if row is None:
-        raise NoSuchSession
-    return described_session_from(row)
 
 
 def _page(found: Sequence[T], limit: int, id_of: Callable[[T], UUID]) -> Page[T]:

@@ -14,14 +14,14 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, DateTime, delete, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, DateTime, delete, func, literal, select, update
 
 from wxsession.errors import Overloaded
-from wxsession.storage.database import Database, UtcDateTime, new_id, upsert
-from wxsession.storage.leases import LEASE, Leases
+from wxsession.storage.database import Database, UtcDateTime, new_id
+from wxsession.storage.leases import LEASE, Leases, claiming
 from wxsession.storage.tables import leases
 
-_LOOK_EVERY = 0.5
+_PATIENCE = 2 * LEASE.total_seconds()
 
 
 class JobLocked(Exception):
@@ -41,37 +41,36 @@ def job_lock(
         Overloaded: the database did not answer in time.
     """
     holder = new_id()
-    _acquire(database, name, holder, sleep)
+    lease = Leases(patience=_PATIENCE, sleep=sleep)
+    _acquire(database, name, holder, lease)
     try:
-        with Leases().renewed(partial(_renew, database, name), holder):
+        with lease.renewed(partial(_renew, database, name), holder):
             yield
     finally:
         with suppress(Overloaded), database.statement() as connection:
             connection.execute(delete(leases).where(_is_of(name, holder)))
 
 
-def _acquire(database: Database, name: str, holder: UUID, sleep: Callable[[float], None]) -> None:
+def _acquire(database: Database, name: str, holder: UUID, lease: Leases) -> None:
     seen: datetime | None = None
     query = select(leases.c.held_until).where(leases.c.name == name)
-    while not _take(database, name, holder):
+    for _ in lease.attempts():
+        if _take(database, name, holder):
+            return
         with database.statement() as connection:
             held_until = connection.execute(query).scalar_one_or_none()
         if None not in {seen, held_until} and held_until != seen:
-            raise JobLocked(name)
+            break
         seen = held_until
-        sleep(_LOOK_EVERY)
+    raise JobLocked(name)
 
 
 def _take(database: Database, name: str, holder: UUID) -> bool:
-    until, now = _in(database, LEASE), _in(database, timedelta(0))
-    taking = upsert(database, leases).values(name=name, holder=holder, held_until=until)
-    taking = taking.on_conflict_do_update(
-        index_elements=["name"],
-        set_={"holder": taking.excluded.holder, "held_until": taking.excluded.held_until},
-        where=or_(leases.c.held_until <= now, leases.c.holder == holder),
-    )
+    is_free = leases.c.held_until <= _in(database, timedelta(0))
+    claim = claiming(database, leases.c.holder, leases.c.held_until, is_free=is_free)
+    claim = claim.values(name=name, holder=holder, held_until=_in(database, LEASE))
     with database.statement() as connection:
-        return connection.execute(taking.returning(leases.c.name)).first() is not None
+        return connection.execute(claim).first() is not None
 
 
 def _renew(database: Database, name: str, holders: frozenset[UUID]) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 from sqlalchemy import (
     Column,
     ColumnElement,
-    Connection,
     FromClause,
     Select,
     any_,
@@ -30,7 +29,7 @@ from wxsession.clock import Clock
 from wxsession.errors import ClocksDisagree, PurgeRunning
 from wxsession.operations.batching import FIRST_SIZE, BatchSize
 from wxsession.operations.job_lock import JobLocked, job_lock
-from wxsession.storage.database import Database
+from wxsession.storage.database import Asks, Database
 from wxsession.storage.sqlite_busy import MAX_BUSY_PAUSE
 from wxsession.storage.tables import audit_events, failed_attempts, login_codes, sessions
 from wxsession.users.merging import finish_merges
@@ -64,7 +63,7 @@ class Purge:
     attempts nobody counts any more, and audit events that are older than `audit_retention`.
     """
 
-    def __init__(  # noqa: PLR0913 - a clock, and the seams of the clocks behind it
+    def __init__(
         self,
         database: Database,
         clock: Clock,
@@ -200,12 +199,12 @@ def _sessions_over(since: datetime) -> _Over:
     return _Over(purge_on, (purge_on <= since.date()) & (over_since <= since))
 
 
-Delete = Callable[[Connection, _Over, Place | None, int], tuple[int, Place | None]]
+Delete = Callable[[Asks, _Over, Place | None, int], tuple[int, Place | None]]
 """Deletes the next rows behind a place; returns how many, and the last place, None at the end."""
 
 
 def _delete_in_postgresql(
-    connection: Connection, over: _Over, after: Place | None, size: int
+    connection: Asks, over: _Over, after: Place | None, size: int
 ) -> tuple[int, Place | None]:
     found = over.next(after, size).cte("found")
     # PostgreSQL may join IN (SELECT …) by reading the whole table; for an array it looks each
@@ -220,7 +219,7 @@ def _delete_in_postgresql(
 
 
 def _delete_in_sqlite(
-    connection: Connection, over: _Over, after: Place | None, size: int
+    connection: Asks, over: _Over, after: Place | None, size: int
 ) -> tuple[int, Place | None]:
     # Nobody else writes between the two: the transaction has the file for itself.
     found = over.next(after, size).subquery("found")

@@ -7,22 +7,23 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
-    Executable,
     Select,
+    Update,
     and_,
     bindparam,
     case,
     false,
+    insert,
     or_,
     select,
     update,
 )
 
 from wxsession.sessions.session import DescribedSession, Session
-from wxsession.storage.prepared import Param, insert_into, prepared
 from wxsession.storage.tables import has_enabled_user, identities, is_live, sessions, users
 from wxsession.users.client import ClientInfo
-from wxsession.users.user import IDENTITY_COLUMNS, USER_COLUMNS, Identity, User
+from wxsession.users.phone_numbers import PhoneNumbers
+from wxsession.users.user import IDENTITY_COLUMNS, USER_COLUMNS, Identity, user_from
 
 _END_BATCH = 1000
 
@@ -69,9 +70,9 @@ def select_sessions() -> Select[Any]:
     return select(*USER_COLUMNS, *_FACTS).select_from(_OF_USERS)
 
 
-def session_from(row: Sequence[Any], key: bytes) -> Session:
+def session_from(row: Sequence[Any], key: bytes, phones: PhoneNumbers) -> Session:
     """Return the session in a row of `select_sessions`, whose id is known."""
-    return Session(key, User._make(row[:_FACTS_AT]), *row[_FACTS_AT:_DESCRIPTION_AT])
+    return Session(key, user_from(row[:_FACTS_AT], phones), *row[_FACTS_AT:_DESCRIPTION_AT])
 
 
 def select_described_sessions() -> Select[Any]:
@@ -82,7 +83,7 @@ def select_described_sessions() -> Select[Any]:
     )
 
 
-def described_session_from(row: Sequence[Any]) -> DescribedSession:
+def described_session_from(row: Sequence[Any], phones: PhoneNumbers) -> DescribedSession:
     """Return the session in a row of `select_described_sessions`."""
     id_, created_at, auth_time, *client = row[_DESCRIPTION_AT:_IDENTITY_AT]
     identity = row[_IDENTITY_AT:]
@@ -93,7 +94,7 @@ def described_session_from(row: Sequence[Any]) -> DescribedSession:
         ClientInfo._make(client),
         Identity._make(identity) if identity[0] else None,
     )
-    return DescribedSession(id_.bytes, User._make(row[:_FACTS_AT]), *described)
+    return DescribedSession(id_.bytes, user_from(row[:_FACTS_AT], phones), *described)
 
 
 # Made once: every check of every device asks this.
@@ -101,79 +102,65 @@ _IT = sessions.c.id == bindparam("session_id")
 BY_ID = select_sessions().where(_IT)
 DESCRIBED_BY_ID = select_described_sessions().where(_IT)
 
-insert_session = insert_into(sessions)
+INSERT = insert(sessions)
 
-
-@prepared
-def swap_token(  # noqa: PLR0913 - these are what a refresh changes, and on what conditions
-    *,
-    session_id: Param,
-    token_hash: Param,
-    next_hash: Param,
-    now: Param,
-    idle_expires_at: Param,
-    purge_on: Param,
-) -> Executable:
-    """Replace a session's token by its successor, if it is live and still has that token."""
-    return (
-        update(sessions)
-        .where(sessions.c.id == session_id, sessions.c.token_hash == token_hash)
-        .where(is_live(now), has_enabled_user())
-        .values(
-            token_hash=next_hash,
-            rotated_at=now,
-            confirmed_at=None,
-            idle_expires_at=idle_expires_at,
-            purge_on=purge_on,
-        )
+SWAP_TOKEN = (
+    update(sessions)
+    .where(_IT, sessions.c.token_hash == bindparam("its_token_hash"))
+    .where(is_live(bindparam("now")), has_enabled_user())
+    .values(
+        token_hash=bindparam("next_hash"),
+        rotated_at=bindparam("now"),
+        confirmed_at=None,
+        idle_expires_at=bindparam("new_idle_expires_at"),
+        purge_on=bindparam("new_purge_on"),
     )
+)
+"""Replaces the token of a session that is live and still has it."""
 
 
-def _making_room(
-    user_id: Param, kept: Param, now: Param, today: Param, replaced: ColumnElement[bool]
-) -> Executable:
-    mine = and_(sessions.c.user_id == user_id, is_live(now))
+def _making_room(replaced: ColumnElement[bool]) -> Update:
+    mine = and_(sessions.c.user_id == bindparam("its_user_id"), is_live(bindparam("now")))
     least_recently_used = (
         select(sessions.c.id)
         .where(mine, ~replaced)
         .order_by(sessions.c.idle_expires_at.desc(), sessions.c.id.desc())
-        .offset(kept)
+        .offset(bindparam("kept"))
     )
     return (
         update(sessions)
         .where(mine, or_(replaced, sessions.c.id.in_(least_recently_used)))
         .values(
-            ended_at=now,
+            ended_at=bindparam("now"),
             end_reason=case((replaced, "replaced"), else_="evicted"),
-            purge_on=today,
+            purge_on=bindparam("today"),
         )
         .returning(sessions.c.id, sessions.c.end_reason)
     )
 
 
-@prepared
-def evict(*, user_id: Param, kept: Param, now: Param, today: Param) -> Executable:
-    """End the live sessions of a user that are above the cap, the least recently used first."""
-    return _making_room(user_id, kept, now, today, false())
+EVICT = _making_room(false())
+"""Ends the sessions of a user that are above the cap, the least recently used first."""
 
-
-@prepared
-def replace_and_evict(  # noqa: PLR0913 - the same, and which one goes in any case
-    *, user_id: Param, kept: Param, now: Param, today: Param, session_id: Param, token_hashes: Param
-) -> Executable:
-    """End the session that a new one replaces, and what is above the cap besides."""
-    # An older token, whose own hash nobody knows any more, ends it as well: as at a logout.
-    is_its = or_(sessions.c.token_hash.in_(token_hashes), sessions.c.rotated_at.is_not(None))
-    replaced = and_(sessions.c.id == session_id, is_its)
-    return _making_room(user_id, kept, now, today, replaced)
-
-
-def some_others(session: Session, now: datetime) -> ColumnElement[bool]:
-    """Return the condition that picks a bounded number of the user's other live sessions."""
-    others = select(sessions.c.id).where(
-        sessions.c.user_id == session.user.id, sessions.c.id != session.id, is_live(now)
+REPLACE_AND_EVICT = _making_room(
+    and_(
+        _IT,
+        # An older token, whose own hash nobody knows any more, ends it as well: as at a logout.
+        or_(
+            sessions.c.token_hash.in_(bindparam("token_hashes", expanding=True)),
+            sessions.c.rotated_at.is_not(None),
+        ),
     )
-    return sessions.c.id.in_(others.limit(_END_BATCH))
+)
+"""Ends the session that a new one replaces, and what is above the cap besides."""
+
+
+def some_live(user_id: UUID, now: datetime, *, but: UUID | None) -> ColumnElement[bool]:
+    """Return the condition that picks a bounded number of a user's live sessions, never `but`."""
+    live = select(sessions.c.id).where(sessions.c.user_id == user_id, is_live(now))
+    if but is not None:
+        live = live.where(sessions.c.id != but)
+    return sessions.c.id.in_(live.limit(_END_BATCH))
 
 
 def as_read(session: Session, now: datetime) -> ColumnElement[bool]:

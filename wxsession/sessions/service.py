@@ -9,13 +9,12 @@ changes nothing, and the judgement starts anew. Nothing here ever inserts a sess
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
-    Connection,
     and_,
     select,
     update,
@@ -27,6 +26,7 @@ from wxsession.errors import (
     Crossed,
     InvalidToken,
     Overloaded,
+    ReauthenticationRequired,
     SessionEnded,
     SessionSuperseded,
     TokenError,
@@ -34,17 +34,17 @@ from wxsession.errors import (
 from wxsession.sessions.queries import (
     BY_ID,
     DESCRIBED_BY_ID,
+    EVICT,
+    INSERT,
     NO_SESSION,
+    REPLACE_AND_EVICT,
+    SWAP_TOKEN,
     as_read,
     described_session_from,
-    evict,
-    insert_session,
     purge_date,
-    replace_and_evict,
     select_described_sessions,
     session_from,
-    some_others,
-    swap_token,
+    some_live,
 )
 from wxsession.sessions.session import (
     DescribedSession,
@@ -57,11 +57,12 @@ from wxsession.sessions.session import (
 )
 from wxsession.sessions.tokens import SessionToken, TokenSigner
 from wxsession.settings import Settings
-from wxsession.storage.database import Database, new_id, retry_on_disconnect
+from wxsession.storage.database import Asks, Database, new_id, retry_on_disconnect
 from wxsession.storage.fast_lookup import Lookup
-from wxsession.storage.prepared import together
 from wxsession.storage.tables import is_live, sessions
+from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo
+from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.users.user import Identity, User
 
 Asking = Callable[[], ClientInfo]
@@ -69,6 +70,7 @@ Asking = Callable[[], ClientInfo]
 
 _ATTEMPTS = 5
 _LONGEST_LIST = 200
+_RECENT = timedelta(minutes=10)
 _LONGEST_WAY = 20
 """How many times the grace a request may have been on its way that presents an older token."""
 
@@ -85,9 +87,12 @@ class SessionService:
         audit: Audit,
         settings: Settings,
         clock: Clock,
+        *,
+        phones: PhoneNumbers,
     ) -> None:
         self._database = database
         self._signer = signer
+        self._phones = phones
         self._audit = audit
         self._settings = settings
         self._clock = clock
@@ -108,7 +113,7 @@ class SessionService:
         """
         token = self._signer.load(presented)
         now = self._clock()
-        session = described_session_from(_found(self._described(token.key)))
+        session = described_session_from(_found(self._described(token.key)), self._phones)
         expires_at, superseded = self._use(session, token, asking, now)
         return _view(session, now, expires_at, superseded=superseded)
 
@@ -121,7 +126,7 @@ class SessionService:
         """
         token = self._signer.load(presented)
         now = self._clock()
-        session = session_from(_found(self._lookup(token.key)), token.key)
+        session = session_from(_found(self._lookup(token.key)), token.key, self._phones)
         expires_at, superseded = self._use(session, token, asking, now)
         return LiveSession(
             session.user,
@@ -200,7 +205,7 @@ class SessionService:
             .limit(_LONGEST_LIST + 1)
         )
         with self._database.statement() as connection:
-            found = [described_session_from(row) for row in connection.execute(query)]
+            found = [described_session_from(row, self._phones) for row in connection.execute(query)]
         shown = [
             _view(session, now, session.expires_at(), current=session.id == own.session_id)
             for session in found[:_LONGEST_LIST]
@@ -217,15 +222,11 @@ class SessionService:
         own = self.check(presented)
         which = and_(sessions.c.id == session_id, sessions.c.user_id == own.user.id)
         with self._database.transaction() as connection:
-            self.end_rows(
-                *(connection, which, "revoked", self._clock()),
-                user_id=own.user.id,
-                client=client,
-            )
+            self.end_rows(connection, which, "revoked", user_id=own.user.id, client=client)
 
     def issue(  # noqa: PLR0913 - these are what a session consists of
         self,
-        connection: Connection,
+        connection: Transaction,
         user: User,
         identity: Identity | None,
         client: ClientInfo,
@@ -246,32 +247,33 @@ class SessionService:
         token = self._signer.draw(new_id())
         absolute = now + self._settings.absolute_timeout
         idle = min(now + self._settings.idle_timeout, absolute)
-        made = insert_session(
-            id=token.session_id,
-            user_id=user.id,
-            identity_id=identity.id if identity else None,
-            token_hash=token.hash,
-            created_at=now,
-            auth_time=auth_time or now,
-            absolute_expires_at=absolute,
-            idle_expires_at=idle,
-            purge_on=purge_date(idle),
-            client_address=client.address,
-            user_agent=client.user_agent,
-        )
-        noted = self._audit.entry(
+        row = {
+            "id": token.session_id,
+            "user_id": user.id,
+            "identity_id": identity.id if identity else None,
+            "token_hash": token.hash,
+            "created_at": now,
+            "auth_time": auth_time or now,
+            "absolute_expires_at": absolute,
+            "idle_expires_at": idle,
+            "purge_on": purge_date(idle),
+            "client_address": client.address,
+            "user_agent": client.user_agent,
+        }
+        connection.add(INSERT, row)
+        self._audit.write(
+            connection,
             event,
             client,
             user_id=user.id,
             session_id=token.session_id,
             appid=identity.appid if identity else None,
         )
-        ends = self._audit.ends(ended, client, user_id=user.id)
-        together(connection, noted, made, *ends)
+        self._audit.write_ends(connection, ended, client, user_id=user.id)
         return self._grant(token, user, now, idle, absolute, new_user=new_user)
 
     def renew(
-        self, connection: Connection, session: DescribedSession, presented: str, user: User
+        self, connection: Transaction, session: DescribedSession, presented: str, user: User
     ) -> Grant:
         """Return the session's next token and its `user`, inside the caller's transaction.
 
@@ -297,7 +299,16 @@ class SessionService:
             connection.execute(it.values(rotated_at=now, confirmed_at=now))
         return replace(grant, user=user)
 
-    def are_enough(self, connection: Connection, user_id: UUID, since: datetime) -> bool:
+    def ensure_recent(self, view: SessionView) -> None:
+        """Return if the login of a session is no longer ago than ten minutes.
+
+        Raises:
+            ReauthenticationRequired: it is.
+        """
+        if self._clock() - view.auth_time > _RECENT:
+            raise ReauthenticationRequired
+
+    def are_enough(self, connection: Transaction, user_id: UUID, since: datetime) -> bool:
         """Return whether a user has got as many sessions since then as may be live at once."""
         made = select(sessions.c.id).where(
             sessions.c.user_id == user_id, sessions.c.created_at >= since
@@ -306,7 +317,7 @@ class SessionService:
         return len(connection.execute(made.limit(most)).all()) >= most
 
     def reload(
-        self, connection: Connection, session_id: UUID, *, lock: bool = False
+        self, connection: Transaction, session_id: UUID, *, lock: bool = False
     ) -> DescribedSession:
         """Return a session as it is now, and stays if locked, inside the caller's transaction.
 
@@ -317,16 +328,15 @@ class SessionService:
         row = connection.execute(query, {"session_id": session_id}).first()
         if row is None:
             raise InvalidToken
-        session = described_session_from(row)
+        session = described_session_from(row, self._phones)
         session.ensure_live(self._clock())
         return session
 
-    def end_rows(  # noqa: PLR0913 - which sessions, and what the audit says about that
+    def end_rows(
         self,
-        connection: Connection,
+        connection: Transaction,
         which: ColumnElement[bool],
         reason: str,
-        now: datetime,
         *,
         user_id: UUID,
         client: ClientInfo,
@@ -336,29 +346,35 @@ class SessionService:
 
         They are sessions of one user. The audit knows of it, in the caller's transaction.
         """
-        ended = self._end(connection, which, reason, now)
+        ended = self._end(connection, which, reason, self._clock())
         with_reason = [(id_, reason) for id_ in ended]
-        together(connection, *self._audit.ends(with_reason, client, user_id=user_id, actor=actor))
+        self._audit.write_ends(connection, with_reason, client, user_id=user_id, actor=actor)
         return len(ended)
 
-    def end_others(
+    def end_some(
         self,
-        connection: Connection,
-        session: Session,
+        user_id: UUID,
         reason: str,
-        now: datetime,
         *,
         client: ClientInfo,
-    ) -> None:
-        """End every other live session of the user, in bounded statements."""
-        others, user_id = some_others(session, now), session.user.id
-        while self.end_rows(connection, others, reason, now, user_id=user_id, client=client):
-            pass
+        actor: str | None = None,
+        but: UUID | None = None,
+    ) -> int:
+        """End live sessions of a user, never `but`, as many as one transaction may.
 
-    def end_surplus(self, connection: Connection, user_id: UUID, client: ClientInfo) -> None:
+        Return how many. Call it until that is 0: a user may have any number of sessions.
+        """
+        now = self._clock()
+        which = some_live(user_id, now, but=but)
+        with self._database.transaction() as connection:
+            return self.end_rows(
+                connection, which, reason, user_id=user_id, client=client, actor=actor
+            )
+
+    def end_surplus(self, connection: Transaction, user_id: UUID, client: ClientInfo) -> None:
         """End what is above the cap; the caller holds a lock on the user's row."""
         ended = self._make_room(connection, user_id, None, self._clock(), wanted=0)
-        together(connection, *self._audit.ends(ended, client, user_id=user_id))
+        self._audit.write_ends(connection, ended, client, user_id=user_id)
 
     def _log_out(self, token: SessionToken, client: ClientInfo, *, everywhere: bool) -> None:
         now = self._clock()
@@ -366,30 +382,27 @@ class SessionService:
             session, standing = self._find(connection, token, now)
         session.ensure_live(now)
 
-        def end(which: ColumnElement[bool]) -> int:
-            with self._database.transaction() as connection:
-                return self.end_rows(
-                    connection, which, "logout", now, user_id=session.user.id, client=client
-                )
-
+        user_id = session.user.id
         if everywhere and standing is not Standing.OLDER:
             # The one that asks goes last: if this stops half way, it can ask again.
-            while end(some_others(session, now)):
+            while self.end_some(user_id, "logout", client=client, but=session.id):
                 pass
-        end(sessions.c.id == session.id)
+        with self._database.transaction() as connection:
+            it = sessions.c.id == session.id
+            self.end_rows(connection, it, "logout", user_id=user_id, client=client)
 
     def _end(
-        self, connection: Connection, which: ColumnElement[bool], reason: str, now: datetime
+        self, connection: Transaction, which: ColumnElement[bool], reason: str, now: datetime
     ) -> Sequence[UUID]:
         ending = update(sessions).where(which, is_live(now)).returning(sessions.c.id)
         values = {"ended_at": now, "end_reason": reason, "purge_on": now.date()}
         return connection.execute(ending.values(values)).scalars().all()
 
     def _find(
-        self, connection: Connection, token: SessionToken, now: datetime
+        self, connection: Asks, token: SessionToken, now: datetime
     ) -> tuple[Session, Standing]:
         row = connection.execute(BY_ID, {"session_id": token.session_id}).first()
-        session = session_from(_found(row), token.key)
+        session = session_from(_found(row), token.key, self._phones)
         return session, self._standing(session, token, now)
 
     def _standing(self, session: Session, token: SessionToken, now: datetime) -> Standing:
@@ -419,21 +432,21 @@ class SessionService:
         return idle if "idle_expires_at" in changes else session.expires_at()
 
     def _rotate(
-        self, connection: Connection, session: Session, token: SessionToken, now: datetime
+        self, connection: Asks, session: Session, token: SessionToken, now: datetime
     ) -> Grant | None:
         """Swap the token for its successor, or return None if the session is not as it was."""
         next_ = self._signer.successors(token)[0]
         idle = min(now + self._settings.idle_timeout, session.absolute_expires_at)
         idle = max(idle, session.idle_expires_at)
-        swap = swap_token(
-            session_id=session.id,
-            token_hash=session.token_hash,
-            next_hash=next_.hash,
-            now=now,
-            idle_expires_at=idle,
-            purge_on=purge_date(idle),
-        )
-        if not connection.execute(*swap).rowcount:
+        swap = {
+            "session_id": session.id,
+            "its_token_hash": session.token_hash,
+            "next_hash": next_.hash,
+            "now": now,
+            "new_idle_expires_at": idle,
+            "new_purge_on": purge_date(idle),
+        }
+        if not connection.execute(SWAP_TOKEN, swap).rowcount:
             return None
         return self._grant(next_, session.user, now, idle, session.absolute_expires_at)
 
@@ -460,10 +473,12 @@ class SessionService:
         with self._database.transaction() as connection:
             ended = self._end(connection, as_read(session, now), "token_reused", now)
             if ended:
-                connection.execute(
-                    *self._audit.entry(
-                        "token_reused", client, user_id=session.user.id, session_id=session.id
-                    )
+                self._audit.write(
+                    connection,
+                    "token_reused",
+                    client,
+                    user_id=session.user.id,
+                    session_id=session.id,
                 )
         if ended:
             _log.warning("session %s ended: an old token was presented again", session.id)
@@ -471,7 +486,7 @@ class SessionService:
 
     def _make_room(
         self,
-        connection: Connection,
+        connection: Transaction,
         user_id: UUID,
         replacing: str | None,
         now: datetime,
@@ -482,18 +497,18 @@ class SessionService:
 
         Returns what was ended, and why.
         """
-        room = {
-            "user_id": user_id,
+        evict = EVICT
+        room: dict[str, object] = {
+            "its_user_id": user_id,
             "kept": self._settings.max_sessions - wanted,
             "now": now,
             "today": now.date(),
         }
         if token := self._replaced(replacing):
+            evict = REPLACE_AND_EVICT
             known = [token.hash, *(next_.hash for next_ in self._signer.successors(token))]
-            ending = replace_and_evict(**room, session_id=token.session_id, token_hashes=known)
-        else:
-            ending = evict(**room)
-        return [(row.id, row.end_reason) for row in connection.execute(*ending)]
+            room |= {"session_id": token.session_id, "token_hashes": known}
+        return [(row.id, row.end_reason) for row in connection.execute(evict, room)]
 
     def _replaced(self, presented: str | None) -> SessionToken | None:
         try:
@@ -501,7 +516,7 @@ class SessionService:
         except InvalidToken:
             return None
 
-    def _grant(  # noqa: PLR0913 - these are what a grant consists of
+    def _grant(
         self,
         token: SessionToken,
         user: User,

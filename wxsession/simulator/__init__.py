@@ -1,4 +1,4 @@
-"""A WeChat that remembers what it was told: the mini-program login, for tests and for development.
+"""A simulated WeChat for tests and development: the mini-program login, with its errors.
 
 In a test it is a transport for `requests`:
 
@@ -7,15 +7,15 @@ In a test it is a transport for `requests`:
     code = wechat.login("alice")
     wechat.fail_next(Fault.CONNECTION_RESET)
 
-and for everybody else a server: `flask --app wxsession.simulator run`. State and rules are in
-`wechat` and below it, without HTTP; HTTP is in `sns`, `api` and `remote`, without rules.
-Production never imports any of it.
+and otherwise a server: `flask --app wxsession.simulator run`. State and rules are in `wechat` and
+below it, without HTTP; HTTP is in `http`, `wire` and `control`, without rules. Production code
+never imports any of it.
 """
 
 from .clock import SettableClock
 from .errors import WeChatError
 from .faults import Fault
-from .server import create_app
+from .http import create_app
 from .transport import wechat_transport
 from .wechat import WeChat
 

@@ -1,18 +1,18 @@
-"""The time of the simulated world."""
+"""The time of the simulator."""
 
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 
 
 class SettableClock:
-    """A callable that tells an aware UTC time, and can be moved.
+    """A callable that returns an aware UTC time, and that a test can move.
 
-    Without a start it runs: real time, plus all that it was moved by. With one it stands still at
-    that moment until somebody moves it. Safe to share between threads.
+    Without a start it runs: it returns real time plus all that it was moved by. With a start it
+    stands still at that moment until it is moved. Thread-safe.
     """
 
     def __init__(self, start: datetime | None = None) -> None:
-        """Start to run, or stand at `start`.
+        """Run, or stand still at `start`.
 
         Raises:
             ValueError: `start` has no time zone.
@@ -22,23 +22,23 @@ class SettableClock:
         self._offset = timedelta()
 
     def __call__(self) -> datetime:
-        """Tell the time."""
+        """Return the time."""
         with self._lock:
             return self._now()
 
     def advance(self, **duration: float) -> None:
-        """Move by a duration, in the words of `timedelta`: `clock.advance(days=7)`.
+        """Move by a duration, named as by `timedelta`: `clock.advance(days=7)`.
 
         Raises:
-            OverflowError: no calendar reaches that far; the clock stays where it was.
+            OverflowError: the new time is out of range; the clock has not moved.
         """
         step = timedelta(**duration)
         with self._lock:
-            self._now() + step  # raises before anything has moved
+            self._now() + step  # raises before the clock is moved
             self._offset += step
 
     def set(self, moment: datetime) -> None:
-        """Move to `moment`. A clock that stands still stands there; one that runs goes on from it.
+        """Move to `moment`; a running clock continues from there.
 
         Raises:
             ValueError: `moment` has no time zone.
@@ -53,5 +53,5 @@ class SettableClock:
 
 def _aware(moment: datetime) -> datetime:
     if moment.utcoffset() is None:
-        raise ValueError("a clock needs a time with a time zone")
+        raise ValueError("the time must have a time zone")
     return moment.astimezone(UTC)

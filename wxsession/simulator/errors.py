@@ -1,13 +1,13 @@
-"""What WeChat says when it says no."""
+"""The errors that WeChat answers: numbers, messages, and the exception that carries them."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
 # Verbatim, as the live endpoints write them: the official table has lost its commas.
-# -1 and 45011 were seen on the sibling /sns/oauth2/access_token; 40226 is known from the
-# documentation alone, and so are 40014, 40097, 87007 and 87008; 40243 is documented for another
-# endpoint, and its text is made up. That 40003 is answered anywhere here is a choice.
+# -1 and 45011 were seen at the similar /sns/oauth2/access_token; 40014, 40097, 40226, 87007 and
+# 87008 are known from the documentation only; 40243 is documented for another endpoint, and its
+# message is invented. That any endpoint here answers 40003 is a choice.
 ERRMSGS: Final[Mapping[int, str]] = MappingProxyType(
     {
         -1: "system error",
@@ -44,30 +44,30 @@ ERRMSGS: Final[Mapping[int, str]] = MappingProxyType(
 
 
 class WeChatError(Exception):
-    """A call that WeChat answered with an error.
+    """WeChat answered with an error.
 
     Attributes:
         errcode: the number to branch on.
-        errmsg: the text, without the rid that every answer appends on the wire.
+        errmsg: the message, without the rid that follows it in a response.
     """
 
     def __init__(self, errcode: int, errmsg: str) -> None:
-        """Say no, in a number and in words."""
+        """Carry this errcode and this errmsg."""
         super().__init__(errcode, errmsg)
         self.errcode = errcode
         self.errmsg = errmsg
 
     @classmethod
     def of(cls, errcode: int, client_ip: str = "127.0.0.1") -> "WeChatError":
-        """Make the error that WeChat would send to this client."""
+        """Return the error with the message that WeChat sends to this client."""
         return cls(errcode, ERRMSGS.get(errcode, "unspecified error").format(ip=client_ip))
 
 
 def require(fulfilled: bool, errcode: int) -> None:  # noqa: FBT001 - reads as the rule it is
-    """Demand that a rule is kept.
+    """Refuse a request that does not fulfil a condition.
 
     Raises:
-        WeChatError: it is not.
+        WeChatError: the condition is false.
     """
     if not fulfilled:
         raise WeChatError.of(errcode)

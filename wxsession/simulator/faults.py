@@ -1,4 +1,4 @@
-"""What can go wrong with an answer of WeChat, besides an errcode."""
+"""What can happen to an answer of WeChat, besides an errcode."""
 
 from collections.abc import Mapping
 from enum import Enum, auto
@@ -8,19 +8,19 @@ from .errors import WeChatError
 
 
 class Fault(Enum):
-    """One way in which a call fails, or is answered oddly.
+    """A way in which a request fails, or gets an unusual response.
 
-    A code is spent in every one of them except `CONNECTION_REFUSED`: WeChat has done its work,
-    only the caller does not get to know it properly. What takes a key away, or adds one, leaves
-    an answer alone that does not have the key, or has it already.
+    All of them use up a code, except `CONNECTION_REFUSED`: WeChat has done its work, but the caller
+    does not learn of it. A fault that removes or adds a key does nothing to an answer that does
+    not have the key, or has it already.
     """
 
-    # No answer at all.
+    # No response.
     CONNECTION_REFUSED = auto()
     CONNECTION_RESET = auto()
     TIMEOUT_AFTER_EXCHANGE = auto()
 
-    # An answer that is none: a 502 with a page, nothing, half, a list, many MiB, a byte at a time.
+    # A useless response: a 502 with a page, nothing, half, a list, many MiB, a byte at a time.
     NOT_JSON = auto()
     EMPTY = auto()
     TRUNCATED = auto()
@@ -28,12 +28,12 @@ class Fault(Enum):
     HUGE = auto()
     DRIP = auto()
 
-    # Well-formed, and something is missing.
+    # Well-formed, but a key is missing.
     NO_OPENID = auto()
     NO_SESSION_KEY = auto()
     NO_UNIONID = auto()
 
-    # Harmless, and seen in the wild: what WeChat wrote in other years, or may write in the next.
+    # Harmless: what WeChat wrote in other years, or may write in the next.
     LEGACY_EXPIRES_IN = auto()
     LEGACY_ERRCODE = auto()
     LEGACY_HINTS = auto()
@@ -53,14 +53,13 @@ _ADDED: Final[Mapping[Fault, Mapping[str, object]]] = {
 }
 
 
-def altered(
+def apply_fault(
     answer: Mapping[str, object], fault: Fault | None, *, of_a_code: bool
 ) -> dict[str, object]:
-    """Return a successful answer as the fault leaves it; most faults touch only its bytes.
+    """Return what the fault makes of a successful answer. Most faults change only its bytes.
 
     Raises:
-        WeChatError: the fault needs an error to show itself, and this was none: 40029, where the
-            call was about a code.
+        WeChatError: 40029: the fault only shows in an error, so a request with a code gets one.
     """
     if fault is None:
         return dict(answer)

@@ -1,9 +1,9 @@
-"""Open data: what WeChat encrypts for the phone to carry to its developer's server.
+"""Open data: what WeChat encrypts, and the phone sends to its developer's server.
 
 `signature` is the SHA-1 of rawData followed by the *text* of the session_key; `encryptedData` is
-AES-128-CBC under the decoded key, padded to blocks of 16 bytes. The other way, a server signs what
-it asks about a user with an HMAC-SHA256, again under the *text* of the key (official docs; their
-vectors for all three are among the tests).
+AES-128-CBC under the decoded key, padded to blocks of 16 bytes. In the other direction, a server
+signs a request about a user with HMAC-SHA256, again under the *text* of the key (official docs;
+their vectors for all three are in the tests).
 """
 
 import json
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.padding import PKCS7
 
 
 def compact(data: Mapping[str, object]) -> str:
-    """Write JSON the way WeChat does: no blanks, no escapes, keys in the order they were given."""
+    """Return JSON as WeChat writes it: no spaces, no escapes, keys in their given order."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -28,18 +28,18 @@ def sign(raw_data: str, session_key: str) -> str:
 
 
 def hmac_signature(session_key: str, body: str = "") -> str:
-    """Return how a server signs a call about a user: 64 lower-case hex digits."""
+    """Return a server's signature of a request about a user: 64 lower-case hex digits."""
     return hmac(session_key.encode(), body.encode(), sha256).hexdigest()
 
 
 def watermarked(data: Mapping[str, object], appid: str, taken_at: datetime) -> dict[str, object]:
-    """Return the data with the mark that says for which app, and when, it was taken."""
+    """Return the data with a watermark: for which app, and when, they were taken."""
     mark = {"timestamp": int(taken_at.timestamp()), "appid": appid}
     return {**data, "watermark": mark}
 
 
 def encrypt(plaintext: str, session_key: str, iv: str) -> str:
-    """Return encryptedData; all but the plaintext is base64."""
+    """Return encryptedData; it, the key and the iv are base64."""
     padder = PKCS7(algorithms.AES.block_size).padder()
     padded = padder.update(plaintext.encode()) + padder.finalize()
     encryptor = _cipher(session_key, iv).encryptor()
@@ -50,7 +50,7 @@ def decrypt(encrypted_data: str, session_key: str, iv: str) -> str:
     """Return the plaintext of encryptedData.
 
     Raises:
-        ValueError: it was not encrypted under this key and iv, or is not encrypted data at all.
+        ValueError: it is not encryptedData, or of another key or iv.
     """
     decryptor = _cipher(session_key, iv).decryptor()
     padded = decryptor.update(b64decode(encrypted_data)) + decryptor.finalize()

@@ -1,9 +1,9 @@
-"""WeChat in process, behind the seam that `requests` offers: a transport adapter."""
+"""WeChat in process, as a transport adapter of `requests`."""
 
 import io
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import requests
@@ -25,7 +25,7 @@ from urllib3.exceptions import (
 )
 from werkzeug.test import create_environ, run_wsgi_app
 
-from .server import create_face
+from .http import create_flask_app
 from .wechat import WeChat
 
 _CLIENT_IP: Final = "127.0.0.1"
@@ -34,7 +34,7 @@ _CLIENT_IP: Final = "127.0.0.1"
 def wechat_transport(
     wechat: WeChat, *, real_time: bool = False, max_retries: int | Retry = 0
 ) -> requests.Session:
-    """Return a session for which every host is this WeChat; no socket is opened."""
+    """Return a session that sends every request to this WeChat, without a socket."""
     session = requests.Session()
     session.trust_env = False  # neither proxies nor .netrc: nothing leaves the process
     adapter = WeChatAdapter(wechat, real_time=real_time, max_retries=max_retries)
@@ -46,68 +46,67 @@ def wechat_transport(
 class WeChatAdapter(HTTPAdapter):
     """Sends requests to a WeChat in this process.
 
-    Answers, streams and exceptions are those of a real connection, down to the URL - with the app
-    secret in it - in the text of a refused one; `max_retries` retries what it would retry there.
+    Responses, streams and exceptions are those of a real connection. So the message of a refused
+    one has the URL, and that has the app's secret; and `max_retries` retries what it would there.
 
-    Nobody waits: as soon as the waits of one answer add up to the read timeout, it has timed out.
-    With `real_time` waits are real, and each of them is held against the read timeout alone, as
-    sockets do; that is how to prove that a client has a deadline of its own.
+    Nobody waits: a request times out as soon as the waits of its response add up to the read
+    timeout. With `real_time` the waits are real, and each has the whole read timeout, as on a
+    socket: this is how to test that a client has a deadline of its own.
     """
 
     def __init__(
         self, wechat: WeChat, *, real_time: bool = False, max_retries: int | Retry = 0
     ) -> None:
-        """Put a WeChat behind the adapter."""
+        """Send requests to this WeChat."""
         super().__init__(max_retries=max_retries)
-        self._face = create_face(wechat)
+        self._app = create_flask_app(wechat)
         self._real_time = real_time
 
-    def send(  # noqa: PLR0913 - the signature is that of requests
+    def send(
         self,
         request: requests.PreparedRequest,
         stream: bool = False,  # noqa: FBT001, FBT002, ARG002 - a session reads what is not streamed
         timeout: float | tuple[float, float] | tuple[float, None] | Timeout | None = None,
-        verify: bool | str = True,  # noqa: FBT001, FBT002, ARG002 - nor is there TLS here
-        cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,  # noqa: ARG002
-        proxies: Mapping[str, str] | None = None,  # noqa: ARG002
+        *_unused: Any,
+        **_ignored: Any,
     ) -> requests.Response:
-        """Send a request and return the response, its body unread.
+        """Send a request and return the response, its body unread. TLS and proxies are ignored.
 
         Raises:
             requests.ReadTimeout: no byte within the read timeout.
-            requests.ConnectionError: refused, more often than it is retried; or reset.
+            requests.ConnectionError: refused, once more than it is retried; or reset.
         """
-        patience = _Patience(_read_timeout(timeout), real_time=self._real_time)
-        pool = connection_from_url(request.url or "")  # for the texts: it connects to nothing
+        waiting = _Waiting(_read_timeout(timeout), real_time=self._real_time)
+        pool = connection_from_url(request.url or "")  # for the messages: it connects to nothing
         try:
-            return self.build_response(request, self._connected(request, patience, pool))
+            return self.build_response(request, self._send_with_retries(request, waiting, pool))
         except MaxRetryError as refused:
             raise requests.ConnectionError(refused, request=request) from refused
         except ConnectionResetError as reset:
             aborted = ProtocolError("Connection aborted.", reset)
             raise requests.ConnectionError(aborted, request=request) from reset
         except TimeoutError as late:
-            said = f"Read timed out. (read timeout={patience.limit})"
-            timed_out = ReadTimeoutError(pool, request.path_url, said)
+            message = f"Read timed out. (read timeout={waiting.limit})"
+            timed_out = ReadTimeoutError(pool, request.path_url, message)
             raise requests.ReadTimeout(timed_out, request=request) from late
 
-    def _connected(
-        self, request: requests.PreparedRequest, patience: "_Patience", pool: HTTPConnectionPool
+    def _send_with_retries(
+        self, request: requests.PreparedRequest, waiting: "_Waiting", pool: HTTPConnectionPool
     ) -> HTTPResponse:
         retries = self.max_retries
         while True:
             try:
-                return self._answer(request, patience)
+                return self._send_once(request, waiting)
             except ConnectionRefusedError as refusal:
-                said = f"Failed to establish a new connection: {refusal}"
+                message = f"Failed to establish a new connection: {refusal}"
                 kind = HTTPSConnection if pool.scheme == "https" else HTTPConnection
-                reason = NewConnectionError(kind(pool.host, pool.port), said)
+                reason = NewConnectionError(kind(pool.host, pool.port), message)
                 reason.__cause__ = refusal
                 retries = retries.increment(
                     request.method, request.path_url, error=reason, _pool=pool
                 )
 
-    def _answer(self, request: requests.PreparedRequest, patience: "_Patience") -> HTTPResponse:
+    def _send_once(self, request: requests.PreparedRequest, waiting: "_Waiting") -> HTTPResponse:
         url = urlsplit(request.url or "")
         environ = create_environ(
             path=str(url.path),
@@ -115,23 +114,23 @@ class WeChatAdapter(HTTPAdapter):
             query_string=str(url.query),
             method=request.method or "GET",
             headers=dict(request.headers),
-            data=_whole(request.body),
+            data=_joined(request.body),
             environ_overrides={
                 "REMOTE_ADDR": _CLIENT_IP,
-                "wxsession.simulator.sleep": patience.sleep,
+                "wxsession.simulator.sleep": waiting.sleep,
             },
         )
-        # Werkzeug measures what the client did not, and forgets that it measured nothing at all.
+        # Werkzeug adds a length that the client did not send, and drops one of 0.
         if "Content-Length" in request.headers:
             environ["CONTENT_LENGTH"] = request.headers["Content-Length"]
         else:
             environ.pop("CONTENT_LENGTH", None)
             environ["wsgi.input_terminated"] = True
-        # It returns with the first piece of the body: what happens before that happens here.
-        pieces, status, headers = run_wsgi_app(self._face, environ)
+        # It returns with the first chunk of the body: waits and errors before that happen here.
+        chunks, status, headers = run_wsgi_app(self._app, environ)
         code, _, reason = status.partition(" ")
         return HTTPResponse(
-            io.BufferedReader(_Connection(iter(pieces))),
+            io.BufferedReader(_Body(iter(chunks))),
             headers=HTTPHeaderDict(list(headers)),
             status=int(code),
             reason=reason,
@@ -142,8 +141,8 @@ class WeChatAdapter(HTTPAdapter):
         )
 
 
-class _Patience:
-    """How long a client waits for the next byte."""
+class _Waiting:
+    """How long a client has waited for the next byte, and how long it will."""
 
     def __init__(self, limit: float | None, *, real_time: bool) -> None:
         self.limit = limit
@@ -151,10 +150,10 @@ class _Patience:
         self._waited = 0.0
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass, or pretend that it does.
+        """Wait, or pretend to.
 
         Raises:
-            TimeoutError: the client has waited for long enough.
+            TimeoutError: the read timeout is over.
         """
         self._waited = seconds if self._real_time else self._waited + seconds
         late = self.limit is not None and self._waited >= self.limit
@@ -164,11 +163,11 @@ class _Patience:
             raise TimeoutError("timed out")
 
 
-class _Connection(io.RawIOBase):
-    """The pieces of a body as a file: a read gives what has arrived, and no more."""
+class _Body(io.RawIOBase):
+    """The chunks of a body as a file: a read returns only what has arrived."""
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
         self._rest = b""
 
     def readable(self) -> bool:
@@ -176,11 +175,11 @@ class _Connection(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         while not self._rest:
-            piece = next(self._pieces, None)
-            if piece is None:
+            chunk = next(self._chunks, None)
+            if chunk is None:
                 self.close()  # as http.client does at the end; urllib3 reads until it sees this
                 return 0
-            self._rest = piece
+            self._rest = chunk
         size = min(len(buffer), len(self._rest))
         buffer[:size], self._rest = self._rest[:size], self._rest[size:]
         return size
@@ -195,6 +194,6 @@ def _read_timeout(timeout: float | tuple[float, float | None] | Timeout | None) 
     return timeout
 
 
-def _whole(body: bytes | str | Iterable[bytes] | None) -> bytes | str | None:
-    """Return a body in one piece, as it is when all of its chunks have come."""
+def _joined(body: bytes | str | Iterable[bytes] | None) -> bytes | str | None:
+    """Return a body in one piece, as the server has it when all chunks have arrived."""
     return body if body is None or isinstance(body, bytes | str) else b"".join(body)

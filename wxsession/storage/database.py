@@ -46,7 +46,11 @@ from wxsession.storage.failures import no_answer_in_time, translated
 from wxsession.storage.pool import SharingPool, wait_for_another
 from wxsession.storage.postgresql import SERVER_LIMITS, Opener, network_options
 from wxsession.storage.sqlite_busy import retry_while_busy
+from wxsession.storage.transaction import Transaction
 from wxsession.storage.watchdog import Overdue, Unwatched, Watchdog
+
+Asks = Connection | Transaction
+"""What executes one statement, inside a transaction or by itself."""
 
 T = TypeVar("T")
 
@@ -169,8 +173,8 @@ class Database:
             yield connection
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """Yield a connection inside a transaction: all of it happens, or nothing.
+    def transaction(self) -> Iterator[Transaction]:
+        """Yield a transaction: all of it happens, or nothing.
 
         Raises:
             Overloaded: no connection was to be had in time, or it broke.
@@ -178,7 +182,9 @@ class Database:
         """
         until = time.monotonic() + self.limits.timeout
         with self._connection(self._transactional, until) as connection, connection.begin():
-            yield connection
+            transaction = Transaction(connection)
+            yield transaction
+            transaction.flush()
 
     @contextmanager
     def long_transaction(self) -> Iterator[Connection]:
@@ -224,7 +230,7 @@ class Database:
                 raise
 
 
-def upsert(database: Database, table: Table) -> postgresql.Insert | sqlite.Insert:
+def upsert(database: "Database | Transaction", table: Table) -> postgresql.Insert | sqlite.Insert:
     """Return an INSERT that has ON CONFLICT in the database's own dialect."""
     return postgresql.insert(table) if database.is_postgresql else sqlite.insert(table)
 

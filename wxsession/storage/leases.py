@@ -1,37 +1,82 @@
-"""Short leases on what a worker does, renewed for as long as it does it.
+"""Leases: a row that one worker claims, and renews for as long as it does what the row stands for.
 
-A worker that is killed leaves nothing to clean up: its leases run out, and somebody else does it.
-Short ones, so that nobody waits for a dead worker; renewed ones, because WeChat may take longer.
+A worker that is killed leaves nothing to clean up: its lease expires, and another worker claims
+the row. Leases are short, so that nobody waits for a dead worker; and they are renewed, because
+WeChat may take longer.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import Column, ColumnElement, Insert, or_
 
 from wxsession.errors import Overloaded
+from wxsession.storage.database import Database, upsert
 
 LEASE = timedelta(seconds=2.5)
-"""How long the holder of a lease may be dead, or without the database, before it is over."""
+"""How long the holder of a lease may be dead, or without the database, before it expires."""
 
 _INTERVAL = 0.5
+_FIRST_PAUSE = 0.01
+_LONGEST_PAUSE = 0.2
 
 Claim = TypeVar("Claim")
+
+
+def claiming(
+    database: Database, holder: Column[UUID], *others: Column[Any], is_free: ColumnElement[bool]
+) -> Insert:
+    """Return an INSERT that claims a row: it is new, or nobody has a lease on it.
+
+    It writes the holder and the `others`, and returns the key of the row, or no row if the claim
+    failed. The caller adds the values.
+    """
+    claim = upsert(database, holder.table)
+    is_ours = holder == claim.excluded[holder.name]  # already, when a broken connection hid that
+    return claim.on_conflict_do_update(
+        index_elements=[*holder.table.primary_key],
+        set_={column.name: claim.excluded[column.name] for column in (holder, *others)},
+        where=or_(is_free, is_ours),
+    ).returning(*holder.table.primary_key)
 
 
 class Leases:
     """Renews every `interval` seconds what is under way, in a thread that ends when nothing is.
 
-    There is no thread before the first lease, so none is lost when a server forks its workers;
-    and it is a daemon, so that no process waits for it.
+    What somebody else has a lease on is waited for, for `patience` seconds. There is no thread
+    before the first lease, so none is lost when a server forks its workers; and it is a daemon, so
+    that no process waits for it.
     """
 
-    def __init__(self, *, interval: float = _INTERVAL) -> None:
+    def __init__(
+        self,
+        *,
+        patience: float = 0,
+        interval: float = _INTERVAL,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._patience = patience
         self._interval = interval
+        self._sleep = sleep
         self._lock = threading.Lock()
         self._under_way: dict[Callable[[frozenset[Any]], None], set[Any]] = {}
         self._thread: threading.Thread | None = None
+
+    def attempts(self) -> Iterator[None]:
+        """Yield for each attempt at what somebody else has a lease on.
+
+        It sleeps after each of them, twice as long each time: `patience` seconds altogether.
+        """
+        waited, pause = 0.0, _FIRST_PAUSE
+        while waited <= self._patience:
+            yield
+            self._sleep(pause)
+            waited, pause = waited + pause, min(pause * 2, _LONGEST_PAUSE)
 
     @contextmanager
     def renewed(self, renew: Callable[[frozenset[Claim]], None], claim: Claim) -> Iterator[None]:

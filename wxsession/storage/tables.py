@@ -7,6 +7,7 @@ the session.
 from datetime import datetime
 
 from sqlalchemy import (
+    BindParameter,
     CheckConstraint,
     Column,
     ColumnElement,
@@ -186,7 +187,7 @@ audit_events = Table(
 )
 
 
-def is_live(now: datetime) -> ColumnElement[bool]:
+def is_live(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
     """Return the condition that a session may be used at `now`, its user's state aside."""
     return and_(
         sessions.c.ended_at.is_(None),

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Select, select
 
 from wxsession.storage.tables import identities, merged_users, users
+from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
 
 
 class User(NamedTuple):
@@ -17,7 +18,7 @@ class User(NamedTuple):
     username: str | None = None
     nickname: str | None = None
     avatar_url: str | None = None
-    phone_number_sealed: bytes | None = None
+    phone: PhoneNumber | None = None
     disabled_at: datetime | None = None
 
     def __repr__(self) -> str:
@@ -50,9 +51,10 @@ def select_users() -> Select[Any]:
     return select(*USER_COLUMNS)
 
 
-def user_from(row: Sequence[Any]) -> User:
-    """Return the user in a row of `select_users`."""
-    return User(*row)
+def user_from(row: Sequence[Any], phones: PhoneNumbers) -> User:
+    """Return the user in a row of `select_users`, with the phone number opened."""
+    id_, username, nickname, avatar_url, sealed, disabled_at = row
+    return User(id_, username, nickname, avatar_url, phones.open(sealed, id_), disabled_at)
 
 
 def select_former_ids(user_id: UUID) -> Select[Any]:
@@ -67,7 +69,11 @@ def select_identities() -> Select[Any]:
     )
 
 
-def identity_from(row: Sequence[Any]) -> tuple[Identity, User]:
-    """Return the identity and its user in a row of `select_identities`."""
-    end = len(IDENTITY_COLUMNS) + len(USER_COLUMNS)
-    return Identity(*row[: len(IDENTITY_COLUMNS)]), User(*row[len(IDENTITY_COLUMNS) : end])
+def identity_from(row: Sequence[Any]) -> Identity:
+    """Return the identity in a row of `select_identities`."""
+    return Identity(*row[: len(IDENTITY_COLUMNS)])
+
+
+def user_of_identity_from(row: Sequence[Any], phones: PhoneNumbers) -> User:
+    """Return the identity's user in a row of `select_identities`."""
+    return user_from(row[len(IDENTITY_COLUMNS) :], phones)

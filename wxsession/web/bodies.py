@@ -13,7 +13,7 @@ from flask import Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from wxsession.accounts.service import Credentials
+from wxsession.accounts.authenticator import Credentials
 from wxsession.errors import ContentTooLarge, InvalidRequest
 from wxsession.wechat.open_data import OpenData
 
@@ -112,7 +112,7 @@ def raw(request: Request) -> bytes:
     except RequestEntityTooLarge:
         raise _too_large() from None
     except Exception:  # noqa: BLE001 - each server has its own for a broken chunk; no code of ours runs
-        raise _invalid_body("cannot be read to its end") from None
+        raise InvalidRequest.of("body", "cannot be read to its end") from None
     if len(body) > LONGEST_BODY:
         raise _too_large()
     return body
@@ -182,7 +182,7 @@ def read_form(model: type[M], text: bytes) -> M:
             text.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS
         )
     except ValueError:
-        raise _invalid_body("not a form in UTF-8") from None
+        raise InvalidRequest.of("body", "not a form in UTF-8") from None
     fields = {name: sent[name] for name in model.model_fields if name in sent}
     if repeated := [name for name, values in fields.items() if len(values) > 1]:
         raise _sent_more_than_once(repeated)
@@ -208,12 +208,7 @@ def _sent_more_than_once(names: Sequence[str]) -> InvalidRequest:
 
 
 def _too_large() -> ContentTooLarge:
-    message = f"longer than {LONGEST_BODY} bytes"
-    return ContentTooLarge([{"field": "body", "message": message}])
-
-
-def _invalid_body(message: str) -> InvalidRequest:
-    return InvalidRequest([{"field": "body", "message": message}])
+    return ContentTooLarge.of("body", f"longer than {LONGEST_BODY} bytes")
 
 
 def _invalid(error: ValidationError) -> InvalidRequest:

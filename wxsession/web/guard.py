@@ -12,7 +12,7 @@ from werkzeug.local import LocalProxy
 from wxsession.errors import MissingToken, TokenError, WxSessionError
 from wxsession.services import Services
 from wxsession.sessions.session import SessionView
-from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
+from wxsession.users.phone_numbers import PhoneNumber
 from wxsession.web import bodies
 from wxsession.web.dialects import Dialect, log_in_by_code
 from wxsession.web.request import client_of, presented_token
@@ -26,9 +26,8 @@ R = TypeVar("R", bound=ResponseReturnValue | Awaitable[ResponseReturnValue])
 class CurrentSession:
     """The live session of the request under way; openid, appid, unionid are None without WeChat."""
 
-    def __init__(self, view: SessionView, phones: PhoneNumbers) -> None:
+    def __init__(self, view: SessionView) -> None:
         self._view = view
-        self._phones = phones
 
     @property
     def user_id(self) -> UUID:
@@ -58,7 +57,7 @@ class CurrentSession:
     @property
     def phone_number(self) -> PhoneNumber | None:
         """The user's whole phone number, if it is known; not for clients and not for logs."""
-        return self._phones.open(self._view.user.phone_number_sealed, self._view.user.id)
+        return self._view.user.phone
 
 
 _OWN = Dialect(name="own")
@@ -92,7 +91,7 @@ class Guard:
                 view = self._or_login(request, dialect, token, code)
         except WxSessionError as error:
             return dialect.refusal(error)
-        return CurrentSession(view, self._services.phones)
+        return CurrentSession(view)
 
     def _asked_by(self, request: Request) -> tuple[Dialect, str | None, str | None]:
         if (token := presented_token(request)) is not None:

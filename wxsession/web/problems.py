@@ -238,8 +238,7 @@ def from_http(error: HTTPException) -> Response:
     if status in _OF_STATUS:
         response = _problem(_OF_STATUS[status], {}, retryable=False)
     elif HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        fault = {"field": "request", "message": status.phrase}
-        response = from_error(errors.InvalidRequest([fault]))
+        response = from_error(errors.InvalidRequest.of("request", status.phrase))
     else:
         response = from_anything(error)
     for name, value in error.get_headers():

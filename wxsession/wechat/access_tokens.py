@@ -6,7 +6,6 @@ The claim is a lease, as that of a login code is: a worker that dies with it is 
 """
 
 import logging
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,13 +13,13 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from sqlalchemy import Update, and_, or_, select, update
+from sqlalchemy import Update, or_, select, update
 
 from wxsession.clock import Clock
 from wxsession.crypto import Sealer, Unsealable
 from wxsession.errors import AccessTokenRejected, AppRejected, Overloaded, WeChatTimeout
-from wxsession.storage.database import Database, new_id, retry_on_disconnect, upsert
-from wxsession.storage.leases import LEASE, Leases
+from wxsession.storage.database import Database, new_id, retry_on_disconnect
+from wxsession.storage.leases import LEASE, Leases, claiming
 from wxsession.storage.tables import access_tokens
 from wxsession.wechat.client import WeChatClient
 
@@ -28,16 +27,13 @@ T = TypeVar("T")
 
 COLUMN = "access_tokens.sealed"
 RENEWED_BEFORE_END = timedelta(minutes=5)
-"""So long before its end WeChat has the next token ready, and takes both."""
-
-_FIRST_PAUSE = 0.01
-_LONGEST_PAUSE = 0.2
+"""WeChat issues the next token this long before expiry, and accepts both meanwhile."""
 
 _log = logging.getLogger(__name__)
 
 
-def row_of(appid: str) -> UUID:
-    """Return what a sealed token's row is called: the table's own key is no UUID."""
+def associated_id(appid: str) -> UUID:
+    """Return the UUID that stands for a row as associated data; its own key is the appid."""
     return uuid5(NAMESPACE_URL, "wxsession app " + appid)
 
 
@@ -54,29 +50,22 @@ class _Kept:
 
 
 class AccessTokens:
-    """Lends the token of an app to whoever calls WeChat.
+    """Lends the token of an app to a caller that asks WeChat."""
 
-    `patience` is for how many seconds somebody else's fetch is waited for.
-    """
-
-    def __init__(  # noqa: PLR0913 - each is a collaborator or a seam
+    def __init__(
         self,
         database: Database,
         wechat: WeChatClient,
+        *,
         sealer: Sealer,
         clock: Clock,
         leases: Leases,
-        *,
-        patience: float,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._database = database
         self._wechat = wechat
         self._sealer = sealer
         self._clock = clock
         self._leases = leases
-        self._patience = patience
-        self._sleep = sleep
 
     def use(self, appid: str, call: Callable[[str], T]) -> T:
         """Return what `call` returns for the app's token; a rejected token is replaced once.
@@ -102,8 +91,8 @@ class AccessTokens:
 
     def _token(self, appid: str) -> tuple[str, bytes]:
         """Return a token with the bytes it lies under."""
-        claim_id, waited, pause = new_id(), 0.0, _FIRST_PAUSE
-        while waited <= self._patience:
+        claim_id = new_id()
+        for _ in self._leases.attempts():
             now = self._clock()
             kept = retry_on_disconnect(lambda: self._kept(appid))
             if kept.token and kept.sealed and kept.is_good_until(now + RENEWED_BEFORE_END):
@@ -112,8 +101,6 @@ class AccessTokens:
                 return self._fetch(appid, claim_id)
             if kept.token and kept.sealed and kept.is_good_until(now):
                 return kept.token, kept.sealed  # somebody else is about to replace it
-            self._sleep(pause)
-            waited, pause = waited + pause, min(pause * 2, _LONGEST_PAUSE)
         raise WeChatTimeout(retry_after=1)
 
     def _kept(self, appid: str) -> _Kept:
@@ -124,29 +111,22 @@ class AccessTokens:
             return _Kept(None, None, None)
         sealed = bytes(row.sealed)
         try:
-            token = self._sealer.open(sealed, row=row_of(appid), column=COLUMN).decode()
+            token = self._sealer.open(sealed, row=associated_id(appid), column=COLUMN).decode()
         except Unsealable:
             return _Kept(sealed, None, None)  # the key is gone; a fetch puts that right
         return _Kept(sealed, token, row.expires_at)
 
     def _claim(self, appid: str, claim_id: UUID, kept: _Kept, now: datetime) -> bool:
         """Take the right to fetch, unless somebody has it, or has fetched since we looked."""
-        values = {"claim_id": claim_id, "claimed_until": now + LEASE}
-        free = or_(
-            access_tokens.c.claimed_until.is_(None),
-            access_tokens.c.claimed_until <= now,
-            access_tokens.c.claim_id == claim_id,  # ours, when a broken connection hid that
-        )
-        as_seen = access_tokens.c.sealed.is_not_distinct_from(kept.sealed)
+        c = access_tokens.c
+        is_free = or_(c.claimed_until.is_(None), c.claimed_until <= now)
+        as_seen = c.sealed.is_not_distinct_from(kept.sealed)
+        claim = claiming(self._database, c.claim_id, c.claimed_until, is_free=is_free & as_seen)
+        claim = claim.values(appid=appid, claim_id=claim_id, claimed_until=now + LEASE)
 
         def take() -> bool:
             with self._database.statement() as connection:
-                taking = upsert(self._database, access_tokens).values(appid=appid, **values)
-                taking = taking.on_conflict_do_update(
-                    index_elements=["appid"], set_=values, where=and_(free, as_seen)
-                )
-                taken = connection.execute(taking.returning(access_tokens.c.appid)).first()
-            return taken is not None
+                return connection.execute(claim).first() is not None
 
         return retry_on_disconnect(take)
 
@@ -162,7 +142,7 @@ class AccessTokens:
         except BaseException:
             self._note(released)
             raise
-        sealed = self._sealer.seal(token.encode(), row=row_of(appid), column=COLUMN)
+        sealed = self._sealer.seal(token.encode(), row=associated_id(appid), column=COLUMN)
         expires_at = asked_at + timedelta(seconds=seconds)
         self._note(released.values(sealed=sealed, expires_at=expires_at))
         return token, sealed

@@ -38,9 +38,10 @@ from wxsession.errors import (
     WeChatTimeout,
     WxSessionError,
 )
-from wxsession.limits import ConcurrencyLimit, Places
+from wxsession.limits import ConcurrencyLimit
 from wxsession.users.phone_numbers import PhoneNumber
 from wxsession.wechat import failures
+from wxsession.wechat.apps import Apps
 from wxsession.wechat.breaker import Breaker
 from wxsession.wechat.failures import Failures
 from wxsession.wechat.phone_number import phone_number_of
@@ -89,24 +90,21 @@ class WeChatIdentity:
 class WeChatClient:
     """Asks WeChat over an injected `requests.Session`, `concurrency` calls at once.
 
-    `timeout` is in seconds, to connect and to read; `apps` has the secrets by appid. Each call
-    takes as long as WeChat does, and may wait for its turn before: a caller that serves a request
-    holds a place of `budget` meanwhile, as everybody does who lets a thread wait.
+    `timeout` is in seconds, to connect and to read. Each call takes as long as WeChat does, and may
+    wait for its turn before.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a setting or a seam
+    def __init__(
         self,
         http: requests.Session,
         *,
         url: str,
         timeout: tuple[float, float],
-        apps: Mapping[str, str],
+        apps: Apps,
         concurrency: int,
-        budget: Places,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.apps = apps
-        self.budget = budget
+        self._apps = apps
         limit = ConcurrencyLimit(concurrency, patience=sum(timeout))
         self._breaker = Breaker(limit, lambda: WeChatTimeout(retry_after=ceil(timeout[1])))
         self._http = http
@@ -137,7 +135,7 @@ class WeChatClient:
         """
         parameters = {
             "appid": appid,
-            "secret": self.apps[appid],
+            "secret": self._apps.secret(appid),
             "js_code": code,
             "grant_type": "authorization_code",
         }
@@ -156,7 +154,7 @@ class WeChatClient:
         wish = {
             "grant_type": "client_credential",
             "appid": appid,
-            "secret": self.apps[appid],
+            "secret": self._apps.secret(appid),
             "force_refresh": False,
         }
         call = _Call(appid, "/cgi-bin/stable_token")

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection
-
 from wxsession.clock import Clock
 from wxsession.errors import InvalidRequest, SessionKeyStale, WatermarkMismatch
+from wxsession.storage.database import Asks
 from wxsession.storage.tables import LONGEST_AVATAR_URL, LONGEST_NICKNAME
 from wxsession.users.invisible import is_invisible, turns
 from wxsession.users.user import Identity, User
@@ -102,7 +101,7 @@ class _Given:
         if encrypted is not None and (not encrypted or len(encrypted) % BLOCK):
             faults["encryptedData"] = "has to be whole blocks of 16 bytes"
         if faults:
-            raise _invalid(faults)
+            raise InvalidRequest([{"field": f, "message": text} for f, text in faults.items()])
         return cls(
             None
             if data.raw_data is None or data.signature is None
@@ -127,13 +126,13 @@ class _Given:
         try:
             signed = wechat_data.parsed(self.signed[0])
         except Undecipherable:
-            raise _invalid({"rawData": "has to be a JSON object"}) from None
+            raise InvalidRequest.of("rawData", "has to be a JSON object") from None
         if decrypted is None:
             return signed
         # The iv is not protected by anything but this, see `wechat.open_data`. WeChat signs members
         # that it does not encrypt, `is_demote` for one since the end of 2022.
         if any(decrypted[name] != value for name, value in signed.items() if name in decrypted):
-            raise _invalid({"rawData": "is not what encryptedData holds"})
+            raise InvalidRequest.of("rawData", "is not what encryptedData holds")
         return decrypted
 
 
@@ -145,7 +144,7 @@ class OpenDataReader:
         self._clock = clock
 
     def read(
-        self, connection: Connection, identity: Identity, data: OpenData
+        self, connection: Asks, identity: Identity, data: OpenData
     ) -> Mapping[str, Any] | None:
         """Return what WeChat says, without its ids, or None if the user did not allow it.
 
@@ -164,9 +163,7 @@ class OpenDataReader:
             self._ensure_meant(found, identity)
         return {name: value for name, value in found.items() if name not in _IDS}
 
-    def _found(
-        self, connection: Connection, identity: Identity, given: _Given
-    ) -> Mapping[str, Any]:
+    def _found(self, connection: Asks, identity: Identity, given: _Given) -> Mapping[str, Any]:
         for kept in self._ring.keys(connection, identity.id):
             if given.fits(kept.session_key):
                 try:
@@ -228,7 +225,3 @@ def _bytes(text: str | None, name: str, faults: dict[str, str]) -> bytes | None:
     except ValueError:
         faults[name] = "has to be base64"
         return None
-
-
-def _invalid(faults: Mapping[str, str]) -> InvalidRequest:
-    return InvalidRequest([{"field": name, "message": text} for name, text in faults.items()])

@@ -11,11 +11,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Executable, Row, select, update
+from sqlalchemy import Row, bindparam, insert, select, update
 
 from wxsession.crypto import Sealer, Unsealable
-from wxsession.storage.prepared import Param, Statement, insert_into, prepared
+from wxsession.storage.database import Asks
 from wxsession.storage.tables import MOST_SESSION_KEYS, RING_SIZE, session_keys
+from wxsession.storage.transaction import Transaction
 
 FRESH = timedelta(hours=1)
 """How old open data may be."""
@@ -36,51 +37,47 @@ class SessionKeyStore:
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
 
-    def keys(self, connection: Connection, identity_id: UUID) -> list[StoredKey]:
+    def keys(self, connection: Asks, identity_id: UUID) -> list[StoredKey]:
         """Return the kept keys, newest first; one that no server key opens is left out."""
-        rows = connection.execute(*_kept(identity_id=identity_id))
+        rows = connection.execute(_KEPT, {"its_id": identity_id})
         return [key for row in rows if (key := self._opened(row))]
 
-    def newest(self, connection: Connection, identity_id: UUID) -> StoredKey | None:
+    def newest(self, connection: Asks, identity_id: UUID) -> StoredKey | None:
         """Return the newest key, or None if there is none.
 
         Raises:
             Unsealable: no server key opens it.
         """
-        row = connection.execute(*_kept(identity_id=identity_id)).first()
+        row = connection.execute(_KEPT, {"its_id": identity_id}).first()
         if row is not None and self._opened(row) is None:
             raise Unsealable(column_of_slot(row.slot))
         return None if row is None else self._opened(row)
 
     def remember(
-        self, connection: Connection, identity_id: UUID, session_key: str, now: datetime
-    ) -> None:
-        """Keep a session_key as the newest, in place of the oldest if there is no room.
-
-        The caller holds a lock on the identity.
-        """
-        connection.execute(*self.addition(connection, identity_id, session_key, now))
-
-    def addition(
         self,
-        connection: Connection,
+        transaction: Transaction,
         identity_id: UUID,
         session_key: str,
         now: datetime,
         *,
         is_first: bool = False,
-    ) -> Statement:
-        """Return the statement that does what `remember` does.
+    ) -> None:
+        """Keep a session_key as the newest, in place of the oldest if there is no room.
 
-        `is_first` says that there can be no key yet, and saves asking.
+        The caller holds a lock on the identity. `is_first` says that no key is kept yet, and saves
+        asking.
         """
-        rows = [] if is_first else connection.execute(*_kept(identity_id=identity_id)).all()
+        rows = [] if is_first else transaction.execute(_KEPT, {"its_id": identity_id}).all()
         kept = (key for row in rows if (key := self._opened(row)))
         same = (key.slot for key in kept if key.session_key == session_key)
         slot = next(same, _slot_for_another(rows, now))
-        keep = _replace if slot in {row.slot for row in rows} else _insert
         sealed = self._seal(session_key, identity_id, slot)
-        return keep(identity_id=identity_id, slot=slot, sealed=sealed, obtained_at=now)
+        if slot in {row.slot for row in rows}:
+            it = {"its_id": identity_id, "its_slot": slot}
+            transaction.add(_REPLACE, {**it, "new_sealed": sealed, "new_obtained_at": now})
+        else:
+            row = {"identity_id": identity_id, "slot": slot, "sealed": sealed, "obtained_at": now}
+            transaction.add(_INSERT, row)
 
     def _seal(self, session_key: str, identity_id: UUID, slot: int) -> bytes:
         return self._sealer.seal(session_key.encode(), row=identity_id, column=column_of_slot(slot))
@@ -104,22 +101,18 @@ def _slot_for_another(rows: Sequence[Row[Any]], now: datetime) -> int:
     return slot
 
 
-_insert = insert_into(session_keys)
-
-
-@prepared
-def _kept(*, identity_id: Param) -> Executable:
-    of_identity = select(session_keys).where(session_keys.c.identity_id == identity_id)
-    return of_identity.order_by(session_keys.c.obtained_at.desc(), session_keys.c.slot)
-
-
-@prepared
-def _replace(*, identity_id: Param, slot: Param, sealed: Param, obtained_at: Param) -> Executable:
-    return (
-        update(session_keys)
-        .where(session_keys.c.identity_id == identity_id, session_keys.c.slot == slot)
-        .values(sealed=sealed, obtained_at=obtained_at)
-    )
+_INSERT = insert(session_keys)
+_OF_IDENTITY = session_keys.c.identity_id == bindparam("its_id")
+_KEPT = (
+    select(session_keys)
+    .where(_OF_IDENTITY)
+    .order_by(session_keys.c.obtained_at.desc(), session_keys.c.slot)
+)
+_REPLACE = (
+    update(session_keys)
+    .where(_OF_IDENTITY, session_keys.c.slot == bindparam("its_slot"))
+    .values(sealed=bindparam("new_sealed"), obtained_at=bindparam("new_obtained_at"))
+)
 
 
 def column_of_slot(slot: int) -> str:

@@ -159,7 +159,7 @@ test('phone: a refusal changes nothing', async () => {
   const sent = phone.wx.double.requests.length
   await page.press('take', { errMsg: 'getPhoneNumber:fail user deny' })
   assert.equal(page.text('number'), '未授权')
-  assert.equal(page.text('error'), '您没有授权，手机号未改变')
+  assert.equal(page.text('error'), '你没有授权，手机号未改变')
   assert.equal(phone.wx.double.requests.length, sent)
 })
 

@@ -4,8 +4,8 @@ from http import HTTPStatus
 
 from flask import request
 
-from wxsession.accounts.service import AccountService, Credentials
-from wxsession.users.phone_numbers import PhoneNumbers
+from wxsession.accounts.authenticator import Credentials
+from wxsession.accounts.service import AccountService
 from wxsession.web.api.endpoint import Endpoints
 from wxsession.web.api.errors import DATABASE_ERRORS, PASSWORD_ERRORS, TOKEN_ERRORS
 from wxsession.web.api.schemas import (
@@ -21,7 +21,7 @@ from wxsession.web.api.schemas import (
 from wxsession.web.request import bearer_token, client_of, presented_token
 
 
-def add_accounts(calls: Endpoints, accounts: AccountService, phones: PhoneNumbers) -> None:
+def add_accounts(calls: Endpoints, accounts: AccountService) -> None:
     """Add the calls about usernames, passwords and the WeChat users that belong to them."""
 
     @calls.add(
@@ -51,7 +51,7 @@ def add_accounts(calls: Endpoints, accounts: AccountService, phones: PhoneNumber
         """
         wanted = Credentials(body.username, body.password)
         grant = accounts.register(presented_token(request), wanted, client_of(request))
-        return GrantReply.of(grant, phones)
+        return GrantReply.of(grant)
 
     @calls.add(
         "POST",
@@ -76,7 +76,7 @@ def add_accounts(calls: Endpoints, accounts: AccountService, phones: PhoneNumber
         """
         wanted = Credentials(body.username, body.password)
         grant = accounts.bind(bearer_token(request), wanted, client_of(request))
-        return GrantReply.of(grant, phones)
+        return GrantReply.of(grant)
 
     @calls.add(
         "GET", path="/identities", reply=IdentitiesReply, errors=TOKEN_ERRORS, needs_token=True
@@ -115,7 +115,7 @@ def add_accounts(calls: Endpoints, accounts: AccountService, phones: PhoneNumber
             password=body.password,
             everything=body.all,
         )
-        return UserWrapped(user=UserReply.of(user, phones))
+        return UserWrapped(user=UserReply.of(user))
 
     @calls.add(
         "PUT",
@@ -138,4 +138,4 @@ def add_accounts(calls: Endpoints, accounts: AccountService, phones: PhoneNumber
         grant = accounts.change_password(
             bearer_token(request), body.password, body.new_password, client_of(request)
         )
-        return GrantReply.of(grant, phones)
+        return GrantReply.of(grant)

@@ -12,7 +12,6 @@ from flask import Request
 
 from wxsession.errors import WxSessionError
 from wxsession.sessions.service import SessionService
-from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.web import problems
 from wxsession.web.api.introspection import API_KEY_HEADER
 from wxsession.web.api.schemas import CheckReply
@@ -33,12 +32,10 @@ class FastCheck:
         application: "WSGIApplication",
         path: str,
         sessions: SessionService,
-        phones: PhoneNumbers,
     ) -> None:
         self.application = application
         self._path = path
         self._sessions = sessions
-        self._phones = phones
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
@@ -53,7 +50,7 @@ class FastCheck:
         try:
             token = bearer_in(environ.get("HTTP_AUTHORIZATION", ""))
             view = self._sessions.recognise(token, lambda: client_of(Request(environ)))
-            body = CheckReply.json_of(view, self._phones)
+            body = CheckReply.json_of(view)
         except WxSessionError as error:
             return problems.from_error(error)(environ, start_response)
         except Exception as error:  # noqa: BLE001 - as the blueprint does

@@ -2,15 +2,15 @@
 
 from flask import request
 
+from wxsession.accounts.service import AccountService
 from wxsession.logins.service import CodeLogin, LoginService
-from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.web.api.endpoint import Endpoints
 from wxsession.web.api.errors import CODE_ERRORS, DATABASE_ERRORS, OPEN_DATA_ERRORS, WECHAT_ERRORS
 from wxsession.web.api.schemas import GrantReply, LoginBody
 from wxsession.web.request import client_of, presented_token, referring_appid
 
 
-def add_logins(calls: Endpoints, logins: LoginService, phones: PhoneNumbers) -> None:
+def add_logins(calls: Endpoints, logins: LoginService, accounts: AccountService) -> None:
     """Add the login."""
 
     @calls.add(
@@ -35,9 +35,7 @@ def add_logins(calls: Endpoints, logins: LoginService, phones: PhoneNumbers) -> 
         credentials = body.credentials()
         if body.code is None:
             assert credentials is not None  # noqa: S101 - the model has seen to that
-            return GrantReply.of(
-                logins.by_password(credentials, client, presented=presented), phones
-            )
+            return GrantReply.of(accounts.log_in(credentials, client, presented=presented))
         wanted = CodeLogin(
             code=body.code,
             appid=body.appid,
@@ -46,4 +44,4 @@ def add_logins(calls: Endpoints, logins: LoginService, phones: PhoneNumbers) -> 
             credentials=credentials,
             open_data=body.user_info.open_data() if body.user_info else None,
         )
-        return GrantReply.of(logins.by_code(wanted, client), phones)
+        return GrantReply.of(logins.by_code(wanted, client))

@@ -6,7 +6,7 @@ from typing import Any
 from flask import request
 
 from wxsession.profiles import ProfileService
-from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
+from wxsession.users.phone_numbers import PhoneNumber
 from wxsession.web.api.endpoint import Endpoints
 from wxsession.web.api.errors import CODE_ERRORS, OPEN_DATA_ERRORS, TOKEN_ERRORS, WECHAT_ERRORS
 from wxsession.web.api.schemas import (
@@ -23,13 +23,13 @@ from wxsession.wechat.open_data import OpenData
 _NUMBERS = ("phoneNumber", "purePhoneNumber")
 
 
-def add_profiles(calls: Endpoints, profiles: ProfileService, phones: PhoneNumbers) -> None:
+def add_profiles(calls: Endpoints, profiles: ProfileService) -> None:
     """Add the calls by which a user is seen and changed."""
 
     @calls.add("GET", path="/user", reply=UserReply, errors=TOKEN_ERRORS, needs_token=True)
     def get_user() -> UserReply:
         """Show the user."""
-        return UserReply.of(profiles.user(bearer_token(request)), phones)
+        return UserReply.of(profiles.user(bearer_token(request)))
 
     @calls.add(
         *("PATCH", "POST"),
@@ -45,7 +45,7 @@ def add_profiles(calls: Endpoints, profiles: ProfileService, phones: PhoneNumber
         POST does the same as PATCH, because wx.request knows no PATCH.
         """
         changes = body.model_dump(exclude_unset=True)
-        return UserReply.of(profiles.change(bearer_token(request), changes), phones)
+        return UserReply.of(profiles.change(bearer_token(request), changes))
 
     @calls.add(
         "POST",
@@ -62,7 +62,7 @@ def add_profiles(calls: Endpoints, profiles: ProfileService, phones: PhoneNumber
         """
         user, found = profiles.take(bearer_token(request), body.open_data())
         shown = None if found is None else _masked(found)
-        return UserInfoReply(user=UserReply.of(user, phones), open_data=shown)
+        return UserInfoReply(user=UserReply.of(user), open_data=shown)
 
     @calls.add(
         "POST",

@@ -8,7 +8,6 @@ from flask import request
 
 from wxsession.sessions.introspection import Introspection
 from wxsession.sessions.service import SessionService
-from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.web.api.endpoint import Endpoints
 from wxsession.web.api.errors import DATABASE_ERRORS, TOKEN_ERRORS
 from wxsession.web.api.introspection import (
@@ -32,7 +31,6 @@ CHECK = "/check_session"
 def add_sessions(
     calls: Endpoints,
     sessions: SessionService,
-    phones: PhoneNumbers,
     introspection: Introspection,
 ) -> None:
     """Add the calls that an existing session is good for."""
@@ -54,7 +52,7 @@ def add_sessions(
         """
         for_proxy = is_for_proxy(request, introspection)
         view = sessions.check(bearer_token(request), lambda: client_of(request))
-        return CheckReply.of(view, phones), identity_headers(view) if for_proxy else {}
+        return CheckReply.of(view), identity_headers(view) if for_proxy else {}
 
     @calls.add("POST", path="/refresh", reply=GrantReply, errors=TOKEN_ERRORS, needs_token=True)
     def refresh() -> GrantReply:
@@ -64,7 +62,7 @@ def add_sessions(
         counts as a copy in other hands and ends the session; at a check only after ten minutes.
         """
         grant = sessions.refresh(bearer_token(request), client_of(request))
-        return GrantReply.of(grant, phones)
+        return GrantReply.of(grant)
 
     @calls.add(
         "POST",

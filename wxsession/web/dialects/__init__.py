@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from flask import Blueprint, Request, Response
 from werkzeug.exceptions import HTTPException
 
-from wxsession.accounts.service import Credentials
+from wxsession.accounts.authenticator import Credentials
 from wxsession.errors import InvalidRequest, WxSessionError
 from wxsession.logins.service import CodeLogin
 from wxsession.services import Services
@@ -91,7 +91,7 @@ def blueprint(dialect: Dialect, services: Services, url_prefix: str | None) -> B
 
     @routes.errorhandler(HTTPException)
     def refuse(error: HTTPException) -> Response:
-        return dialect.refusal(InvalidRequest([{"field": "body", "message": error.name}]))
+        return dialect.refusal(InvalidRequest.of("body", error.name))
 
     @routes.errorhandler(Exception)
     def fail(error: Exception) -> Response:

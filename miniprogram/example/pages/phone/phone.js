@@ -8,7 +8,7 @@ Component({
   methods: {
     takeNumber({ detail }) {
       if (detail.errMsg !== 'getPhoneNumber:ok') {
-        this.setData({ error: '您没有授权，手机号未改变' }) // the user may refuse
+        this.setData({ error: '你没有授权，手机号未改变' }) // the user may refuse
         return undefined
       }
       return this.run(() => wxs.phoneNumber(detail))

@@ -1,0 +1,157 @@
+"""Who a username and a password belong to."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from sqlalchemy import select, update
+
+from wxsession.accounts.passwords import Passwords, normalised_username
+from wxsession.accounts.throttle import Throttle
+from wxsession.audit import Audit
+from wxsession.errors import BadCredentials, UserBlocked
+from wxsession.sessions.session import SessionView
+from wxsession.storage.database import Database
+from wxsession.storage.tables import users
+from wxsession.storage.transaction import Transaction
+from wxsession.users.client import ClientInfo
+from wxsession.users.merging import Users
+from wxsession.users.user import User
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A username as somebody typed it, and a password."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user whose password was given, and the hash that it fitted."""
+
+    user_id: UUID
+    password_hash: str = field(repr=False)
+
+
+class Authenticator:
+    """Verifies passwords, and limits how often a caller may guess at them."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        passwords: Passwords,
+        throttle: Throttle,
+        users: Users,
+        audit: Audit,
+    ) -> None:
+        self._database = database
+        self._passwords = passwords
+        self._throttle = throttle
+        self._users = users
+        self._audit = audit
+
+    def verify(
+        self, credentials: Credentials, client: ClientInfo, *, session_of: UUID | None = None
+    ) -> Account:
+        """Return the account that the credentials open; no connection is held while hashing.
+
+        `session_of` is the user whose live session they come with, if it is to be that one's.
+
+        Raises:
+            BadCredentials: no such user, or a wrong password.
+            TooManyAttempts: too many were wrong lately, or are being tried, for this name or from
+                this address.
+            Overloaded: the database or a place for hashing was not free in time.
+        """
+        name = normalised_username(credentials.username)
+        # The place first: who finds none has cost no counting.
+        with (
+            self._passwords.place(),
+            self._throttle.guess(name, client, session_of=session_of) as guess,
+        ):
+            account = self.find(name)
+            stored = account.password_hash if account else None
+            if not self._passwords.fits(credentials.password, stored) or account is None:
+                user_id = account.user_id if account else None
+                refusal = BadCredentials()
+                self._audit.count("login_failed", client, reason=refusal.code, user_id=user_id)
+                if guess.is_last:
+                    self._audit.count("login_locked", client, user_id=user_id)
+                raise refusal
+        if self._passwords.is_outdated(account.password_hash):
+            return self._rehash(account, credentials.password)
+        return account
+
+    def lock(self, transaction: Transaction, account: Account, *others: UUID) -> dict[UUID, User]:
+        """Return the account's user, and others, locked inside the caller's transaction.
+
+        Raises:
+            BadCredentials: the password was changed since it was verified.
+            UserBlocked: the account is disabled.
+        """
+        locked = self._users.lock(transaction, {account.user_id, *others})
+        unchanged = select(users.c.id).where(
+            users.c.id == account.user_id, users.c.password_hash == account.password_hash
+        )
+        if account.user_id not in locked or transaction.execute(unchanged).first() is None:
+            raise BadCredentials
+        if locked[account.user_id].disabled_at is not None:
+            raise UserBlocked
+        return locked
+
+    def hash(self, password: str) -> str:
+        """Return what is stored of a password.
+
+        Raises:
+            Overloaded: no place for hashing was free in time.
+        """
+        return self._passwords.hash(password)
+
+    def registration(
+        self, client: ClientInfo, user_id: UUID | None
+    ) -> AbstractContextManager[None]:
+        """Return a block in which a client registers, or a user who has a session.
+
+        Raises:
+            TooManyAttempts: there were too many from this address.
+        """
+        return self._throttle.registration(client, user_id)
+
+    def find(self, username: str) -> Account | None:
+        """Return the account of a normalised username, or None if it has no password."""
+        query = select(users.c.id, users.c.password_hash).where(
+            users.c.username == username, users.c.password_hash.is_not(None)
+        )
+        with self._database.statement() as connection:
+            row = connection.execute(query).first()
+        return Account(*row) if row else None
+
+    def _rehash(self, account: Account, password: str) -> Account:
+        """Return the account under a hash of today's strength."""
+        password_hash = self._passwords.hash(password)
+        mine = update(users).where(
+            users.c.id == account.user_id, users.c.password_hash == account.password_hash
+        )
+        with self._database.statement() as connection:
+            done = connection.execute(mine.values(password_hash=password_hash)).rowcount
+        return Account(account.user_id, password_hash) if done else account
+
+    def verify_again(self, view: SessionView, password: str, client: ClientInfo) -> Account:
+        """Return the session's own account, having verified its password.
+
+        Raises:
+            BadCredentials: it is wrong, or there is none.
+            TooManyAttempts, Overloaded: as for `verify`.
+        """
+        if view.user.username is None:
+            with self._passwords.place():
+                self._passwords.fits(password, None)  # no takes as long as no to a wrong one
+            raise BadCredentials
+        credentials = Credentials(view.user.username, password)
+        account = self.verify(credentials, client, session_of=view.user.id)
+        if account.user_id != view.user.id:
+            raise BadCredentials
+        return account

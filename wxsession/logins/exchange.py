@@ -1,0 +1,121 @@
+"""The exchange of a code: WeChat is asked once, and what comes of it is noted."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from wxsession.accounts.throttle import Throttle
+from wxsession.audit import Audit
+from wxsession.errors import (
+    CodeError,
+    CodeUsed,
+    DatabaseUnavailable,
+    IdentityBound,
+    InvalidCode,
+    UserBlocked,
+    WxSessionError,
+)
+from wxsession.logins.codes import Claim, LoginCodes, ensure_code
+from wxsession.storage.transaction import Transaction
+from wxsession.users.client import ClientInfo
+from wxsession.wechat.api import WeChatApi
+from wxsession.wechat.client import WeChatIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """A code that stands for a WeChat user."""
+
+    claim: Claim
+    who: WeChatIdentity | None
+    """None where the code was exchanged a moment ago: the claim has its identity."""
+
+
+class CodeExchange:
+    """Exchanges a code of wx.login for what WeChat knows, once, and notes what comes of it."""
+
+    def __init__(
+        self, wechat: WeChatApi, *, codes: LoginCodes, throttle: Throttle, audit: Audit
+    ) -> None:
+        self.apps = wechat.apps
+        self._wechat = wechat
+        self._codes = codes
+        self._throttle = throttle
+        self._audit = audit
+
+    @contextmanager
+    def audited(self, appid: str, client: ClientInfo) -> Iterator[None]:
+        """Audit a refusal; wrong passwords are audited where they are verified."""
+        try:
+            yield
+        except (InvalidCode, CodeUsed) as refusal:  # anybody may send as many as they like
+            self._audit.count("login_failed", client, reason=refusal.code, appid=appid)
+            raise
+        except (UserBlocked, IdentityBound) as refusal:
+            self._audit.note_refusal(client, refusal.code, appid=appid)
+            raise
+
+    def ensure_worthwhile(self, appid: str, code: str, client: ClientInfo) -> None:
+        """Return if it makes sense to ask WeChat for this code.
+
+        Raises:
+            TooManyAttempts: too many codes from this address were refused lately.
+            InvalidCode: it is no code.
+            WeChatTimeout: WeChat has not answered for a while.
+        """
+        self._throttle.ensure_codes_allowed(client, appid=appid)
+        with self._throttle.counting_codes(client):
+            ensure_code(code)
+        self._wechat.ensure_usable()
+
+    @contextmanager
+    def exchanging(self, appid: str, code: str, client: ClientInfo) -> Iterator[Exchanged]:
+        """Exchange the code for the block, in which its user is logged in.
+
+        If that fails, the code is used up, and that is noted.
+
+        Raises:
+            CodeError: WeChat refuses the code or its user, or it was used before.
+            WeChatError: WeChat did not answer the question.
+            Overloaded: too many wait already, or the database was not free in time.
+        """
+        with self._wechat.places.one():
+            claim = self._codes.claim(appid, code, client)
+            if claim.identity_id is not None:
+                yield Exchanged(claim, None)
+                return
+            with self._codes.renewed(claim):
+                with self._throttle.counting_codes(client):
+                    who = self._ask(claim, appid, code)
+                with self._noted(claim):
+                    yield Exchanged(claim, who)
+
+    def settle(self, transaction: Transaction, exchanged: Exchanged, identity_id: UUID) -> None:
+        """Note whose code it was: sent again within the replay window it leads there again."""
+        self._codes.settle(transaction, exchanged.claim, identity_id)
+
+    def _ask(self, claim: Claim, appid: str, code: str) -> WeChatIdentity:
+        """Return what WeChat says, or note that it refuses the code, or was not asked."""
+        try:
+            return self._wechat.code2session(appid, code)
+        except CodeError as refusal:
+            self._codes.refuse(claim, refusal)
+            raise
+        except WxSessionError:
+            self._codes.release(claim)
+            raise
+
+    @contextmanager
+    def _noted(self, claim: Claim) -> Iterator[None]:
+        """Note why a code that WeChat accepted did not lead to a session."""
+        try:
+            yield
+        except CodeError as refusal:
+            self._codes.refuse(claim, refusal)
+            raise
+        except DatabaseUnavailable:
+            raise  # nor can this be noted; it would be waited for as long again
+        except WxSessionError:
+            self._codes.refuse(claim, CodeUsed())  # nothing came of it here
+            raise

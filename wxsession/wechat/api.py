@@ -1,0 +1,88 @@
+"""WeChat for the services: calls with the app's access token, each in its place of the budget."""
+
+from wxsession.limits import Places
+from wxsession.users.phone_numbers import PhoneNumber
+from wxsession.users.user import Identity
+from wxsession.wechat.access_tokens import AccessTokens
+from wxsession.wechat.apps import Apps
+from wxsession.wechat.client import WeChatClient, WeChatIdentity
+
+
+class WeChatApi:
+    """Asks WeChat about users of our apps; a caller holds one of the `places` meanwhile."""
+
+    def __init__(
+        self, client: WeChatClient, *, access_tokens: AccessTokens, apps: Apps, places: Places
+    ) -> None:
+        self.apps = apps
+        self.places = places
+        self._client = client
+        self._access_tokens = access_tokens
+
+    def ensure_usable(self) -> None:
+        """Return unless it is known that WeChat does not answer.
+
+        Raises:
+            WeChatTimeout: it has not answered for a while, and another call is finding out.
+        """
+        self._client.ensure_usable()
+
+    def code2session(self, appid: str, code: str) -> WeChatIdentity:
+        """Return the identity that a code of wx.login stands for; the code is spent by that.
+
+        The caller holds a place.
+
+        Raises:
+            CodeError: WeChat refuses the code or its user.
+            WeChatError: WeChat did not answer the question.
+            Overloaded: too many calls are under way.
+        """
+        return self._client.code2session(appid, code)
+
+    def phone_number(self, identity: Identity | None, code: str) -> PhoneNumber:
+        """Return the number that a code of the button getPhoneNumber stands for; it is spent then.
+
+        It has to be a code of this WeChat user; where that is nobody of our apps, of anybody in the
+        default app.
+
+        Raises:
+            InvalidCode: WeChat does not take the code, or not from this user.
+            WeChatError: WeChat did not answer the question.
+            Overloaded: too many calls are under way.
+        """
+        appid, openid = self.apps.default, None
+        if identity is not None and identity.appid in self.apps:
+            appid, openid = identity.appid, identity.openid
+        with self.places.one():
+            return self._access_tokens.use(
+                appid, lambda token: self._client.phone_number(appid, token, code, openid)
+            )
+
+    def is_session_key_current(self, identity: Identity, session_key: str) -> bool:
+        """Return whether this is the session_key that WeChat itself uses for the user now.
+
+        Raises:
+            WeChatError: WeChat did not answer the question.
+            Overloaded: too many calls are under way.
+        """
+        appid, openid = identity.appid, identity.openid
+        ask = self._client.is_session_key_current
+        with self.places.one():
+            return self._access_tokens.use(
+                appid, lambda token: ask(appid, token, openid, session_key)
+            )
+
+    def reset_session_key(self, identity: Identity, session_key: str) -> str:
+        """Return the session_key that takes the place of this one, which is dead from then on.
+
+        Raises:
+            SessionKeyStale: it was not the current one.
+            WeChatError: WeChat did not answer the question.
+            Overloaded: too many calls are under way.
+        """
+        appid, openid = identity.appid, identity.openid
+        reset = self._client.reset_session_key
+        with self.places.one():
+            return self._access_tokens.use(
+                appid, lambda token: reset(appid, token, openid, session_key)
+            )
