@@ -1,12 +1,12 @@
 """How gunicorn runs the service: `gunicorn wsgi:app` in this folder reads this file."""
 
-import os
 import resource
 import sys
 from typing import Any
 
 from gunicorn.glogging import Logger
 
+from config import defaults
 from config import settings as read_settings  # `config` itself is a setting of gunicorn's
 from wxsession import SettingsError
 
@@ -51,12 +51,16 @@ logger_class = OnlyWantedAccess
 
 def on_starting(server: Any) -> None:
     """Refuse a bad configuration once, before any worker is made."""
-    os.environ.setdefault("WXSESSION_THREADS", str(server.cfg.threads))
     _allow_files(4 * server.cfg.worker_connections)
     try:
         read_settings()
     except SettingsError as error:
         sys.exit(str(error))
+
+
+def pre_fork(server: Any, _worker: Any) -> None:
+    """Tell the worker, which inherits `defaults`, how many threads it will have."""
+    defaults["WXSESSION_THREADS"] = str(server.cfg.threads)
 
 
 def _allow_files(wanted: int) -> None:

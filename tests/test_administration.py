@@ -20,7 +20,7 @@ from tests.support.phone import Phone, problem
 from tests.support.settings import APPID, OTHER_APPID, SECRET_KEY, settings_for
 from wxsession import create_app
 from wxsession.cli import EXIT_NOT_ALL
-from wxsession.cli.output import exit_on_error
+from wxsession.cli.base import Command
 from wxsession.errors import DatabaseUnavailable, NotReady, Overloaded, WxSessionError
 from wxsession.services import Services
 from wxsession.simulator import Fault, SettableClock, WeChat
@@ -361,7 +361,7 @@ def test_a_session_is_ended_once(operator: Operator, services: Services, phone: 
     session_id = session_of(phone)
     assert operator.read("sessions", "end", session_id) == "The session is ended.\n"
     assert problem(phone.check()) == (401, "session_ended", "revoked")
-    assert operator.read("sessions", "end", session_id) == "The session was over already.\n"
+    assert operator.read("sessions", "end", session_id) == "The session was not live.\n"
     told = {"session_id": session_id, "ended": False}
     assert operator.ask("sessions", "end", session_id) == told
     shown = operator.ask("sessions", "show", session_id)
@@ -573,18 +573,15 @@ def test_a_database_that_is_down_is_told_in_a_line(
     ("error", "told"),
     [
         (NotReady(), "run `flask --app wsgi upgrade-database`"),
-        (DatabaseUnavailable(), "whether WXSESSION_DATABASE_URL leads to it"),
+        (DatabaseUnavailable(), "that WXSESSION_DATABASE_URL points to it"),
         (Overloaded(), "Run this again"),
     ],
     ids=str,
 )
 def test_each_state_of_the_database_has_its_own_cure(error: WxSessionError, told: str) -> None:
-    @click.command
+    @click.command(cls=Command)
     def command() -> None:
-        def fail() -> None:
-            raise error
-
-        exit_on_error(fail)
+        raise error
 
     result = CliRunner().invoke(command)
     assert result.exit_code == 1

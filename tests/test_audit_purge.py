@@ -11,6 +11,7 @@ from sqlalchemy import func, insert, select, update
 from tests.support.app import services_of
 from tests.support.databases import ON_BOTH
 from tests.support.phone import Phone
+from tests.support.timing import Sleepless
 from wxsession.operations.purge import Purge
 from wxsession.services import Services
 from wxsession.sessions.queries import purge_date
@@ -88,13 +89,13 @@ def test_batches_add_up_even_where_many_events_are_of_one_moment(
             assert connection.execute(select(func.count()).select_from(table)).scalar_one() == 2
 
 
-def test_after_each_batch_of_events_it_rests_too(services: Services, clock: SettableClock) -> None:
+def test_after_each_batch_of_events_it_pauses_too(services: Services, clock: SettableClock) -> None:
     happened(services, clock() - HALF_A_YEAR, times=20)
-    rests: list[float] = []
-    purge = Purge(services.database, clock, audit_retention=HALF_A_YEAR, sleep=rests.append)
+    timing = Sleepless()
+    purge = Purge(services.database, clock, audit_retention=HALF_A_YEAR, timing=timing)
     purge.run(WEEK, batch_size=5)
-    assert len(rests) == 4
-    assert all(rest > 0 for rest in rests)
+    assert len(timing.pauses) == 4
+    assert all(pause > 0 for pause in timing.pauses)
 
 
 def test_when_the_time_is_up_the_rest_is_left_to_the_next_run(

@@ -13,15 +13,15 @@ from sqlalchemy import text
 from tests.support.app import services_of
 from tests.support.databases import ON_BOTH
 from tests.support.phone import Answer, Phone, problem
-from tests.support.settings import APPID, OTHER_APPID, environment
+from tests.support.settings import APPID, OTHER_APPID, environment, settings_for
 from tests.support.wires import API_KEY, WIRES, interface, mina_auth
 from wxsession import DIALECTS, Settings, SettingsError, WxSession, current_session, errors
 from wxsession import session_required as guarded
-from wxsession.app import _DIALECTS
 from wxsession.errors import TokenError, WxSessionError
 from wxsession.simulator import Fault, SettableClock, WeChat, wechat_transport
 from wxsession.web.bodies import LONGEST_BODY
-from wxsession.web.dialects import Dialect
+from wxsession.web.dialects import registry
+from wxsession.web.dialects.base import Dialect
 from wxsession.web.dialects.wafer import WAFER
 from wxsession.web.problems import PROBLEM_TYPES
 
@@ -268,7 +268,9 @@ def every_error(kind: type[WxSessionError] = WxSessionError) -> Iterator[WxSessi
         yield from every_error(child)
 
 
-@pytest.mark.parametrize("dialect", _DIALECTS, ids=lambda dialect: dialect.name)
+@pytest.mark.parametrize(
+    "dialect", registry.every(settings_for("sqlite:///a.db")), ids=lambda dialect: dialect.name
+)
 def test_every_error_is_worded_in_every_dialect(dialect: Dialect) -> None:
     told = list(every_error())
     of_http = {"method_not_allowed", "unsupported_media_type"}

@@ -146,4 +146,4 @@ def test_a_misspelt_setting_is_told_in_the_log(
     make_host: Made, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_host(idle_timout="1h")
-    assert "WXSESSION_IDLE_TIMOUT is no setting of wxsession" in caplog.text
+    assert "unknown setting WXSESSION_IDLE_TIMOUT" in caplog.text

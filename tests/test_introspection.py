@@ -25,7 +25,7 @@ from wxsession.simulator import SettableClock, WeChat
 from wxsession.storage.tables import audit_events, identities, sessions, users
 from wxsession.users.client import ClientInfo
 from wxsession.users.user import Identity, User
-from wxsession.web.api.introspection import identity_headers
+from wxsession.web.api.proxy import identity_headers
 from wxsession.web.request import api_key_of
 
 KEY = "an-api-key-that-is-made-up-for-tests"

@@ -1,9 +1,11 @@
 """The OpenAPI page: valid, complete, and kept by every answer."""
 
+import inspect
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import schemathesis
@@ -15,8 +17,12 @@ from schemathesis.config import SchemathesisConfig
 
 from tests.support.phone import Phone
 from tests.support.settings import APPS
+from wxsession import errors
+from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat
-from wxsession.web.api.introspection import API_KEY_HEADER
+from wxsession.web.api import ENDPOINTS
+from wxsession.web.api.endpoints import Endpoint
+from wxsession.web.api.proxy import API_KEY_HEADER
 from wxsession.web.problems import PROBLEM_TYPES
 
 API_KEY = "an-api-key-that-is-made-up-for-tests"
@@ -217,3 +223,39 @@ def test_no_story_of_logins_checks_refreshes_and_logouts_is_undeclared(
         assert answered["POST /refresh", status]
         assert answered["GET /sessions", status]
     assert answered["POST /logout", 204]
+
+
+# What the docstrings of the services say under `Raises:` is what the endpoints declare.
+
+Error = type[errors.WxSessionError]
+
+_RAISED = re.compile(r"^    ([A-Z]\w+(?:,\s+[A-Z]\w+)*):", re.MULTILINE)
+_OF_NO_SERVICE = {errors.MissingToken, errors.InvalidApiKey, errors.NotReady}
+"""What a request is refused with before a service is called, or any query may raise."""
+
+
+def documented(endpoint: Endpoint) -> set[Error]:
+    """Return the errors that the services which an endpoint calls say they raise."""
+    called = re.findall(r"services\.(\w+)\.(\w+)\(", inspect.getsource(endpoint.function))
+    found: set[Error] = set()
+    for service, method in called:
+        text = inspect.getdoc(getattr(get_type_hints(Services)[service], method)) or ""
+        for names in _RAISED.findall(text.partition("Raises:\n")[2]):
+            found.update(getattr(errors, name) for name in re.split(r",\s+", names))
+    return found
+
+
+def without_relatives(some: set[Error], others: set[Error]) -> set[Error]:
+    return {
+        one
+        for one in some
+        if not any(issubclass(one, other) or issubclass(other, one) for other in others)
+    }
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.function.__name__)
+def test_an_endpoint_declares_what_its_services_say_they_raise(endpoint: Endpoint) -> None:
+    declared = {*endpoint.raises, *([errors.InvalidRequest] if endpoint.body else [])}
+    said = documented(endpoint)
+    assert not without_relatives(said, declared)
+    assert not without_relatives(set(endpoint.raises) - _OF_NO_SERVICE, said)

@@ -15,6 +15,7 @@ from sqlalchemy import event, insert, select, text, update
 from tests.support.app import services_of
 from tests.support.databases import ON_BOTH, ON_POSTGRESQL, ON_SQLITE
 from tests.support.phone import Phone, problem
+from tests.support.timing import Stopwatch
 from wxsession.cli import Progress
 from wxsession.errors import ClocksDisagree, PurgeRunning
 from wxsession.operations.purge import Purge
@@ -141,51 +142,43 @@ def test_a_purge_that_runs_out_of_time_says_so_and_the_next_one_goes_on(
     assert second.complete
 
 
-class WorkingHours:
-    """A timer for which a deleted session takes so long, and nothing else takes any time."""
+class WorkingHours(Stopwatch):
+    """A time in which a deleted session takes so long, and nothing else takes any."""
 
     def __init__(self, services: Services, session_seconds: float) -> None:
+        super().__init__()
         self._services = services
         self._session_seconds = session_seconds
         self._before = stored(services)
-        self._rested = 0.0
-        self.rests: list[float] = []
 
-    def __call__(self) -> float:
+    def monotonic(self) -> float:
         """Return what time it is."""
         deleted = self._before - stored(self._services)
-        return deleted * self._session_seconds + self._rested
-
-    def rest(self, seconds: float) -> None:
-        """Let time pass."""
-        self.rests.append(seconds)
-        self._rested += seconds
+        return deleted * self._session_seconds + self.seconds
 
     def purge(self, clock: SettableClock) -> Purge:
         """Return a purge that goes by this timer."""
-        return Purge(
-            self._services.database, clock, audit_retention=WEEK, sleep=self.rest, timer=self
-        )
+        return Purge(self._services.database, clock, audit_retention=WEEK, timing=self)
 
 
-def test_after_each_batch_it_rests_half_as_long_as_the_batch_took(
+def test_after_each_batch_it_pauses_half_as_long_as_the_batch_took(
     phone: Phone, services: Services, clock: SettableClock
 ) -> None:
     fill(services, clock, phone, expired=20)
     hours = WorkingHours(services, session_seconds=0.01)
     done = hours.purge(clock).run(WEEK, batch_size=5)
-    assert hours.rests == pytest.approx([0.025] * 4)
+    assert hours.pauses == pytest.approx([0.025] * 4)
     assert done.seconds == pytest.approx(0.3)
 
 
 @ON_SQLITE
-def test_on_sqlite_it_rests_at_least_until_every_waiting_writer_has_asked_again(
+def test_on_sqlite_it_pauses_at_least_until_every_waiting_writer_has_asked_again(
     phone: Phone, services: Services, clock: SettableClock
 ) -> None:
     fill(services, clock, phone, expired=20)
     hours = WorkingHours(services, session_seconds=0.0001)
     hours.purge(clock).run(WEEK, batch_size=10)
-    assert hours.rests == pytest.approx([MAX_BUSY_PAUSE] * 2)
+    assert hours.pauses == pytest.approx([MAX_BUSY_PAUSE] * 2)
 
 
 def sizes(services: Services, clock: SettableClock, **options: int) -> list[int]:
@@ -400,4 +393,4 @@ def test_the_command_says_when_the_database_cannot_be_used(
     for connection in busy:
         connection.close()
     assert result.exit_code == 1
-    assert result.output.startswith("Error: the database did not answer, or had no time for this;")
+    assert result.output.startswith("Error: the database did not respond in time;")

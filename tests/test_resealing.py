@@ -160,7 +160,7 @@ def test_the_command_says_how_much_it_did(make_app: Make, wechat: WeChat) -> Non
     Phone(old, wechat, "alice").log_in()
     add_user(old, NUMBER)
     run = make_app(secret_keys=BOTH).test_cli_runner().invoke
-    assert run(args=["keys", "reseal", "--batch-size", "1"]).output == "2 sealed anew.\n"
+    assert run(args=["keys", "reseal", "--batch-size", "1"]).output == "2 values resealed.\n"
     assert json.loads(run(args=["keys", "reseal", "--json"]).output) == {
         "resealed": 0,
         "unopened": 0,
@@ -177,12 +177,12 @@ def test_the_command_says_what_it_could_not_open_and_does_not_exit_with_0(
     Phone(without, wechat, "bob").log_in()
     failed = without.test_cli_runner().invoke(args=["keys", "reseal"])
     assert failed.exit_code == EXIT_NOT_ALL == 5
-    assert failed.output.startswith("0 sealed anew.\n2 cannot be opened: they lie under a key that")
+    assert failed.output.startswith("0 values resealed.\n2 values cannot be opened: the key that")
     failed = without.test_cli_runner().invoke(args=["keys", "reseal", "--json"])
     assert failed.exit_code == EXIT_NOT_ALL
     assert json.loads(failed.stdout) == {"resealed": 0, "unopened": 2}
     done = both.test_cli_runner().invoke(args=["keys", "reseal"])
-    assert (done.exit_code, done.output) == (0, "2 sealed anew.\n")
+    assert (done.exit_code, done.output) == (0, "2 values resealed.\n")
 
 
 def test_what_lies_under_which_key_is_shown(make_app: Make, wechat: WeChat) -> None:

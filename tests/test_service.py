@@ -154,6 +154,19 @@ def assert_not_noticed(meanwhile: list[float], before: list[float]) -> None:
     assert p99(meanwhile) < max(1.0, 10 * p99(before))
 
 
+def test_a_worker_knows_how_many_threads_it_has(
+    serve: MakeService, sqlite_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "telling.py").write_text(
+        "import logging\nimport config\nfrom wsgi import app\n"
+        "logging.warning('it has %d threads', config.settings().threads)\n"
+    )
+    telling = ("--pythonpath", str(tmp_path), "--threads", "48")
+    for settings, threads in ({}, 48), ({"threads": 40}, 40):
+        service = serve(sqlite_url, module="telling:app", options=telling, **settings)
+        assert any(f"it has {threads} threads" in line for line in service.lines())
+
+
 @pytest.mark.serial
 def test_checks_do_not_notice_a_flood_of_passwords(
     serve: MakeService, wechat: Simulator, database_url: str, pool: ThreadPoolExecutor

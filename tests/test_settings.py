@@ -130,6 +130,15 @@ def test_values_that_contradict_each_other_are_faults() -> None:
     )
 
 
+def test_a_contradiction_is_told_together_with_a_bad_and_a_missing_value() -> None:
+    found = faults(idle_timeout="31d", threads="0", apps="")
+    assert [fault.partition(":")[0] for fault in found] == [
+        "WXSESSION_APPS",
+        "WXSESSION_THREADS",
+        "WXSESSION_IDLE_TIMEOUT is longer than WXSESSION_ABSOLUTE_TIMEOUT",
+    ]
+
+
 @given(
     st.sampled_from(["apps", "secret_keys", "database_url"]),
     st.text(alphabet="Zq7%/:,@", min_size=3),
@@ -206,6 +215,6 @@ def test_durations(number: int, unit: str) -> None:
     assert duration(f"{number}{unit}") == timedelta(**{names[unit]: number})
 
 
-def test_a_misspelt_name_is_told_and_a_later_one_is_not() -> None:
-    values = environment(URL, idle_timout="1h", dialects="all")
-    assert Settings.read(values).unknown == ("WXSESSION_IDLE_TIMOUT",)
+def test_a_misspelt_name_is_told_and_a_later_one_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    Settings.read(environment(URL, idle_timout="1h", dialects="all"))
+    assert caplog.messages == ["unknown setting WXSESSION_IDLE_TIMOUT"]

@@ -6,18 +6,21 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import product
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
 import responses
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 
 from tests.support.line import HeldLine
 from tests.support.settings import APPID, APPS
+from tests.support.timing import Sleepless, Stopwatch
 from wxsession.errors import (
     AccessTokenRejected,
     AppRejected,
@@ -36,7 +39,14 @@ from wxsession.errors import (
 from wxsession.simulator import Fault, WeChat, wechat_transport
 from wxsession.wechat.apps import Apps
 from wxsession.wechat.breaker import SILENCES
-from wxsession.wechat.client import WeChatClient, key_signature, transport
+from wxsession.wechat.client import (
+    CONNECTION_RETRIES,
+    WeChatClient,
+    keep_queries_out_of_logs,
+    key_signature,
+    longest_call,
+    transport,
+)
 
 URL = "https://api.weixin.qq.com"
 ENDPOINT = f"{URL}/sns/jscode2session"
@@ -82,13 +92,14 @@ HARMLESS = {Fault.LEGACY_EXPIRES_IN, Fault.LEGACY_ERRCODE, Fault.NO_UNIONID, Fau
 def client(
     http: requests.Session, *, url: str = URL, concurrency: int = 2, timeout: float = 0.5
 ) -> WeChatClient:
+    keep_queries_out_of_logs()
     return WeChatClient(
         http,
         url=url,
         timeout=(timeout, timeout),
         apps=Apps(APPS),
         concurrency=concurrency,
-        sleep=lambda _seconds: None,
+        timing=Sleepless(),
     )
 
 
@@ -336,6 +347,52 @@ def test_a_busy_wechat_is_not_asked_again_when_the_time_for_an_answer_is_over() 
     asked = client(wechat_transport(slow, real_time=True))
     assert type(failure(asked, slow.login("alice"))) is WeChatBusy
     assert len(slow.exchanges) == 2
+
+
+class SlowlyBusy(BaseAdapter):
+    """A WeChat that is busy; after some waits it takes as long for everything as it may."""
+
+    def __init__(self, time: Stopwatch, waits: Sequence[float]) -> None:
+        super().__init__()
+        self._time = time
+        self._waits = iter(waits)
+
+    def send(  # type: ignore[override]
+        self, _request: object, *, timeout: tuple[float, float], **_options: object
+    ) -> requests.Response:
+        """Return a body that comes at once after a wait, or one whose end comes too late."""
+        connect, read = timeout
+        wait = next(self._waits, None)
+        self._time.sleep(connect * (CONNECTION_RETRIES + 1) + read if wait is None else wait)
+        body = iter([b'{"errcode"', b": -1}", b""])
+
+        def read1(_amount: int, *, decode_content: bool) -> bytes:
+            assert decode_content
+            self._time.sleep(read if wait is None else 0)
+            return next(body)
+
+        response = requests.Response()
+        response.status_code = 200
+        response.raw = SimpleNamespace(read1=read1, close=lambda: None)
+        return response
+
+    def close(self) -> None:
+        """Have nothing to close."""
+
+
+@pytest.mark.parametrize("timeout", [(3.0, 5.0), (0.5, 0.5), (60.0, 1.0), (1.0, 60.0)])
+def test_no_call_takes_longer_than_who_waits_for_one_believes(timeout: tuple[float, float]) -> None:
+    connect, read = timeout
+    longest = 0.0
+    for first, second in product((0.0, 0.4 * read, read - 0.11, read, 1.1 * read), repeat=2):
+        time = Stopwatch()
+        session = requests.Session()
+        session.mount(URL, SlowlyBusy(time, [first, second]))
+        options: dict[str, Any] = {"apps": Apps(APPS), "concurrency": 1}
+        asked = WeChatClient(session, url=URL, timeout=timeout, timing=time, **options)
+        assert type(failure(asked)) in {WeChatBusy, WeChatTimeout}
+        longest = max(longest, time.seconds)
+    assert longest_call(timeout) - connect - 1 < longest < longest_call(timeout)
 
 
 def test_parameters_are_never_pasted_into_the_url() -> None:

@@ -1,8 +1,9 @@
 """The login and session server for WeChat mini-programs."""
 
-from wxsession.app import DIALECTS, WxSession, create_app
+from wxsession.app import WxSession, create_app
 from wxsession.errors import SettingsError, WxSessionError
 from wxsession.settings import Settings
+from wxsession.web.dialects.registry import NAMES as DIALECTS
 from wxsession.web.guard import current_session, session_required
 
 __all__ = [

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Protocol
 
 Clock = Callable[[], datetime]
 """Returns the current time, with a time zone."""
@@ -10,3 +11,13 @@ Clock = Callable[[], datetime]
 def now() -> datetime:
     """Return the current time of the system, in UTC."""
     return datetime.now(UTC)
+
+
+class Timing(Protocol):
+    """The part of the module `time` by which something paces itself."""
+
+    def monotonic(self) -> float:
+        """Return the seconds since some moment."""
+
+    def sleep(self, seconds: float, /) -> None:
+        """Return after so many seconds."""

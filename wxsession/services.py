@@ -33,7 +33,7 @@ from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.wechat.access_tokens import AccessTokens
 from wxsession.wechat.api import WeChatApi
 from wxsession.wechat.apps import Apps
-from wxsession.wechat.client import WeChatClient, longest_call, transport
+from wxsession.wechat.client import WeChatClient, keep_queries_out_of_logs, longest_call, transport
 from wxsession.wechat.key_checks import KeyChecks
 from wxsession.wechat.open_data import OpenDataReader
 from wxsession.wechat.session_keys import SessionKeyStore
@@ -92,6 +92,7 @@ class Services:
         places = Places(settings.threads * 3 // 4)
         calls = settings.wechat_concurrency or max(1, settings.threads // 2)
         apps = Apps(settings.apps)
+        keep_queries_out_of_logs()
         client = WeChatClient(
             http or transport(calls),
             url=settings.wechat_url,

@@ -4,11 +4,12 @@ The names and defaults are those of the README's table. All that is wrong is tol
 no message repeats a value, since a value may be a secret.
 """
 
+import logging
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from sqlalchemy.engine import make_url
@@ -19,7 +20,7 @@ from wxsession.errors import SettingsError
 T = TypeVar("T")
 
 PREFIX = "WXSESSION_"
-ALL = "all"
+ALL: Final = "all"
 NONE = "none"
 DEFAULT_THREADS = 32
 
@@ -29,6 +30,8 @@ _SHORTEST_SECRET_KEY = 32
 _SHORTEST_API_KEY = 16
 _SHORTEST_DATABASE_TIMEOUT = timedelta(seconds=3)  # a connection alone may take two
 _LONGEST_DATABASE_TIMEOUT = timedelta(seconds=60)
+_log = logging.getLogger(__name__)
+
 _CURE = "draw one with openssl rand -hex 32"
 # What once stood in our documents and examples as a key.
 _PUBLISHED = frozenset(
@@ -85,8 +88,8 @@ class Settings:
     """How many users may be made from one address."""
     check_session_keys: bool = False
     """Whether WeChat is asked about a session_key that open data does not fit."""
-    dialects: tuple[str, ...] | None = None
-    """The names of the dialects to serve besides our own; None: all that are safe in any log."""
+    dialects: Literal["safe", "all"] | tuple[str, ...] = "safe"
+    """The dialects to serve besides our own: by name, all, or all that are safe in any log."""
     code_header: str = "mycode"
     token_header: str = "token"  # noqa: S105 - the name of a header
     """Where the dialect ``code-header`` has its code and its token."""
@@ -98,8 +101,6 @@ class Settings:
     """How long a request may wait for the database."""
     prepared_statements: bool = True
     """Whether statements are prepared on the server; a pooler may not know them."""
-    unknown: tuple[str, ...] = ()
-    """Names that begin like a setting and are none: most likely misspelt."""
 
     @classmethod
     def read(
@@ -107,34 +108,47 @@ class Settings:
     ) -> "Settings":
         """Return the settings that `values` holds under their ``WXSESSION_…`` names.
 
-        `dialects` are the names that a dialect may have, where they are known.
+        `dialects` are the names that a dialect may have, where they are known. A name that begins
+        like a setting and is unknown is logged: it is most likely misspelt.
 
         Raises:
             SettingsError: with every fault there is.
         """
         given = {
-            name.removeprefix(PREFIX): str(value)
+            name.removeprefix(PREFIX): str(value).strip()
             for name, value in values.items()
             if name.startswith(PREFIX) and value is not None
         }
-        faults: list[str] = []
-        read: dict[str, object] = {}
+        faults = []
+        read: dict[str, Any] = {"database_url": "", "apps": {}, "secret_keys": ()}
         for name, parse in _PARSERS.items():
-            if given.get(name, "").strip():
+            if text := given.get(name):
                 try:
-                    read[name.lower()] = parse(given[name].strip())
+                    read[name.lower()] = parse(text)
                 except ValueError as fault:
                     faults.append(f"{PREFIX}{name}: {fault}")
             elif name in _REQUIRED:
                 faults.append(f"{PREFIX}{name}: missing; {_REQUIRED[name]}")
-        faults += _contradictions(read)
-        if dialects is not None:
-            named = cast("tuple[str, ...]", read.get("dialects", ()))
-            faults += unknown_dialects(named, dialects)
+        # Where a value is wrong the default stands in, so that this finds all that is left to find.
+        settings = cls(**read)
+        faults += settings._contradictions()
+        if dialects is not None and isinstance(settings.dialects, tuple):
+            faults += unknown_dialects(settings.dialects, dialects)
         if faults:
             raise SettingsError(faults) from None
-        unknown = tuple(PREFIX + name for name in given if name not in _PARSERS)
-        return cls(unknown=unknown, **read)  # type: ignore[arg-type]
+        for name in given:
+            if name not in _PARSERS:
+                _log.warning("unknown setting %s%s", PREFIX, name)
+        return settings
+
+    def _contradictions(self) -> list[str]:
+        """Return what is wrong between values that are each right by themselves."""
+        faults = []
+        if self.idle_timeout > self.absolute_timeout:
+            faults.append("WXSESSION_IDLE_TIMEOUT is longer than WXSESSION_ABSOLUTE_TIMEOUT")
+        if self.touch_interval >= self.idle_timeout:
+            faults.append("WXSESSION_TOUCH_INTERVAL is not shorter than WXSESSION_IDLE_TIMEOUT")
+        return faults
 
 
 def duration(text: str) -> timedelta:
@@ -256,12 +270,14 @@ def _switch(text: str) -> bool:
     return text.lower() == "on"
 
 
-def _dialects(text: str) -> tuple[str, ...]:
+def _dialects(text: str) -> Literal["all"] | tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
     if not all(names) or len(set(names)) < len(names):
         raise ValueError("not names of dialects, each once, separated by commas")
     if len(names) > 1 and {ALL, NONE} & set(names):
         raise ValueError(f"{ALL} and {NONE} stand alone")
+    if names == (ALL,):
+        return ALL
     return () if names == (NONE,) else names
 
 
@@ -333,24 +349,8 @@ _REQUIRED = {
 }
 
 
-def _contradictions(read: Mapping[str, object]) -> list[str]:
-    """Return what is wrong between values that are each right by themselves."""
-
-    def value(name: str) -> timedelta:
-        found = read.get(name, getattr(Settings, name))
-        assert isinstance(found, timedelta)  # noqa: S101 - tells the type checker, not the user
-        return found
-
-    faults = []
-    if value("idle_timeout") > value("absolute_timeout"):
-        faults.append("WXSESSION_IDLE_TIMEOUT is longer than WXSESSION_ABSOLUTE_TIMEOUT")
-    if value("touch_interval") >= value("idle_timeout"):
-        faults.append("WXSESSION_TOUCH_INTERVAL is not shorter than WXSESSION_IDLE_TIMEOUT")
-    return faults
-
-
 def unknown_dialects(named: Collection[str], known: Collection[str]) -> list[str]:
-    """Return a fault if one of these names is no dialect's; `ALL` is one here."""
-    if set(named) <= {ALL, *known}:
+    """Return a fault if one of these names is no dialect's."""
+    if set(named) <= set(known):
         return []
     return [f"WXSESSION_DIALECTS: names one that is not there; there are {', '.join(known)}"]

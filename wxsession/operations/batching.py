@@ -1,39 +1,38 @@
-"""The pace of long work beside others: how much it does at once, how long it rests after it."""
+"""The size of batches: long work that leaves the database to others in between."""
 
 from dataclasses import dataclass, replace
 
 FIRST_SIZE = 1000
 SMALLEST_SIZE = 100
 LARGEST_SIZE = 50_000
-_MOST_CHANGE = 2
+_LARGEST_CHANGE = 2
 
-# Half a batch's time, not all of it: users share the machine with the batch itself as well, and
-# whoever was kept waiting by one needs a moment to get in, not as much time again.
-_REST = 0.5
+# Half of what the batch took, not all of it: users have a part of the machine while it runs, too,
+# and a request that a batch kept waiting needs a moment, not as much time again.
+_PAUSE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class BatchSize:
-    """The size of the next batch, which follows from the time that batches take."""
+    """How many rows the next batch has, adjusted to the time that batches take."""
 
     size: int
-    aim: float | None = None
-    """The seconds that a batch should take; None keeps the size as it is."""
-    shortest_rest: float = 0.0
-    """The seconds that others need to get in, however short a batch was."""
+    target_seconds: float | None = None
+    """How long a batch should take; None: the size stays as it is."""
+    shortest_pause: float = 0.0
+    """How long to pause after a batch, however short it was."""
 
-    def after(self, seconds: float) -> "BatchSize":
-        """Return the batch size after a batch that took so long.
+    def adjusted(self, elapsed: float) -> "BatchSize":
+        """Return the next size, after a batch that took `elapsed` seconds.
 
-        One batch alone, which waited for a lock or met a checkpoint, changes it by a factor of
-        two at most.
+        It changes by a factor of two at most: one batch may have waited for a lock or a checkpoint.
         """
-        if self.aim is None:
+        if self.target_seconds is None:
             return self
-        wanted = self.size * _MOST_CHANGE if seconds <= 0 else self.size * self.aim / seconds
-        near = min(max(wanted, self.size / _MOST_CHANGE), self.size * _MOST_CHANGE)
+        wanted = self.size * (self.target_seconds / elapsed if elapsed > 0 else _LARGEST_CHANGE)
+        near = min(max(wanted, self.size / _LARGEST_CHANGE), self.size * _LARGEST_CHANGE)
         return replace(self, size=min(max(round(near), SMALLEST_SIZE), LARGEST_SIZE))
 
-    def pause_after(self, seconds: float) -> float:
-        """Return for how long to rest after a batch that took so long."""
-        return max(seconds * _REST, self.shortest_rest)
+    def pause_after(self, elapsed: float) -> float:
+        """Return how many seconds to pause after a batch that took `elapsed` seconds."""
+        return max(elapsed * _PAUSE, self.shortest_pause)

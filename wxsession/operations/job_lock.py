@@ -1,9 +1,8 @@
-"""A job lock: the right to be the only one at a job, as a row with a lease.
+"""A job lock: a row with a lease, held by the only process that may do a job.
 
-A lock of a database session would be lost behind a pooler in transaction mode, whose next
-statement is another session's. A row is nobody's session; its time is the database's own, so the
-clocks of several hosts do not matter. A job that dies with it leaves it to the next one as soon as
-the lease is over.
+Not a lock of the database session: a pooler in transaction mode gives the next statement to another
+session. The lease is by the clock of the database, so the clocks of several hosts do not matter. If
+the process dies, the next one gets the lock as soon as the lease has expired.
 """
 
 import time
@@ -16,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, DateTime, delete, func, literal, select, update
 
-from wxsession.errors import Overloaded
+from wxsession.errors import Overloaded, WxSessionError
 from wxsession.storage.database import Database, UtcDateTime, new_id
 from wxsession.storage.leases import LEASE, Leases, claiming
 from wxsession.storage.tables import leases
@@ -24,25 +23,26 @@ from wxsession.storage.tables import leases
 _PATIENCE = 2 * LEASE.total_seconds()
 
 
-class JobLocked(Exception):
-    """Somebody else is at the job, and alive."""
-
-
 @contextmanager
 def job_lock(
-    database: Database, name: str, *, sleep: Callable[[float], None] = time.sleep
+    database: Database,
+    name: str,
+    refusal: type[WxSessionError],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[None]:
-    """Be the only one at a job meanwhile.
+    """Be the only one at a job while the block runs.
 
-    Waits for the lease of somebody who does not renew it any more, at most its length.
+    Waits for the lease of a process that died, which takes its length at most.
 
     Raises:
-        JobLocked: somebody else renews it.
+        WxSessionError: the `refusal`, if another process renews its lease.
         Overloaded: the database did not answer in time.
     """
     holder = new_id()
     lease = Leases(patience=_PATIENCE, sleep=sleep)
-    _acquire(database, name, holder, lease)
+    if not _acquire(database, name, holder, lease):
+        raise refusal
     try:
         with lease.renewed(partial(_renew, database, name), holder):
             yield
@@ -51,18 +51,19 @@ def job_lock(
             connection.execute(delete(leases).where(_is_of(name, holder)))
 
 
-def _acquire(database: Database, name: str, holder: UUID, lease: Leases) -> None:
+def _acquire(database: Database, name: str, holder: UUID, lease: Leases) -> bool:
+    """Return whether the lock is ours; it is not if somebody renews theirs."""
     seen: datetime | None = None
     query = select(leases.c.held_until).where(leases.c.name == name)
     for _ in lease.attempts():
         if _take(database, name, holder):
-            return
+            return True
         with database.statement() as connection:
             held_until = connection.execute(query).scalar_one_or_none()
         if None not in {seen, held_until} and held_until != seen:
             break
         seen = held_until
-    raise JobLocked(name)
+    return False
 
 
 def _take(database: Database, name: str, holder: UUID) -> bool:

@@ -1,22 +1,23 @@
-"""Removing what has been over for longer than it has to be kept.
+"""The purge: deletes what ended or expired longer ago than it has to be kept.
 
-Along an index on the time that decides, oldest first, in batches that are a transaction each. A
-cursor says where the last batch stopped: to start every batch at the head of the index again
-would mean to read over all the entries that earlier batches left behind. The rows stay in the
-database: it counts them, and says where the batch stopped.
+Rows go oldest first, along an index on the time that decides, in batches that are a transaction
+each. A cursor remembers where the last batch stopped: starting again at the head of the index
+would read all the dead entries that earlier batches left there, more of them each time.
 """
 
+import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     Column,
     ColumnElement,
-    FromClause,
     Select,
+    Table,
     any_,
     delete,
     func,
@@ -25,27 +26,21 @@ from sqlalchemy import (
     tuple_,
 )
 
-from wxsession.clock import Clock
+from wxsession.clock import Clock, Timing
 from wxsession.errors import ClocksDisagree, PurgeRunning
 from wxsession.operations.batching import FIRST_SIZE, BatchSize
-from wxsession.operations.job_lock import JobLocked, job_lock
+from wxsession.operations.job_lock import job_lock
 from wxsession.storage.database import Asks, Database
 from wxsession.storage.sqlite_busy import MAX_BUSY_PAUSE
 from wxsession.storage.tables import audit_events, failed_attempts, login_codes, sessions
 from wxsession.users.merging import finish_merges
 
-_JOB = "purge"
 _FURTHEST_APART = timedelta(minutes=1)
-_AIM = 0.05
-_AIM_OF_SQLITE = 0.016  # meanwhile every writer of the file stands still
-
-Place = tuple[Any, Any]
-"""A row's place in the order of going: its time, and its key."""
 
 
 @dataclass(frozen=True, slots=True)
-class Purged:
-    """What a purge did; `complete` is False where the time was up before all was done."""
+class PurgeResult:
+    """How many rows of each table a purge deleted; `complete` is False if its time was up first."""
 
     sessions: int
     login_codes: int
@@ -57,10 +52,11 @@ class Purged:
 
 
 class Purge:
-    """Deletes sessions that ended or expired long ago, and what else is over.
+    """Deletes sessions that ended or expired long ago, and other rows whose time is over.
 
-    That is: merged users of whom no session is left, login codes nobody may replay, failed
-    attempts nobody counts any more, and audit events that are older than `audit_retention`.
+    These are users that were merged into others and have no session left, login codes that may
+    not be replayed any more, failed attempts that do not count any more, and audit events that
+    are older than `audit_retention`.
     """
 
     def __init__(
@@ -69,16 +65,15 @@ class Purge:
         clock: Clock,
         *,
         audit_retention: timedelta,
-        sleep: Callable[[float], None] = time.sleep,
-        timer: Callable[[], float] = time.monotonic,
+        timing: Timing = time,
         host_time: Clock = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
-        self._host_time = host_time
         self._clock = clock
         self._audit_retention = audit_retention
-        self._sleep = sleep
-        self._timer = timer
+        self._timing = timing
+        self._host_time = host_time
+        self._strategy = POSTGRESQL if database.is_postgresql else SQLITE
 
     def run(
         self,
@@ -87,40 +82,53 @@ class Purge:
         batch_size: int | None = None,
         max_seconds: float | None = None,
         progress: Callable[[int], None] = lambda _done: None,
-    ) -> Purged:
-        """Delete what has been over for long; say after each batch how many sessions so far.
+    ) -> PurgeResult:
+        """Delete everything that is due; after each batch, report how many sessions are deleted.
 
-        `older_than` is for sessions. They come first: if the time is up before they are done,
-        the rest is left to the next run. One that is extended while this runs is kept: the
-        whole condition stands in the DELETE itself. May be killed at any time and run again.
-
-        Without a `batch_size` the batches become as large as the database can do quickly.
+        `older_than` is for sessions, which come first: if the time is up before they are done,
+        the rest is left to the next run. Without a `batch_size` the batches become as large as
+        the database can delete quickly. May be killed at any time and run again.
 
         Raises:
-            PurgeRunning: another purge of this database is under way.
-            ClocksDisagree: what time it is, this host and its database do not agree about.
+            PurgeRunning: another purge of this database is running.
+            ClocksDisagree: this host and its database do not agree what time it is.
             Overloaded: the database did not answer in time.
         """
-        run = _Run(self._deletion(), self._sleep, self._timer, max_seconds)
-        pace = self._pace(batch_size)
+        strategy, timing = self._strategy, self._timing
+        target = strategy.target_seconds if batch_size is None else None
+        first_size = BatchSize(batch_size or FIRST_SIZE, target, strategy.shortest_pause)
+        deleted, batches, complete = Counter[Table](), 0, True
+        begun = timing.monotonic()
+        deadline = math.inf if max_seconds is None else begun + max_seconds
         self._ensure_clocks_agree()
-        try:
-            with job_lock(self._database, _JOB, sleep=self._sleep):
-                now = self._clock()
-                gone = run.delete(_sessions_over(now - older_than), pace, progress)
-                finish_merges(self._database)
-                codes, attempts, events = (
-                    run.delete(over, pace)
-                    for over in (
-                        _Over.until(login_codes.c.expires_at, now),
-                        _Over.until(failed_attempts.c.expires_at, now),
-                        _Over.until(audit_events.c.at, now - self._audit_retention),
-                    )
-                )
-        except JobLocked:
-            raise PurgeRunning from None
-        return Purged(
-            gone, codes, attempts, events, run.batches, run.seconds(), complete=run.complete
+        with job_lock(self._database, "purge", PurgeRunning, sleep=timing.sleep):
+            for expired in self._expired(self._clock(), older_than):
+                size, cursor = first_size, None
+                while True:
+                    if timing.monotonic() >= deadline:
+                        complete = False
+                        break
+                    with self._database.transaction() as connection:
+                        # To wait for a connection or another writer is not part of the batch.
+                        batch_begun = timing.monotonic()
+                        count, cursor = strategy.delete(connection, expired, cursor, size.size)
+                    elapsed = timing.monotonic() - batch_begun
+                    deleted[expired.table] += count
+                    batches += bool(count)
+                    progress(deleted[sessions])
+                    if cursor is None:
+                        break
+                    size = size.adjusted(elapsed)
+                    timing.sleep(size.pause_after(elapsed))
+            finish_merges(self._database)
+        return PurgeResult(
+            sessions=deleted[sessions],
+            login_codes=deleted[login_codes],
+            failed_attempts=deleted[failed_attempts],
+            audit_events=deleted[audit_events],
+            batches=batches,
+            seconds=timing.monotonic() - begun,
+            complete=complete,
         )
 
     def count(self, older_than: timedelta) -> int:
@@ -129,169 +137,131 @@ class Purge:
         Raises:
             ClocksDisagree, Overloaded: as for `run`.
         """
-        return self._count(_sessions_over(self._clock() - older_than))
+        return self._count(_expired_sessions(self._clock() - older_than))
 
     def count_audit_events(self) -> int:
-        """Return how many audit events a purge would delete now."""
-        return self._count(_Over.until(audit_events.c.at, self._clock() - self._audit_retention))
+        """Return how many audit events a purge would delete now.
 
-    def _count(self, over: "_Over") -> int:
+        Raises:
+            ClocksDisagree, Overloaded: as for `run`.
+        """
+        return self._count(_expired_events(self._clock() - self._audit_retention))
+
+    def _count(self, expired: "Expired") -> int:
         self._ensure_clocks_agree()
         with self._database.long_transaction() as connection:
-            return connection.execute(select(func.count()).where(over.condition)).scalar_one()
+            return connection.execute(select(func.count()).where(expired.condition)).scalar_one()
 
     def _ensure_clocks_agree(self) -> None:
-        """Return if this host may say what is over: a wrong clock would delete what is live."""
+        # A host whose clock is wrong would delete what is live.
         apart = self._database.now() - self._host_time()
         if abs(apart) > _FURTHEST_APART:
             raise ClocksDisagree(int(apart.total_seconds()))
 
-    def _deletion(self) -> "_Deletion":
-        kind = _delete_in_postgresql if self._database.is_postgresql else _delete_in_sqlite
-        return _Deletion(self._database, self._timer, kind)
-
-    def _pace(self, batch_size: int | None) -> BatchSize:
-        if self._database.is_postgresql:
-            aim, rest = _AIM, 0.0
-        else:  # whoever waits for the file asks for it once in every rest, and finds it free
-            aim, rest = _AIM_OF_SQLITE, MAX_BUSY_PAUSE
+    def _expired(self, now: datetime, older_than: timedelta) -> "tuple[Expired, ...]":
         return (
-            BatchSize(FIRST_SIZE, aim, rest)
-            if batch_size is None
-            else BatchSize(batch_size, None, rest)
+            _expired_sessions(now - older_than),
+            Expired.at(login_codes, login_codes.c.expires_at, now),
+            Expired.at(failed_attempts, failed_attempts.c.expires_at, now),
+            _expired_events(now - self._audit_retention),
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Over:
-    """Rows that are over, in the order in which they go."""
+class Cursor(NamedTuple):
+    """Where a batch stopped: the time and the primary key of its last row."""
 
+    when: Any
+    key: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The rows of one table that are due, in the order in which they are deleted."""
+
+    table: Table
     when: Column[Any]
-    """A time of theirs, along whose index they are found."""
+    """The time that decides; there is an index on it."""
     condition: ColumnElement[bool]
 
     @classmethod
-    def until(cls, when: Column[datetime], moment: datetime) -> "_Over":
+    def at(cls, table: Table, when: Column[datetime], moment: datetime) -> "Expired":
         """Return the rows whose time has come at a moment."""
-        return cls(when, when <= moment)
+        return cls(table, when, when <= moment)
 
     @property
     def key(self) -> Column[Any]:
-        """What tells rows of one time apart."""
-        (key,) = self.when.table.primary_key
+        """The primary key, by which rows of one time are ordered."""
+        (key,) = self.table.primary_key
         return key
 
-    def next(self, after: Place | None, size: int) -> Select[tuple[Any, Any]]:
-        """Return the query for the places of the next ones behind `after`, None for the head."""
-        found = select(self.when.label("when"), self.key.label("key")).where(self.condition)
+    def next(self, after: Cursor | None, size: int) -> Select[tuple[Any, Any]]:
+        """Return the query for the next cursors `after` one, or from the head of the index."""
+        query = select(self.when.label("when"), self.key.label("key")).where(self.condition)
         if after is not None:
-            when, key = after
-            here = tuple_(literal(when, self.when.type), literal(key, self.key.type))
-            found = found.where(tuple_(self.when, self.key) > here)
-        found = found.order_by(self.when, self.key).limit(size)
-        return found.with_for_update(skip_locked=True)
+            here = tuple_(literal(after.when, self.when.type), literal(after.key, self.key.type))
+            query = query.where(tuple_(self.when, self.key) > here)
+        # A row that somebody is changing is left to the next purge, instead of waiting for it.
+        return query.order_by(self.when, self.key).limit(size).with_for_update(skip_locked=True)
 
 
-def _sessions_over(since: datetime) -> _Over:
-    """Return the sessions that have been over since before a moment."""
-    over_since = func.coalesce(sessions.c.ended_at, sessions.c.idle_expires_at)
+def _expired_sessions(since: datetime) -> Expired:
+    """Return the sessions that ended or expired before a moment."""
+    # The index is on the day alone: so a session that is in use moves in it once a day at most.
     purge_on = sessions.c.purge_on
-    return _Over(purge_on, (purge_on <= since.date()) & (over_since <= since))
+    over_since = func.coalesce(sessions.c.ended_at, sessions.c.idle_expires_at)
+    return Expired(sessions, purge_on, (purge_on <= since.date()) & (over_since <= since))
 
 
-Delete = Callable[[Asks, _Over, Place | None, int], tuple[int, Place | None]]
-"""Deletes the next rows behind a place; returns how many, and the last place, None at the end."""
+def _expired_events(since: datetime) -> Expired:
+    return Expired.at(audit_events, audit_events.c.at, since)
 
 
 def _delete_in_postgresql(
-    connection: Asks, over: _Over, after: Place | None, size: int
-) -> tuple[int, Place | None]:
-    found = over.next(after, size).cte("found")
+    connection: Asks, expired: Expired, after: Cursor | None, size: int
+) -> tuple[int, Cursor | None]:
+    """Delete a batch in one statement; return how many rows, and the cursor, None at the end."""
+    found = expired.next(after, size).cte("found")
     # PostgreSQL may join IN (SELECT …) by reading the whole table; for an array it looks each
     # key up, whatever its statistics say.
     keys = any_(func.array(select(found.c.key).scalar_subquery()))
-    doomed = delete(over.key.table).where(over.key == keys, over.condition)
-    gone = doomed.returning(over.key).cte("gone")
+    # The condition again: a session that was extended after `found` read it is kept.
+    deletion = delete(expired.table).where(expired.key == keys, expired.condition)
+    gone = deletion.returning(expired.key).cte("gone")
     count = select(func.count()).select_from(gone).scalar_subquery()
-    last = select(count, found.c.when, found.c.key).order_by(*_latest_first(found)).limit(1)
-    row = connection.execute(last).one_or_none()
-    return (0, None) if row is None else (row[0], (row.when, row.key))
+    last = select(count, found.c.when, found.c.key)
+    row = connection.execute(_last_of(last)).one_or_none()
+    return (0, None) if row is None else (row[0], Cursor(row.when, row.key))
 
 
 def _delete_in_sqlite(
-    connection: Asks, over: _Over, after: Place | None, size: int
-) -> tuple[int, Place | None]:
-    # Nobody else writes between the two: the transaction has the file for itself.
-    found = over.next(after, size).subquery("found")
-    last = select(found).order_by(*_latest_first(found)).limit(1)
-    row = connection.execute(last).one_or_none()
-    doomed = delete(over.key.table).where(over.key.in_(select(found.c.key)), over.condition)
-    gone = connection.execute(doomed).rowcount
-    return gone, None if row is None else (row.when, row.key)
+    connection: Asks, expired: Expired, after: Cursor | None, size: int
+) -> tuple[int, Cursor | None]:
+    """Do the same in two statements; nobody else writes between them in SQLite."""
+    found = expired.next(after, size).subquery("found")
+    row = connection.execute(_last_of(select(found))).one_or_none()
+    deletion = delete(expired.table).where(expired.key.in_(select(found.c.key)), expired.condition)
+    count = connection.execute(deletion).rowcount
+    return count, None if row is None else Cursor(row.when, row.key)
 
 
-def _latest_first(found: FromClause) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
-    return found.c.when.desc(), found.c.key.desc()
+def _last_of(found: Select[Any]) -> Select[Any]:
+    columns = found.selected_columns
+    return found.order_by(columns.when.desc(), columns.key.desc()).limit(1)
 
 
 @dataclass(frozen=True, slots=True)
-class _Deletion:
-    """Deletes a batch, in a transaction of its own."""
+class Strategy:
+    """How to delete a batch in one of the databases, and at what pace."""
 
-    _database: Database
-    _timer: Callable[[], float]
-    _delete: Delete
-
-    def __call__(
-        self, over: _Over, after: Place | None, size: int
-    ) -> tuple[int, Place | None, float]:
-        """Return how many went, the last place, and for how many seconds others were kept off.
-
-        To wait for a connection or for another writer is not among them.
-        """
-        with self._database.transaction() as connection:
-            begun = self._timer()
-            deleted, place = self._delete(connection, over, after, size)
-        return deleted, place, self._timer() - begun
+    delete: Callable[[Asks, Expired, Cursor | None, int], tuple[int, Cursor | None]]
+    target_seconds: float
+    """How long a batch should take."""
+    shortest_pause: float
+    """How long to pause after a batch, however short it was."""
 
 
-class _Run:
-    """The time that a purge has, and what it did in it."""
+POSTGRESQL = Strategy(_delete_in_postgresql, target_seconds=0.05, shortest_pause=0.0)
 
-    def __init__(
-        self,
-        deletion: _Deletion,
-        sleep: Callable[[float], None],
-        timer: Callable[[], float],
-        max_seconds: float | None,
-    ) -> None:
-        self._deletion = deletion
-        self._sleep = sleep
-        self._timer = timer
-        self._max_seconds = max_seconds
-        self._started = timer()
-        self.batches = 0
-        self.complete = True
-
-    def delete(
-        self, over: _Over, pace: BatchSize, progress: Callable[[int], None] = lambda _done: None
-    ) -> int:
-        """Delete until nothing is left or the time is up; return how many rows went."""
-        done, place = 0, None
-        while not self._time_is_up():
-            deleted, place, seconds = self._deletion(over, place, pace.size)
-            self.batches, done = self.batches + bool(deleted), done + deleted
-            progress(done)
-            if place is None:
-                return done
-            pace = pace.after(seconds)
-            self._sleep(pace.pause_after(seconds))
-        self.complete = False
-        return done
-
-    def seconds(self) -> float:
-        """Return for how long it has been running."""
-        return self._timer() - self._started
-
-    def _time_is_up(self) -> bool:
-        return self._max_seconds is not None and self.seconds() >= self._max_seconds
+# While a batch runs, every other writer of the file waits. Each of them asks again within
+# `MAX_BUSY_PAUSE`: a pause of that length is one in which all of them find the file free.
+SQLITE = Strategy(_delete_in_sqlite, target_seconds=0.016, shortest_pause=MAX_BUSY_PAUSE)

@@ -1,6 +1,6 @@
-"""Reading what a request holds into a model: one limit, one way to tell what is wrong.
+"""Reading the data of a request into a model: one limit, one form for what is wrong.
 
-Here are also the models that more than one dialect takes.
+The models that several dialects use are here too.
 """
 
 import json
@@ -23,13 +23,13 @@ LONGEST_BODY = 64 * 1024
 LONGEST_OPEN_DATA = 32 * 1024
 MOST_FIELDS = 100
 
-# Whoever sends more has to put the token into a header: nobody's megabytes are parsed before it is
-# known who it is.
+# A client that sends more has to put the token in a header: no megabytes are parsed for a client
+# that is not known yet.
 _LONGEST_OF_A_VIEW = 1024 * 1024
 
 
 def _no_nul(text: str) -> str:
-    if "\0" in text:  # every validator lets it pass, PostgreSQL does not
+    if "\0" in text:  # pydantic accepts it, PostgreSQL does not
         raise ValueError("must not contain a NUL character")
     return text
 
@@ -45,13 +45,13 @@ Password = Annotated[Text, Field(min_length=1, max_length=128)]
 
 
 class Body(BaseModel):
-    """A request body: a misspelt field is an error, not a wish that goes unheard."""
+    """A request body: a misspelt field is an error and is not silently ignored."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
 
 class LooseBody(Body):
-    """A body of clients that send more than is looked at."""
+    """A body of clients that send more fields than are used; the others are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -65,26 +65,26 @@ class OptionalCredentials(Body):
     @model_validator(mode="after")
     def _both_or_neither(self) -> Self:
         if (self.username is None) != (self.password is None):
-            raise ValueError("a username needs a password, and a password a username")
+            raise ValueError("send username and password together")
         return self
 
     def credentials(self) -> Credentials | None:
-        """Return them as the services take them."""
+        """Return them in the form that the services take."""
         if self.username is None or self.password is None:
             return None
         return Credentials(self.username, self.password)
 
 
 class CodeBody(LooseBody):
-    """A code of wx.login, and whatever a client sends along."""
+    """A code of wx.login, and anything else that a client sends with it."""
 
     code: Code
 
 
 class UserInfoBody(LooseBody):
-    """What wx.getUserInfo or wx.getUserProfile gave, whole or in part; the rest is not looked at.
+    """What wx.getUserInfo or wx.getUserProfile returned, whole or in part; the rest is ignored.
 
-    Those results have errMsg, userInfo and more besides; a mini-program may send all of it.
+    Those results also have errMsg, userInfo and more; a mini-program may send all of it.
     """
 
     raw_data: OpenDataText | None = Field(default=None, alias="rawData")
@@ -93,7 +93,7 @@ class UserInfoBody(LooseBody):
     iv: Iv | None = None
 
     def open_data(self) -> OpenData:
-        """Return it as the services take it."""
+        """Return it in the form that the services take."""
         return OpenData(self.raw_data, self.signature, self.encrypted_data, self.iv)
 
 
@@ -102,26 +102,26 @@ def raw(request: Request) -> bytes:
 
     Raises:
         ContentTooLarge: it is longer than `LONGEST_BODY` bytes.
-        InvalidRequest: it does not come to its end, or a chunk of it is broken.
+        InvalidRequest: it is incomplete, or a chunk of it is broken.
     """
-    # Werkzeug cuts a body without Content-Length at the limit, and says nothing: one byte more
-    # than is allowed shows it.
+    # Werkzeug cuts a body without Content-Length at the limit and does not say so: reading one
+    # byte more than is allowed shows it.
     request.max_content_length = LONGEST_BODY + 1
     try:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge:
         raise _too_large() from None
     except Exception:  # noqa: BLE001 - each server has its own for a broken chunk; no code of ours runs
-        raise InvalidRequest.of("body", "cannot be read to its end") from None
+        raise InvalidRequest.of("body", "is incomplete or broken") from None
     if len(body) > LONGEST_BODY:
         raise _too_large()
     return body
 
 
 def json_field(request: Request, name: str) -> str | None:
-    """Return a text in the JSON body of a request, which the view can read once more.
+    """Return a text in the JSON body of a request; the view can still read the body.
 
-    A GET has none, whatever its content type says: wx.request puts application/json there too.
+    A GET has no body, whatever its content type says: wx.request sends application/json there too.
 
     Raises:
         InvalidRequest: the body has it more than once.
@@ -147,7 +147,7 @@ def read(model: type[M], values: Mapping[str, object]) -> M:
     """Return the model of these values, from headers or a query.
 
     Raises:
-        InvalidRequest: with every field that is wrong, and none of what was sent.
+        InvalidRequest: with every field that is wrong, and no value that was sent.
     """
     try:
         return model.model_validate(values)
@@ -165,17 +165,17 @@ def read_json(model: type[M], text: bytes) -> M:
         found = model.model_validate_json(text or b"null")
     except ValidationError as error:
         raise _invalid(error) from None
-    # After the validation, which refuses what is nested too deeply for the second look.
+    # After the validation, which refuses what is nested too deeply for the json module.
     if repeated := _repeated_keys(text):
         raise _sent_more_than_once(repeated)
     return found
 
 
 def read_form(model: type[M], text: bytes) -> M:
-    """Return the model of this form; an empty field is as none at all (RFC 6749, 3.2).
+    """Return the model of this form; an empty field counts as missing (RFC 6749, 3.2).
 
     Raises:
-        InvalidRequest: as for `read`; or it is no form, or has a known field twice.
+        InvalidRequest: as for `read`; or it is not a form, or has a known field twice.
     """
     try:
         sent = parse_qs(
@@ -203,7 +203,7 @@ def _repeated_keys(text: bytes) -> list[str]:
 
 
 def _sent_more_than_once(names: Sequence[str]) -> InvalidRequest:
-    # Of two readers of one body each may take another value.
+    # Two readers of one body might each take another value.
     return InvalidRequest([{"field": name, "message": "sent more than once"} for name in names])
 
 

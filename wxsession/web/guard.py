@@ -13,8 +13,8 @@ from wxsession.errors import MissingToken, TokenError, WxSessionError
 from wxsession.services import Services
 from wxsession.sessions.session import SessionView
 from wxsession.users.phone_numbers import PhoneNumber
-from wxsession.web import bodies
-from wxsession.web.dialects import Dialect, log_in_by_code
+from wxsession.web import bodies, problems
+from wxsession.web.dialects.base import Dialect, log_in_by_code
 from wxsession.web.request import client_of, presented_token
 
 GUARD = "wxsession.guard"
@@ -24,7 +24,7 @@ R = TypeVar("R", bound=ResponseReturnValue | Awaitable[ResponseReturnValue])
 
 
 class CurrentSession:
-    """The live session of the request under way; openid, appid, unionid are None without WeChat."""
+    """The live session of the current request; openid, appid, unionid are None without WeChat."""
 
     def __init__(self, view: SessionView) -> None:
         self._view = view
@@ -36,7 +36,7 @@ class CurrentSession:
 
     @property
     def session_id(self) -> UUID:
-        """The id of the session, which may be shown; it opens nothing."""
+        """The id of the session, which may be shown: it is not a token."""
         return self._view.session_id
 
     @property
@@ -64,10 +64,10 @@ _OWN = Dialect(name="own")
 
 
 class Guard:
-    """Finds the session of a request: in our own dialect, then in the others as they are ordered.
+    """Finds the session of a request: in our own dialect, then in the others in their order.
 
-    A request that has no token anywhere has no mark of its client either, and is refused in the
-    words of `unmarked`.
+    Without a token the dialect cannot be detected; such a request is refused in the form of
+    `default_dialect`.
     """
 
     def __init__(
@@ -75,15 +75,15 @@ class Guard:
         services: Services,
         dialects: Sequence[Dialect],
         *,
-        unmarked: Dialect | None = None,
+        default_dialect: Dialect | None = None,
     ) -> None:
         self._services = services
         self._dialects = dialects
-        self._unmarked = unmarked or _OWN
+        self._default_dialect = default_dialect or _OWN
 
     def admit(self, request: Request) -> CurrentSession | Response:
-        """Return the live session of a request, or the refusal in the wire of its client."""
-        dialect, token, code = self._asked_by(request)
+        """Return the live session of a request, or a refusal in its client's dialect."""
+        dialect, token, code = self._credentials(request)
         try:
             if code is None:
                 view = self._session(request, token)
@@ -93,14 +93,14 @@ class Guard:
             return dialect.refusal(error)
         return CurrentSession(view)
 
-    def _asked_by(self, request: Request) -> tuple[Dialect, str | None, str | None]:
+    def _credentials(self, request: Request) -> tuple[Dialect, str | None, str | None]:
         if (token := presented_token(request)) is not None:
             return _OWN, token, None
         for dialect in self._dialects:
             token, code = dialect.token(request), dialect.code(request)
             if token is not None or code is not None:
                 return dialect, token, code
-        return self._unmarked, None, None
+        return self._default_dialect, None, None
 
     def _session(self, request: Request, token: str | None) -> SessionView:
         if token is None:
@@ -122,7 +122,7 @@ class Guard:
         @after_this_request
         def hand_over(response: Response) -> Response:
             response.headers[header] = grant.session_token
-            response.headers["Cache-Control"] = "no-store"
+            response.headers["Cache-Control"] = problems.NO_STORE
             return response
 
         return self._services.sessions.check(grant.session_token)
@@ -131,8 +131,8 @@ class Guard:
 def session_required(view: Callable[P, R]) -> Callable[P, R]:
     """Let a view of the host application run only with a live session.
 
-    Anything else is answered with a 401 in the wire of the client that asked, and the view does
-    not run.
+    Otherwise the response is a 401 in the form that the client expects, and the view does not
+    run.
     """
 
     @functools.wraps(view)
@@ -151,7 +151,7 @@ def _current() -> CurrentSession:
     try:
         return cast("CurrentSession", g.wxsession)
     except AttributeError:
-        raise RuntimeError("current_session is there inside @session_required alone") from None
+        raise RuntimeError("current_session is available inside @session_required only") from None
 
 
 current_session = cast("CurrentSession", LocalProxy(_current))

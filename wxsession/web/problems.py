@@ -1,13 +1,13 @@
-"""Errors as our own dialect tells them: problem+json (RFC 9457) and bearer challenges (RFC 6750).
+"""Errors in our own dialect: problem+json (RFC 9457) and bearer challenges (RFC 6750).
 
 A client branches on `code`. Whatever goes wrong below the HTTP edge arrives here as an error of
-`wxsession.errors`; whatever Werkzeug refuses by itself, and what nobody foresaw, gets the same
+`wxsession.errors`; what Werkzeug refuses by itself, and unforeseen exceptions, get the same
 form.
 """
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ProblemType:
-    """How one code is told: its status, and sentences for people."""
+    """What a response with one code says: its status, and sentences for people."""
 
     status: HTTPStatus
     title: str
@@ -41,18 +41,18 @@ class ProblemType:
 PROBLEM_TYPES: Mapping[str, ProblemType] = {
     "invalid_request": ProblemType(
         HTTPStatus.BAD_REQUEST,
-        "The request is not what this call takes.",
+        "The request is not valid.",
         "See `errors` for every field that is wrong.",
     ),
     "missing_token": ProblemType(
         HTTPStatus.UNAUTHORIZED,
-        "A session token is needed.",
+        "A session token is required.",
         "Send it as Authorization: Bearer <session_token>.",
     ),
     "invalid_token": ProblemType(
         HTTPStatus.UNAUTHORIZED,
         "The session token is not valid.",
-        "It is malformed, or not of a session of this server. Log in again.",
+        "It is malformed, or belongs to no session of this server. Log in again.",
     ),
     "session_expired": ProblemType(
         HTTPStatus.UNAUTHORIZED, "The session has expired.", "Log in again."
@@ -62,37 +62,38 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     ),
     "session_superseded": ProblemType(
         HTTPStatus.UNAUTHORIZED,
-        "The session goes on under a newer token.",
+        "The session has a newer token.",
         "Use the token of the last refresh, or log in again.",
     ),
     "invalid_code": ProblemType(
         HTTPStatus.BAD_REQUEST, "WeChat does not accept this code.", "Call wx.login again."
     ),
     "code_used": ProblemType(
-        HTTPStatus.BAD_REQUEST, "This code was used before.", "Call wx.login again."
+        HTTPStatus.BAD_REQUEST, "This code was already used.", "Call wx.login again."
     ),
     "user_blocked": ProblemType(
         HTTPStatus.FORBIDDEN, "This user may not log in.", "The user is blocked."
     ),
     "bad_credentials": ProblemType(
         HTTPStatus.UNAUTHORIZED,
-        "Username and password do not fit.",
+        "Wrong username or password.",
         "There is no such user, or the password is wrong.",
     ),
     "too_many_attempts": ProblemType(
         HTTPStatus.TOO_MANY_REQUESTS,
         "Too many attempts.",
-        "Try again later. Wrong passwords leave the login by WeChat code open.",
+        "Try again later. A login by WeChat code is still possible after wrong passwords.",
     ),
     "username_taken": ProblemType(
         HTTPStatus.CONFLICT,
-        "This username cannot be had.",
-        "Somebody has it, or this user has one already.",
+        "This username is not available.",
+        "Another user has it, or this user already has a username.",
     ),
     "identity_bound": ProblemType(
         HTTPStatus.CONFLICT,
-        "These two cannot be bound.",
-        "The account has another WeChat user of this app, or this WeChat user another account.",
+        "This WeChat user and this account cannot be bound.",
+        "The account already has another WeChat user of this app, or the WeChat user already has"
+        " another account.",
     ),
     "last_credential": ProblemType(
         HTTPStatus.CONFLICT,
@@ -101,45 +102,45 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     ),
     "reauthentication_required": ProblemType(
         HTTPStatus.FORBIDDEN,
-        "This needs a recent login.",
-        "Call wx.login, log in, and repeat this within ten minutes.",
+        "A recent login is required.",
+        "Call wx.login, log in, and send this request again within ten minutes.",
     ),
     "session_key_stale": ProblemType(
         HTTPStatus.CONFLICT,
-        "The data fits no session_key that this server has.",
-        "Call wx.login, log in, get the data from WeChat again, and repeat this.",
+        "The data does not match any session_key of this server.",
+        "Call wx.login, log in, get the data from WeChat again, and send it.",
     ),
     "watermark_mismatch": ProblemType(
         HTTPStatus.BAD_REQUEST,
         "The data was not made for this login.",
-        "It is of another app or user, or too old. Get it from WeChat again.",
+        "It belongs to another app or user, or is too old. Get it from WeChat again.",
     ),
     "invalid_api_key": ProblemType(
         HTTPStatus.UNAUTHORIZED,
-        "An API key is needed.",
+        "A valid API key is required.",
         "Send a key of WXSESSION_API_KEYS as HTTP Basic (name and key) or as Bearer.",
     ),
     "wechat_rate_limited": ProblemType(
-        HTTPStatus.TOO_MANY_REQUESTS, "WeChat limits the rate of its calls.", "Try again later."
+        HTTPStatus.TOO_MANY_REQUESTS, "WeChat limits the rate of requests.", "Try again later."
     ),
     "wechat_busy": ProblemType(HTTPStatus.SERVICE_UNAVAILABLE, "WeChat is busy.", "Try again."),
     "wechat_unreachable": ProblemType(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "WeChat cannot be reached.",
-        "Try again; if the code was used meanwhile, call wx.login again.",
+        "Try again. If the code was already used, call wx.login again.",
     ),
     "wechat_timeout": ProblemType(
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "WeChat did not answer in time.",
-        "Try again; if the code was used meanwhile, call wx.login again.",
+        "WeChat did not respond in time.",
+        "Try again. If the code was already used, call wx.login again.",
     ),
     "wechat_unintelligible": ProblemType(
-        HTTPStatus.BAD_GATEWAY, "WeChat's answer makes no sense.", "Call wx.login and try again."
+        HTTPStatus.BAD_GATEWAY, "Unexpected response from WeChat.", "Call wx.login and try again."
     ),
     "app_rejected": ProblemType(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "WeChat rejects this server's configuration.",
-        "The operator finds the reason in the log.",
+        "The reason is in the log of the server.",
     ),
     "overloaded": ProblemType(
         HTTPStatus.SERVICE_UNAVAILABLE, "The server is overloaded.", "Try again in a moment."
@@ -153,27 +154,30 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     "database_unavailable": ProblemType(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The database is not available.",
-        "It cannot be reached, is read-only or full, or does not answer. Try again in a moment.",
+        "It cannot be reached, is read-only or full, or does not respond. Try again in a moment.",
     ),
-    "not_found": ProblemType(HTTPStatus.NOT_FOUND, "There is nothing here.", "See /openapi.json."),
+    "not_found": ProblemType(HTTPStatus.NOT_FOUND, "Not found.", "See /openapi.json."),
     "method_not_allowed": ProblemType(
-        HTTPStatus.METHOD_NOT_ALLOWED, "This call takes another method.", "See /openapi.json."
+        HTTPStatus.METHOD_NOT_ALLOWED, "Method not allowed.", "See /openapi.json."
     ),
     "content_too_large": ProblemType(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large.", "It has to be smaller."
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large.", "Send a smaller one."
     ),
     "unsupported_media_type": ProblemType(
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is of the wrong type.", "See /openapi.json."
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        "The body has the wrong media type.",
+        "See /openapi.json.",
     ),
     "internal_error": ProblemType(
         HTTPStatus.INTERNAL_SERVER_ERROR,
-        "Something went wrong here.",
-        "The operator finds the reason in the log.",
+        "An unexpected error occurred.",
+        "The reason is in the log of the server.",
     ),
 }
 
-PROTECTION = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-"""What every answer says: nobody keeps it, and nobody takes it for another type than its own."""
+NO_STORE = "no-store"
+PROTECTION = {"Cache-Control": NO_STORE, "X-Content-Type-Options": "nosniff"}
+"""Headers of every response: no cache keeps it, and no browser guesses another type for it."""
 
 _CHALLENGE = 'Bearer realm="wxsession"'
 
@@ -185,15 +189,8 @@ _OF_STATUS = {
 }
 
 
-def register(edge: Flask | Blueprint) -> None:
-    """Answer with problems whatever goes wrong in this application or blueprint."""
-    edge.register_error_handler(WxSessionError, from_error)
-    edge.register_error_handler(HTTPException, from_http)
-    edge.register_error_handler(Exception, from_anything)
-
-
 def from_error(error: WxSessionError) -> Response:
-    """Return the problem that one of our own errors is to the client."""
+    """Return the response for one of our own errors."""
     response = _problem(error.code, error.facts(), retryable=error.retryable)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
@@ -211,21 +208,21 @@ def from_error(error: WxSessionError) -> Response:
 
 
 def protected(response: Response) -> Response:
-    """Return the response with what every one of ours says; one without a body has no type."""
+    """Add to a response the headers that every one of ours has; one without a body has no type."""
     for name, value in PROTECTION.items():
         response.headers.setdefault(name, value)
-    if not response.get_data():  # Flask calls its answer to OPTIONS text/html
+    if not response.get_data():  # Flask says text/html of its response to OPTIONS
         response.headers.pop("Content-Type", None)
     return response
 
 
 def title(error: WxSessionError) -> str:
-    """Return what happened in a sentence for people."""
+    """Return a sentence for people that says what happened."""
     return PROBLEM_TYPES[error.code].title
 
 
 def with_body(error: WxSessionError, body: Mapping[str, object]) -> Response:
-    """Return the answer to an error with a body of another wire; status and headers stay."""
+    """Return the response for an error with the body of another dialect; the rest is the same."""
     response = from_error(error)
     response.data = json.dumps(body)
     response.mimetype = "application/json"
@@ -233,24 +230,36 @@ def with_body(error: WxSessionError, body: Mapping[str, object]) -> Response:
 
 
 def from_http(error: HTTPException) -> Response:
-    """Return the problem that a refusal of Werkzeug's is, a redirect being one as well."""
+    """Return the response for what Werkzeug refuses by itself; a redirect counts as that."""
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
     if status in _OF_STATUS:
         response = _problem(_OF_STATUS[status], {}, retryable=False)
     elif HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
         response = from_error(errors.InvalidRequest.of("request", status.phrase))
     else:
-        response = from_anything(error)
+        response = from_error(unforeseen(error))
     for name, value in error.get_headers():
         if name.lower() == "allow":
             response.headers[name] = value
     return response
 
 
-def from_anything(error: Exception) -> Response:
-    """Return the problem for what nobody foresaw, and leave the traceback in the log."""
+def unforeseen(error: Exception) -> WxSessionError:
+    """Return the error that stands for any other exception; the traceback goes to the log."""
     _log.error("unforeseen", exc_info=error)
-    return _problem("internal_error", {}, retryable=False)
+    return WxSessionError()
+
+
+def register(
+    edge: Flask | Blueprint,
+    refusal: Callable[[WxSessionError], Response] = from_error,
+    http_refusal: Callable[[HTTPException], Response] = from_http,
+) -> None:
+    """Let `refusal` respond to every error of an application or blueprint, and protect it all."""
+    edge.register_error_handler(WxSessionError, refusal)
+    edge.register_error_handler(HTTPException, http_refusal)
+    edge.register_error_handler(Exception, lambda error: refusal(unforeseen(error)))
+    edge.after_request(protected)
 
 
 def _problem(code: str, facts: Mapping[str, object], *, retryable: bool) -> Response:

@@ -7,10 +7,11 @@ from urllib.parse import unquote_plus
 from flask import Request
 
 from wxsession.errors import InvalidApiKey, MissingToken
+from wxsession.sessions.introspection import Introspection
 from wxsession.storage.tables import LONGEST_ADDRESS, LONGEST_USER_AGENT
 from wxsession.users.client import ClientInfo, address_of
 
-# WeChat sets it and a mini-program cannot, but everybody else can: a hint, never a proof.
+# WeChat sets it and a mini-program cannot, but any other client can: a hint, never a proof.
 # Source: "wx.request" and "网络 / 使用说明" in the mini-program documentation.
 _REFERER = re.compile(r"https://servicewechat\.com/(wx[0-9a-f]{16})/")
 
@@ -45,9 +46,9 @@ def presented_token(request: Request) -> str | None:
 
 
 def header_of(request: Request, name: str | None) -> str | None:
-    """Return what a header says; an empty one says nothing, and neither does ``undefined``.
+    """Return the value of a header; None if it is missing, empty or ``undefined``.
 
-    That is what JavaScript makes of a value that was never there.
+    JavaScript writes ``undefined`` for a value that was never set.
     """
     if name is None:
         return None
@@ -58,8 +59,8 @@ def header_of(request: Request, name: str | None) -> str | None:
 def api_key_of(request: Request) -> tuple[str | None, str]:
     """Return the API key that the request presents, and the name that comes with it.
 
-    There is a name with HTTP Basic, whose parts are form-urlencoded (RFC 6749, 2.3.1), and none
-    with Bearer.
+    There is a name with HTTP Basic, whose parts are form-urlencoded (RFC 6749, 2.3.1), and no
+    name with Bearer.
 
     Raises:
         InvalidApiKey: there is neither, or it cannot be read.
@@ -72,7 +73,7 @@ def api_key_of(request: Request) -> tuple[str | None, str]:
         raise InvalidApiKey
     try:
         pair = base64.b64decode(credentials, validate=True).decode()
-    except ValueError:  # no ASCII, no base64, no UTF-8: each is one
+    except ValueError:  # not ASCII, not base64 or not UTF-8: each is a ValueError
         raise InvalidApiKey from None
     name, colon, key = pair.partition(":")
     if not colon:
@@ -80,8 +81,18 @@ def api_key_of(request: Request) -> tuple[str | None, str]:
     return unquote_plus(name), unquote_plus(key)
 
 
+def ensure_api_key(request: Request, introspection: Introspection) -> None:
+    """Return if the request presents the API key of a back end.
+
+    Raises:
+        InvalidApiKey: it presents none, or one that is unknown; the audit counts that.
+    """
+    with introspection.counting_refusals(client_of(request)):
+        introspection.ensure_known(*api_key_of(request))
+
+
 def client_of(request: Request) -> ClientInfo:
-    """Return who asks, cut to what a row can hold; proxies of ours are resolved before this."""
+    """Return who sent the request, cut to what a row can hold; trusted proxies are resolved."""
     address = address_of(request.remote_addr or "")
     agent = request.headers.get("User-Agent", "").replace("\0", "")
     return ClientInfo(address[:LONGEST_ADDRESS] or None, agent[:LONGEST_USER_AGENT] or None)

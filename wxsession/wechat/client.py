@@ -3,7 +3,7 @@
 The app secret of code2Session and every access_token travel in the query, because WeChat takes
 them from nowhere else. So nothing that holds a URL may leave this module: every failure of
 `requests` is told in our own words, raised with no trace of the original, and urllib3's own log
-lines lose their query strings.
+lines lose their query strings (`keep_queries_out_of_logs`, for the whole process).
 """
 
 import hmac
@@ -11,7 +11,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import ceil
 from typing import NamedTuple
@@ -31,6 +31,7 @@ from urllib3.exceptions import (
 )
 from urllib3.util import Retry
 
+from wxsession.clock import Timing
 from wxsession.errors import (
     AccessTokenRejected,
     CodeError,
@@ -102,7 +103,7 @@ class WeChatClient:
         timeout: tuple[float, float],
         apps: Apps,
         concurrency: int,
-        sleep: Callable[[float], None] = time.sleep,
+        timing: Timing = time,
     ) -> None:
         self._apps = apps
         limit = ConcurrencyLimit(concurrency, patience=sum(timeout))
@@ -110,8 +111,7 @@ class WeChatClient:
         self._http = http
         self._url = url
         self._timeout = timeout
-        self._sleep = sleep
-        keep_queries_out_of_logs()
+        self._timing = timing
 
     def ensure_usable(self) -> None:
         """Return unless it is known that WeChat does not answer.
@@ -240,15 +240,15 @@ class WeChatClient:
             Overloaded: no place among the calls was free in time.
         """
         with self._breaker.call() as begun:
-            started = time.monotonic()
+            deadline = self._timing.monotonic() + self._timeout[1]
             for attempt in range(BUSY_RETRIES + 1):
                 reply = self._reply(call, query, body, begun)
                 errcode = reply.get("errcode", 0)
                 if errcode == 0:
                     return reply
-                if errcode != failures.BUSY or time.monotonic() - started > self._timeout[1]:
+                if errcode != failures.BUSY or self._timing.monotonic() > deadline:
                     break
-                self._sleep(_BUSY_PAUSE * 2**attempt)
+                self._timing.sleep(_BUSY_PAUSE * 2**attempt)
         raise _refusal(call, meanings, errcode, str(reply.get("errmsg", "")))
 
     def _reply(
@@ -276,7 +276,7 @@ class WeChatClient:
         self, path: str, query: Mapping[str, str] | None, wish: Mapping[str, object] | None
     ) -> bytes:
         """Return the body of a reply that has come whole within the read timeout, and is small."""
-        deadline = time.monotonic() + sum(self._timeout)
+        deadline = self._timing.monotonic() + sum(self._timeout)
         with self._http.request(
             "GET" if wish is None else "POST",
             self._url + path,
@@ -291,7 +291,7 @@ class WeChatClient:
                 body += chunk
                 if len(body) > _LONGEST_REPLY:
                     raise _TooLong
-                if time.monotonic() > deadline:
+                if self._timing.monotonic() > deadline:
                     raise _TooLate
             return bytes(body)
 
@@ -309,10 +309,15 @@ def transport(concurrency: int) -> requests.Session:
 
 
 def longest_call(timeout: tuple[float, float]) -> float:
-    """Return how many seconds one call takes at most, all its retries included."""
+    """Return how many seconds one call takes at most, all its retries included.
+
+    The last attempt begins within the read timeout and a pause. It makes its connections, waits
+    for the first byte, and may wait once more in front of the byte that comes too late. A second
+    and one connect timeout are to spare.
+    """
     connect, read = timeout
-    one_call = connect * (CONNECTION_RETRIES + 2) + 2 * read
-    return read + one_call + 1
+    attempt = connect * (CONNECTION_RETRIES + 2) + 2 * read
+    return read + attempt + 1
 
 
 def keep_queries_out_of_logs() -> None:

@@ -1,8 +1,8 @@
-"""The door: what a process cannot serve any more is refused in front of everything.
+"""The door: requests that a process cannot serve any more are refused before anything else.
 
-A server whose threads are all stuck answers nobody, and whoever asks whether it is alive kills it.
-So the last few threads let nobody in who could get stuck as well: they refuse, which takes no
-time, and say that the process is alive.
+A server whose threads are all stuck responds to nothing, so its supervisor takes it for dead and
+kills it. Therefore the last few threads let in no request that could get stuck as well: they
+refuse, which takes no time, and still respond that the process is alive.
 """
 
 import time
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 FEWEST_THREADS = 16
-"""One thread of so many lets nobody in; with fewer, that one would be missed by everybody."""
+"""One thread in so many lets nothing in; with fewer threads, that one would be missed."""
 
 _STUCK = 0.1
-"""After how many seconds without one that begins or ends the requests under way are stuck."""
+"""Seconds without a request that begins or ends, after which those under way are stuck."""
 
 
 class Door:
-    """A WSGI application that lets requests in while there are threads; `alive` always."""
+    """A WSGI application that lets requests in while there are threads, and `alive` always."""
 
     def __init__(self, application: "WSGIApplication", alive: str, *, threads: int) -> None:
         self.application = application
@@ -35,7 +35,7 @@ class Door:
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """Let in, or refuse."""
+        """Let the request in, or refuse it."""
         if not self._places.take():
             if environ["PATH_INFO"] == self._alive:
                 return self.application(environ, start_response)
@@ -44,14 +44,14 @@ class Door:
         self._moved = time.monotonic()
         try:
             return self.application(environ, start_response)
-        finally:  # no answer of ours is a stream: what is left is for the server to send
+        finally:  # no response of ours is a stream: the WSGI server sends the rest
             self._moved = time.monotonic()
             self._places.give_back()
 
     def _wait(self) -> bool:
         """Return whether a place came free before everything was stuck.
 
-        A server that is busy with more clients than it has threads is no reason to refuse anyone.
+        More clients than threads are no reason to refuse, as long as requests begin and end.
         """
         while (left := self._moved + _STUCK - time.monotonic()) > 0:
             if self._places.take_within(left):

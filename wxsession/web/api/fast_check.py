@@ -1,8 +1,7 @@
-"""The check, answered before Flask is asked: its dispatch would cost more than all the rest.
+"""The check, without Flask: its dispatch would cost more than everything else together.
 
-Every request of every mini-program is a check. What answers it here is what answers it in the
-blueprint: the same service, the same model, the same problems. Whatever is not the plain call is
-handed on.
+Every request of every mini-program is a check. The same service, model and problems respond here
+and in the blueprint. A request that is not a plain check is passed on.
 """
 
 from collections.abc import Iterable
@@ -13,7 +12,7 @@ from flask import Request
 from wxsession.errors import WxSessionError
 from wxsession.sessions.service import SessionService
 from wxsession.web import problems
-from wxsession.web.api.introspection import API_KEY_HEADER
+from wxsession.web.api.proxy import API_KEY_HEADER
 from wxsession.web.api.schemas import CheckReply
 from wxsession.web.request import bearer_in, client_of
 
@@ -25,7 +24,7 @@ _FOR_PROXY = "HTTP_" + API_KEY_HEADER.upper().replace("-", "_")
 
 
 class FastCheck:
-    """A WSGI application that answers checks at `path`, and hands on all else."""
+    """A WSGI application that responds to checks at `path`, and passes on everything else."""
 
     def __init__(
         self,
@@ -40,7 +39,7 @@ class FastCheck:
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """Answer, or hand on."""
+        """Respond, or pass on."""
         if (
             environ["PATH_INFO"] != self._path
             or environ["REQUEST_METHOD"] not in _METHODS
@@ -54,7 +53,7 @@ class FastCheck:
         except WxSessionError as error:
             return problems.from_error(error)(environ, start_response)
         except Exception as error:  # noqa: BLE001 - as the blueprint does
-            return problems.from_anything(error)(environ, start_response)
+            return problems.from_error(problems.unforeseen(error))(environ, start_response)
         headers = [
             ("Content-Type", "application/json"),
             ("Content-Length", str(len(body))),

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 page of our own dialect, made from the calls themselves."""
+"""The OpenAPI 3.1 page of our own dialect, made from the endpoints themselves."""
 
 import inspect
 import json
@@ -11,12 +11,17 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from wxsession.web import problems
-from wxsession.web.api.endpoint import FORM, Endpoint
+from wxsession.web.api.endpoints import FORM, Auth, Endpoint
 from wxsession.web.api.schemas import Problem
 
 _REFERENCES = "#/components/schemas/{model}"
 _SESSION: list[dict[str, list[str]]] = [{"session": []}]
-_API_KEY: list[dict[str, list[str]]] = [{"apiKeyBasic": []}, {"apiKeyBearer": []}]
+_SECURITY: Mapping[Auth, list[dict[str, list[str]]]] = {
+    Auth.NONE: [],
+    Auth.SESSION: _SESSION,
+    Auth.OPTIONAL_SESSION: [{}, *_SESSION],
+    Auth.API_KEY: [{"apiKeyBasic": []}, {"apiKeyBearer": []}],
+}
 _SCHEMES = {
     "session": {"type": "http", "scheme": "bearer"},
     "apiKeyBasic": {"type": "http", "scheme": "basic", "description": "the key's name and the key"},
@@ -33,7 +38,7 @@ Json = dict[str, Any]
 
 
 def document(endpoints: Iterable[Endpoint], *, mounted_at: str) -> str:
-    """Return the whole page as JSON; `mounted_at` is the path below which the calls are."""
+    """Return the whole page as JSON; `mounted_at` is the path below which the endpoints are."""
     endpoints = tuple(endpoints)
     models: list[type[BaseModel]] = [Problem]
     for endpoint in endpoints:
@@ -69,7 +74,7 @@ def _schemas(models: Iterable[type[BaseModel]]) -> Json:
     _, definitions = models_json_schema(wanted, ref_template=_REFERENCES)  # type: ignore[arg-type]
     for model in definitions["$defs"].values():
         for field in model.get("properties", {}).values():
-            field.pop("default", None)  # generators take a field with a default for a required one
+            field.pop("default", None)  # generators treat a field with a default as required
     return dict(definitions["$defs"])
 
 
@@ -80,7 +85,7 @@ def _operation(endpoint: Endpoint, method: str) -> Json:
         "operationId": endpoint.function.__name__ + (f"_{method.lower()}" if several else ""),
         "summary": summary,
         "responses": _responses(endpoint),
-        "security": [],
+        "security": _SECURITY[endpoint.auth],
     }
     if description:
         operation["description"] = description.replace("\n", " ")
@@ -93,12 +98,6 @@ def _operation(endpoint: Endpoint, method: str) -> Json:
                 FORM if endpoint.form else "application/json": {"schema": _reference(endpoint.body)}
             },
         }
-    if endpoint.needs_token:
-        operation["security"] = _SESSION
-    if endpoint.takes_token:
-        operation["security"] = [{}, *_SESSION]
-    if endpoint.api_key:
-        operation["security"] = _API_KEY
     return operation
 
 
@@ -114,7 +113,7 @@ def _parameters(endpoint: Endpoint) -> list[Json]:
     ]
     in_header = [
         {"name": name, "in": "header", "description": meaning, "schema": {"type": "string"}}
-        for name, meaning in endpoint.takes_headers.items()
+        for name, meaning in endpoint.request_headers.items()
     ]
     return in_path + in_header
 
@@ -123,18 +122,13 @@ def _responses(endpoint: Endpoint) -> Json:
     success: Json = {"description": endpoint.status.phrase}
     if endpoint.reply:
         success["content"] = {"application/json": {"schema": _reference(endpoint.reply)}}
-    if endpoint.gives_headers:
+    if endpoint.response_headers:
         success["headers"] = {
             name: {"description": meaning, "schema": {"type": "string"}}
-            for name, meaning in endpoint.gives_headers.items()
+            for name, meaning in endpoint.response_headers.items()
         }
     codes: dict[HTTPStatus, list[str]] = {}
-    always = (
-        ("content_too_large", "unsupported_media_type", "internal_error")
-        if endpoint.body
-        else ("internal_error",)
-    )
-    for code in (*endpoint.errors, *always):
+    for code in endpoint.codes():
         codes.setdefault(problems.PROBLEM_TYPES[code].status, []).append(code)
     failures = {str(int(status)): _problem(status, names) for status, names in codes.items()}
     return {str(int(endpoint.status)): success, **failures}
@@ -155,7 +149,7 @@ def _reference(model: type[BaseModel]) -> Json:
 
 
 def _link_sessions(paths: Mapping[str, Json]) -> None:
-    """Say where the token of a grant is good for: what follows a login, what follows a refresh."""
+    """Say what the token of a grant is for: what may follow a login, and what a refresh."""
     for path in ("/login", "/refresh"):
         links = {
             operation["operationId"]: {

@@ -1,4 +1,4 @@
-"""What our own dialect takes and gives, as models; the OpenAPI page is made from them."""
+"""Request and response bodies of our own dialect; the OpenAPI page is made from these models."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -64,9 +64,9 @@ class LoginBody(OptionalCredentials):
     @model_validator(mode="after")
     def _enough(self) -> Self:
         if self.code is None and self.user_info is not None:
-            raise ValueError("user_info needs a code")
+            raise ValueError("send user_info together with a code")
         if self.code is None and self.username is None:
-            raise ValueError("a code is needed, or a username and a password")
+            raise ValueError("send a code, or a username and a password")
         return self
 
 
@@ -94,7 +94,7 @@ class UnbindBody(Body):
     @model_validator(mode="after")
     def _one_or_all(self) -> Self:
         if self.all and self.appid is not None:
-            raise ValueError("send appid or all, not both")
+            raise ValueError("send either appid or all")
         return self
 
 
@@ -114,8 +114,8 @@ class LogoutBody(Body):
 def _nickname(text: str) -> str:
     if not is_nickname(text):
         raise ValueError(
-            "must be 1 to 64 characters, some of which can be seen; leave out control characters"
-            " and those that change the direction of reading"
+            "must have 1 to 64 characters, at least one of them visible, without control"
+            " characters or characters that change the direction of the text"
         )
     return text
 
@@ -123,7 +123,7 @@ def _nickname(text: str) -> str:
 def _avatar_url(text: str) -> str:
     if not is_avatar_url(text):
         raise ValueError(
-            "must be an http or https address without user and password, percent-encoded"
+            "must be a percent-encoded http or https URL without username and password"
         )
     return text
 
@@ -205,7 +205,7 @@ class GrantReply(Reply):
     """A session token and what comes with it."""
 
     session_token: str
-    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a word of RFC 6750
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a token type of RFC 6750
     expires_in: Seconds
     absolute_expires_at: Moment
     session_id: UUID
@@ -244,7 +244,7 @@ class CheckReply(Reply):
 
     @classmethod
     def json_of(cls, view: LiveSession) -> bytes:
-        """Return what `of` would give, as JSON; in a third of the time."""
+        """Return the JSON of what `of` returns, in a third of the time."""
         user = view.user
         return to_json(
             {
@@ -315,7 +315,7 @@ class IdentitiesReply(Reply):
 
     @classmethod
     def of(cls, found: list[Bound]) -> "IdentitiesReply":
-        """Return the reply for what was found."""
+        """Return the reply for these WeChat users."""
         return cls(identities=[BoundReply(**asdict(one)) for one in found])
 
 
@@ -352,7 +352,7 @@ class IntrospectReply(RootModel[LiveTokenReply | DeadTokenReply]):
 
     @classmethod
     def of(cls, found: Introspected | None) -> "IntrospectReply":
-        """Return the reply for a live session, or for none."""
+        """Return the reply for a live session, or for any other token."""
         return cls(LiveTokenReply(**asdict(found)) if found else DeadTokenReply())
 
 

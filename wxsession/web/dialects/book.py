@@ -1,6 +1,6 @@
 """The book's login: a code, and until the WeChat user is bound, a username and a password too.
 
-All three are in the URL. Any status but 200 is a failure to the client, which reads no more.
+All three are in the URL. Any status other than 200 is a failure; the client reads nothing else.
 """
 
 from flask import Blueprint, request
@@ -8,9 +8,9 @@ from flask.typing import ResponseReturnValue
 
 from wxsession.services import Services
 from wxsession.web import bodies
-from wxsession.web.dialects import Dialect, log_in_by_code
+from wxsession.web.dialects.base import Dialect, log_in_by_code
 
-# What is not there yet is sent empty, or as the text that JavaScript makes of it.
+# What the client does not have yet is sent empty, or as JavaScript writes a missing value.
 _NOTHING = frozenset({"", "undefined"})
 
 

@@ -1,4 +1,4 @@
-"""The tutorials' two steps: a code for a ``session_id``, then all that wx.getUserInfo gave."""
+"""The tutorials' two steps: a code for a ``session_id``, then what wx.getUserInfo returned."""
 
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
@@ -6,7 +6,7 @@ from flask.typing import ResponseReturnValue
 from wxsession.errors import MissingToken, WxSessionError
 from wxsession.services import Services
 from wxsession.web import bodies, problems
-from wxsession.web.dialects import Dialect, log_in_by_code
+from wxsession.web.dialects.base import Dialect, log_in_by_code
 from wxsession.web.request import header_of
 from wxsession.wechat.open_data import OpenData
 
@@ -32,7 +32,7 @@ def _add_routes(routes: Blueprint, services: Services) -> None:
         token = header_of(request, FETCH_CODE.token_header) or body.session_id
         if token is None:
             raise MissingToken
-        # A user who refused leaves nothing in `data`, and keeps the session of the first step.
+        # `data` is empty if the user refused; the session of the first step stays.
         services.profiles.take(token, body.data.open_data() if body.data else OpenData())
         return {"status": "OK"}
 

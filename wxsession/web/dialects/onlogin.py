@@ -1,7 +1,6 @@
 """The tutorials' ``onLogin``: a code for a ``3rd_session``, by POST or, in older ones, by GET.
 
-These clients look for ``3rd_session`` in the answer and for nothing else; an error is as in our
-own dialect.
+These clients look only for ``3rd_session`` in the response; errors are as in our own dialect.
 """
 
 from dataclasses import replace
@@ -11,7 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from wxsession.services import Services
 from wxsession.web import bodies
-from wxsession.web.dialects import Dialect, log_in_by_code
+from wxsession.web.dialects.base import Dialect, log_in_by_code
 
 
 def _log_in(services: Services, body: bodies.CodeBody) -> ResponseReturnValue:

@@ -1,14 +1,14 @@
 """wafer: the client packages that Tencent gave away and abandoned, of both generations.
 
-They look at an answer in different places, so every answer here satisfies all of them:
+They read different parts of a response, so every response here satisfies all of them:
 
-* ``wafer2-client-sdk`` takes a login for good if ``code`` is the number 0 and ``data`` has
-  ``skey`` and ``userinfo``. It logs in again if ``code`` is -1 or, in 2.1.0, the status is 401.
-* ``wafer-client-sdk`` and ``qcloud-weapp-client-sdk`` take a login for good if the answer has the
-  magic key and ``session``. Any other answer with the magic key is an error that costs them their
-  session, and with ``ERR_INVALID_SESSION`` they log in again.
+* ``wafer2-client-sdk`` accepts a login if ``code`` is the number 0 and ``data`` has ``skey`` and
+  ``userinfo``. It logs in again if ``code`` is -1 or, in 2.1.0, the status is 401.
+* ``wafer-client-sdk`` and ``qcloud-weapp-client-sdk`` accept a login if the response has the magic
+  key and ``session``. Any other response with the magic key is an error on which they drop their
+  session, and on ``ERR_INVALID_SESSION`` they log in again.
 
-So -1, 401 and the magic key are for logins and for sessions that are over, and for nothing else.
+So -1, 401 and the magic key are only for logins and for sessions that have expired or ended.
 Source: the packages, as they are on the npm registry.
 """
 
@@ -29,7 +29,7 @@ from wxsession.errors import (
 )
 from wxsession.services import Services
 from wxsession.web import bodies, problems
-from wxsession.web.dialects import Dialect, log_in_by_code
+from wxsession.web.dialects.base import Dialect, log_in_by_code
 from wxsession.web.request import header_of
 from wxsession.wechat.open_data import OpenData, user_info
 
@@ -93,13 +93,13 @@ def _given(request: Request) -> _Login:
 def _refusal(error: WxSessionError) -> Response:
     word = next((word for kind, word in _WORDS.items() if isinstance(error, kind)), None)
     body: Mapping[str, object] = {"error": word or error.code, "message": problems.title(error)}
-    if word is None:  # nothing is wrong with the session; it has to survive this
+    if word is None:  # nothing is wrong with the session, so the client has to keep it
         return problems.with_body(error, {"code": 1, **body})
     return problems.with_body(error, {"code": -1, _MAGIC: 1, **body})
 
 
-# One of the packages insists on the first word; the others are shown to somebody, as they always
-# were. What is more special comes first.
+# One of the packages requires the first word; the others are only shown to people, as they always
+# were. More special errors come first.
 _WORDS: Mapping[type[WxSessionError], str] = {
     TokenError: "ERR_INVALID_SESSION",
     _HeaderMissed: "ERR_HEADER_MISSED",

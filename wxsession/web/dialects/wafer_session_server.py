@@ -1,12 +1,12 @@
 """wafer's session server, which back ends of the first generation ask for everything.
 
-It is for back ends alone, as introspection is: they know their users by openId, so that is told
-here, and only to a back end with an API key. One that can set no header has the key in its URL,
-``http://name:key@…/mina_auth/``, which most HTTP clients send as HTTP Basic.
+It is only for back ends, as introspection is: they identify users by openId, so responses have the
+openId, and only a back end with an API key gets one. A back end that cannot set a header has the
+key in its URL, ``http://name:key@…/mina_auth/``, which most HTTP clients send as HTTP Basic.
 
-An answer has the status 200, because these back ends read `returnCode` of no other. Without an API
-key it is 401 with a challenge: some HTTP clients wait for one before they send theirs.
-``qcloud.cam.initdata``, by which anybody could put another app secret there, is not known here.
+Responses have the status 200, because these back ends read `returnCode` only then. Without an API
+key it is 401 with a challenge: some HTTP clients send their credentials only after one.
+``qcloud.cam.initdata``, with which anybody could replace the app secret, is not implemented.
 Source: the wiki page "会话服务" of the project.
 """
 
@@ -31,8 +31,8 @@ from wxsession.errors import (
 from wxsession.services import Services
 from wxsession.sessions.session import SessionView
 from wxsession.web import bodies, problems
-from wxsession.web.dialects import Dialect, log_in_by_code
-from wxsession.web.request import api_key_of, client_of
+from wxsession.web.dialects.base import Dialect, log_in_by_code
+from wxsession.web.request import ensure_api_key
 from wxsession.wechat.open_data import OpenData, user_info
 
 _DATABASE, _SHAPE = 1001, 1007
@@ -66,7 +66,7 @@ class _Auth(bodies.LooseBody):
 
 
 class _UnknownInterface(InvalidRequest):
-    """There is no such call."""
+    """There is no such interface."""
 
     def __init__(self) -> None:
         super().__init__([{"field": "interface.interfaceName", "message": "unknown interface"}])
@@ -98,8 +98,7 @@ def _add_routes(routes: Blueprint, services: Services) -> None:
     @routes.post("/mina_auth")
     @routes.post("/mina_auth/")
     def mina_auth() -> Response:
-        with services.introspection.counting_refusals(client_of(request)):
-            services.introspection.ensure_known(*api_key_of(request))
+        ensure_api_key(request, services.introspection)
         call = bodies.read_json(_Call, bodies.raw(request)).interface
         if call.name not in interfaces:
             raise _UnknownInterface
@@ -122,7 +121,7 @@ def _refusal(error: WxSessionError) -> Response:
     return problems.with_body(error, body) if isinstance(error, InvalidApiKey) else _answer(body)
 
 
-# What is more special comes first.
+# More special errors come first.
 _CODES: Mapping[type[WxSessionError], int] = {
     InvalidApiKey: _SHAPE,
     InvalidRequest: _SHAPE,

@@ -1,0 +1,120 @@
+"""Endpoints: plain functions of the services and a request, bound to a blueprint and described.
+
+The annotations of a function say what it takes and returns; its view and the OpenAPI page both read
+them.
+"""
+
+import enum
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from http import HTTPStatus
+from typing import Any, get_args, get_origin, get_type_hints
+
+from flask import Blueprint, Response, request
+from pydantic import BaseModel
+from werkzeug.exceptions import UnsupportedMediaType
+
+from wxsession.errors import WxSessionError
+from wxsession.services import Services
+from wxsession.web import bodies
+from wxsession.web.request import ensure_api_key
+
+FORM = "application/x-www-form-urlencoded"
+
+
+class Auth(enum.Enum):
+    """What a request has to present."""
+
+    NONE = "nothing"
+    SESSION = "a session token"
+    OPTIONAL_SESSION = "nothing, or a session token; one that is not valid is refused"
+    API_KEY = "an API key"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One endpoint: where it is, what it calls, and what the OpenAPI page says about it.
+
+    The function gets the services, the request, the path's parameters, and `body` if it asks for
+    one. It returns the reply, or None for an empty response, or a reply and headers.
+    """
+
+    path: str
+    function: Callable[..., Any]
+    methods: Sequence[str]
+    auth: Auth = Auth.NONE
+    raises: Sequence[type[WxSessionError]] = ()
+    """What the services raise; a base class stands for every error below it."""
+    status: HTTPStatus = HTTPStatus.OK
+    body_required: bool = True
+    form: bool = False
+    """Whether the body is a form; otherwise it is JSON."""
+    request_headers: Mapping[str, str] = field(default_factory=dict)
+    """Optional headers of the request, and what they mean."""
+    response_headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers that the response may have, and what they mean."""
+
+    @cached_property
+    def body(self) -> type[BaseModel] | None:
+        """The model of the request body."""
+        found: type[BaseModel] | None = get_type_hints(self.function).get("body")
+        return found
+
+    @cached_property
+    def reply(self) -> type[BaseModel] | None:
+        """The model of the response body."""
+        returned = get_type_hints(self.function)["return"]
+        if get_origin(returned) is tuple:
+            returned = get_args(returned)[0]
+        return None if returned is type(None) else returned
+
+    def codes(self) -> list[str]:
+        """Return the code of every error that a response may have."""
+        refused = ["invalid_request"] if self.body else []
+        missing = ["not_found"] if "<" in self.path else []
+        unread = ["content_too_large", "unsupported_media_type"] if self.body else []
+        raised = [code for error in self.raises for code in _codes_of(error)]
+        return list(dict.fromkeys([*refused, *raised, *missing, *unread, "internal_error"]))
+
+
+def bind(endpoint: Endpoint, blueprint: Blueprint, services: Services) -> None:
+    """Serve an endpoint."""
+
+    def view(**parameters: object) -> Response:
+        if endpoint.auth is Auth.API_KEY:
+            ensure_api_key(request, services.introspection)
+        if endpoint.body is not None:
+            parameters["body"] = _read(endpoint, endpoint.body)
+        result = endpoint.function(services, request, **parameters)
+        reply, headers = result if isinstance(result, tuple) else (result, {})
+        body = reply.model_dump_json() if reply is not None else None
+        return Response(body, endpoint.status, headers, mimetype="application/json")
+
+    name = endpoint.function.__name__
+    blueprint.add_url_rule(endpoint.path, name, view, methods=list(endpoint.methods))
+
+
+def _codes_of(error: type[WxSessionError]) -> Iterator[str]:
+    """Yield the codes of an error and of those below it; a class that only groups has none."""
+    if "code" in vars(error):
+        yield error.code
+    for special in error.__subclasses__():
+        yield from _codes_of(special)
+
+
+def _read(endpoint: Endpoint, model: type[BaseModel]) -> BaseModel:
+    """Return the parsed body.
+
+    Raises:
+        InvalidRequest: with every field that is wrong, and none of what was sent.
+        UnsupportedMediaType: the body says that it is something else.
+        ContentTooLarge: it is longer than `bodies.LONGEST_BODY` bytes.
+    """
+    raw = bodies.raw(request)
+    if not raw and not endpoint.body_required:
+        return model()
+    if request.mimetype and not (request.mimetype == FORM if endpoint.form else request.is_json):
+        raise UnsupportedMediaType
+    read = bodies.read_form if endpoint.form else bodies.read_json
+    return read(model, raw)
