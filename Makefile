@@ -10,9 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := tests/clients
 EXPRESS := benchmarks/peers/express
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-
 TESTED := $(VENV)/.test $(VENV)/.programs $(CLIENTS)/node_modules/.installed $(EXPRESS)/node_modules/.installed
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: help run test test-long coverage prove bench bench-full lint clean
 .NOTPARALLEL:
@@ -34,24 +33,21 @@ help:
 run: $(VENV)/.server
 	@exec $(BIN)/python scripts/run.py
 
-# What is independent, on two processors; what needs the machine for itself; what takes long. A
-# choice of tests (ARGS) may leave a lane empty, which pytest tells by 5.
-PYTEST := $(BIN)/python -m pytest
-PARALLEL := $(PYTEST) -n 2 --dist worksteal -m "not serial and not long"
-SERIAL := $(PYTEST) -m "serial and not long"
-LONG := $(PYTEST) -m long
-MAY_BE_EMPTY := || [ $$? = 5 ]
+# Two lanes: what is independent, on two processors, and then what needs the machine for itself. A
+# choice of tests (ARGS) may leave a lane without any, which pytest tells by 5.
+define run-lanes
+$(BIN)/python -m pytest -n 2 --dist worksteal -m "not serial and $(1)" $(2) $(ARGS) || [ $$? = 5 ]
+$(BIN)/python -m pytest -m "serial and $(1)" $(2) $(3) $(ARGS) || [ $$? = 5 ]
+endef
 
 test: $(TESTED)
-	$(PARALLEL) $(ARGS) $(MAY_BE_EMPTY)
-	$(SERIAL) $(ARGS) $(MAY_BE_EMPTY)
+	$(call run-lanes,not long)
 
 test-long: $(TESTED)
-	HYPOTHESIS_PROFILE=long $(LONG) $(ARGS)
+	$(call run-lanes,long)
 
 coverage: $(TESTED)
-	$(PARALLEL) --cov --cov-report= $(ARGS) $(MAY_BE_EMPTY)
-	$(SERIAL) --cov --cov-append --cov-report= $(ARGS) $(MAY_BE_EMPTY)
+	$(call run-lanes,not long,--cov --cov-report=,--cov-append)
 	$(BIN)/python -m coverage report
 
 prove: $(VENV)/.test
