@@ -227,7 +227,7 @@ class Postgres:
 
     def _connect(self) -> psycopg.Connection:
         address = f"host={self.host} port={self.port} user=postgres dbname=postgres"
-        return psycopg.connect(address, autocommit=True, connect_timeout=5)
+        return psycopg.connect(address, autocommit=True, connect_timeout=30)
 
 
 class PostgresServer(Postgres):
@@ -279,7 +279,7 @@ class PostgresServer(Postgres):
         """Return when a new, empty server answers.
 
         Raises:
-            PostgresError: it does not within 30 seconds; nothing is left behind.
+            PostgresError: it does not within a minute; nothing is left behind.
             FileExistsError: it was started before; `restart()` continues it.
         """
         self.directory.mkdir(mode=0o700)
@@ -358,7 +358,7 @@ class PostgresServer(Postgres):
         self._await_ready(self._supervisor)
 
     def _await_ready(self, supervisor: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while supervisor.poll() is None and time.monotonic() < deadline:
             with suppress(psycopg.OperationalError), self._connect() as connection:
                 # Another server may have taken the port a moment before this one.
