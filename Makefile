@@ -44,7 +44,7 @@ test: $(TESTED)
 	$(call run-lanes,not long)
 
 test-long: $(TESTED)
-	$(call run-lanes,long)
+	$(call run-lanes,long,--timeout 900)
 
 coverage: $(TESTED)
 	$(call run-lanes,not long,--cov --cov-report=,--cov-append)

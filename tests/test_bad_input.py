@@ -214,7 +214,7 @@ def test_any_user_agent_may_log_in_and_is_cut(make_phone: Callable[..., Phone], 
 def test_any_authorization_header_gets_an_answer_and_costs_no_sql(app: Flask, text: str) -> None:
     used: list[object] = []
     database = services_of(app).database
-    database.held.release()
+    database.connections.release()
     pool = database.engine.pool  # without a connection there is no statement
 
     def note(connection: object, *_rest: object) -> None:

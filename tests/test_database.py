@@ -29,7 +29,7 @@ from wxsession.storage.connection_cache import MAX_IDLE, ConnectionCache
 from wxsession.storage.database import Limits, UtcDateTime, connect, metadata
 from wxsession.storage.migrate import upgrade
 from wxsession.storage.tables import sessions
-from wxsession.storage.watchdog import TICK, Overdue, Watchdog
+from wxsession.storage.watchdog import TICK, Overdue, Unwatched, Watchdog
 
 pytestmark = ON_BOTH
 
@@ -265,27 +265,28 @@ def test_a_lookup_keeps_its_connection_for_the_next_one(services: Services, phon
     for _ in range(3):
         assert phone.check().status_code == 200
     assert len(checked_out) == 1
-    services.database.held.release()
+    services.database.connections.release()
     assert phone.check().status_code == 200
     assert len(checked_out) == 2
 
 
 def test_what_was_held_for_long_goes_through_the_pool_again(services: Services) -> None:
-    held = ConnectionCache(services.database.engine, seconds=0)
-    first = held.take()
-    held.give_back(first)
-    assert held.take() is not first
+    engine = services.database.engine
+    cache = ConnectionCache(engine, Unwatched(), timeout=1, attempts=1, max_age=0)
+    first = cache.take()
+    cache.give_back(first)
+    assert cache.take() is not first
 
 
 def test_most_connections_stay_with_the_pool_however_many_lookups_there_were(
     services: Services,
 ) -> None:
-    pool, held = services.database.engine.pool, services.database.held
+    pool, cache = services.database.engine.pool, services.database.connections
     assert isinstance(pool, QueuePool)
-    taken = [held.take() for _ in range(8)]
+    taken = [cache.take() for _ in range(8)]
     assert pool.checkedout() == 8
     for each in taken:
-        held.give_back(each)
+        cache.give_back(each)
     assert pool.checkedout() == MAX_IDLE
     services.database.close()
     assert services.database.engine.pool is not pool
@@ -298,12 +299,12 @@ def test_a_forked_child_does_not_look_up_on_what_its_parent_held(
 ) -> None:
     phone.log_in()
     assert phone.check().status_code == 200
-    held = services.database.held
-    mine = held.take()
-    held.give_back(mine)
+    cache = services.database.connections
+    mine = cache.take()
+    cache.give_back(mine)
     read, write = os.pipe()
     if not (child := os.fork()):
-        its = held.take().connection.dbapi_connection.info.backend_pid  # type: ignore[union-attr]
+        its = cache.take().connection.dbapi_connection.info.backend_pid  # type: ignore[union-attr]
         os.write(write, str(its).encode())
         os._exit(0)
     os.waitpid(child, 0)

@@ -1,26 +1,32 @@
 """The check in front of Flask: nobody can tell it from the one behind."""
 
+import string
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import text, update
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import text
 from werkzeug.test import create_environ, run_wsgi_app
 
 from tests.support.app import services_of
-from tests.support.databases import ON_BOTH
 from tests.support.phone import Phone
-from wxsession.simulator import SettableClock, WeChat
-from wxsession.storage.tables import users
+from wxsession.sessions.session import SessionView
+from wxsession.simulator import WeChat
+from wxsession.users.client import ClientInfo
 from wxsession.users.phone_numbers import PhoneNumber
+from wxsession.users.user import User
 from wxsession.web.api import Door, FastCheck
+from wxsession.web.api.fast_check import json_of
+from wxsession.web.api.schemas import CheckReply
 
-Happening = Callable[[Phone, SettableClock], None]
-Answer = tuple[bytes, str, list[tuple[str, str]]]
+Sent = tuple[bytes, str, list[tuple[str, str]]]
 
 
-def ask(application: Any, method: str, path: str, headers: dict[str, str]) -> Answer:
+def ask(application: Any, method: str, path: str, headers: dict[str, str]) -> Sent:
     """Return all that a server would send, in its order."""
     environ = create_environ(path, method=method, headers=headers, data=b"{}")
     body, status, sent = run_wsgi_app(application, environ, buffered=True)
@@ -34,106 +40,94 @@ def front_of(app: Flask) -> FastCheck:
     return front
 
 
-def log_out(phone: Phone, _clock: SettableClock) -> None:
-    phone.log_out()
+def nothing(_phone: Phone) -> None:
+    pass
 
 
-def wait_a_week(_phone: Phone, clock: SettableClock) -> None:
-    clock.advance(days=7)
-
-
-def wait_a_month(phone: Phone, clock: SettableClock) -> None:
-    for _ in range(5):
-        clock.advance(days=6)
-        phone.check()
-
-
-def lose_a_refresh(phone: Phone, _clock: SettableClock) -> None:
+def refresh_and_lose_it(phone: Phone) -> None:
     phone.lose_refresh()
 
 
-def refresh_twice(phone: Phone, _clock: SettableClock) -> None:
-    first = phone.token
-    phone.refresh()
-    phone.refresh()
-    phone.token = first
+def log_out(phone: Phone) -> None:
+    phone.log_out()
 
 
-def be_disabled(phone: Phone, _clock: SettableClock) -> None:
-    services = services_of(phone.app)
-    services.administration.disable(services.sessions.check(str(phone.token)).user.id)
-
-
-def break_the_database(phone: Phone, _clock: SettableClock) -> None:
+def break_the_database(phone: Phone) -> None:
     with services_of(phone.app).database.statement() as connection:
         connection.execute(text("ALTER TABLE sessions RENAME TO elsewhere"))
 
 
-def have_a_profile(phone: Phone, _clock: SettableClock) -> None:
-    services = services_of(phone.app)
-    user_id = services.sessions.check(str(phone.token)).user.id
-    profile = {
-        "username": "alice",
-        "nickname": '"\\/\b\f\n\r\t\x01\x7f</b>&\u2028 é 小明 😀',
-        "avatar_url": "https://example.org/a.png?b=c&d",
-        **services.phones.columns(PhoneNumber("13800138000", "86"), user_id),
-    }
-    with services.database.statement() as connection:
-        connection.execute(update(users).where(users.c.id == user_id).values(profile))
-
-
-def nothing(_phone: Phone, _clock: SettableClock) -> None:
-    pass
-
-
-HAPPENINGS = [
-    nothing,
-    have_a_profile,
-    log_out,
-    wait_a_week,
-    wait_a_month,
-    lose_a_refresh,
-    refresh_twice,
-    be_disabled,
-    break_the_database,
-]
-
-
-@ON_BOTH  # it reads rows as their driver has them
-@pytest.mark.parametrize("happening", HAPPENINGS)
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_it_answers_as_the_blueprint_does_byte_by_byte(
-    phone: Phone, clock: SettableClock, happening: Happening, method: str
+@pytest.mark.parametrize("happening", [nothing, refresh_and_lose_it, log_out, break_the_database])
+def test_it_sends_what_the_blueprint_sends_byte_by_byte(
+    phone: Phone, happening: Callable[[Phone], None]
 ) -> None:
     front = front_of(phone.app)
     phone.log_in()
-    happening(phone, clock)
+    happening(phone)
     headers = {"Authorization": f"Bearer {phone.token}"}
-    assert ask(front, method, "/check_session", headers) == ask(
-        front.application, method, "/check_session", headers
+    for method in ("GET", "POST"):
+        assert ask(front, method, "/check_session", headers) == ask(
+            front.application, method, "/check_session", headers
+        )
+
+
+TEXTS = st.none() | st.text(st.characters(exclude_categories=["Cs"]))
+PHONES = st.builds(
+    PhoneNumber, st.text(string.digits, min_size=1, max_size=20), st.sampled_from(["86", "1"])
+)
+
+
+@given(
+    user=st.builds(
+        User,
+        id=st.uuids(),
+        username=TEXTS,
+        nickname=TEXTS | st.just('"\\/\b\f\n\r\t\x01\x7f</b>&\u2028 é 小明 😀'),
+        avatar_url=TEXTS,
+        phone=st.none() | PHONES,
+    ),
+    expires_in=st.integers(0, 10**9),
+    moment=st.datetimes(timezones=st.just(UTC)),
+    superseded=st.booleans(),
+)
+def test_the_json_is_what_the_models_write(
+    user: User, expires_in: int, moment: datetime, *, superseded: bool
+) -> None:
+    view = SessionView(
+        session_id=user.id,
+        user=user,
+        identity=None,
+        created_at=moment,
+        auth_time=moment,
+        expires_in=expires_in,
+        absolute_expires_at=moment,
+        client=ClientInfo(None, None),
+        superseded=superseded,
     )
+    assert json_of(view).decode() == CheckReply.of(view).model_dump_json()
 
 
-WITHOUT_A_SESSION: list[dict[str, str]] = [
-    {},
-    {"Authorization": ""},
-    {"Authorization": "Bearer"},
-    {"Authorization": "Bearer x"},
-    {"Authorization": "Basic YTpi"},
-    {"X-Wxsession-Api-Key": ""},
-    {"X-Wxsession-Api-Key": "nobody's"},
-    {"Authorization": "Bearer x", "Content-Type": "text/plain", "Accept": "text/html"},
-]
-
-
-@pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "OPTIONS", "PUT"])
-def test_without_a_session_as_well(app: Flask, method: str) -> None:
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": ""},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer x"},
+        {"Authorization": "Basic YTpi"},
+        {"X-Wxsession-Api-Key": ""},
+        {"X-Wxsession-Api-Key": "nobody's"},
+        {"Authorization": "Bearer x", "Content-Type": "text/plain", "Accept": "text/html"},
+    ],
+    ids=str,
+)
+def test_without_a_session_as_well(app: Flask, headers: dict[str, str]) -> None:
     front = front_of(app)
-    for path in ("/check_session", "/check_session/", "/check_session?token=x", "/login"):
-        for headers in WITHOUT_A_SESSION:
-            assert ask(front, method, path, headers) == ask(
-                front.application, method, path, headers
-            ), (path, headers)
+    paths = ("/check_session", "/check_session/", "/check_session?token=x", "/login")
+    for method in ("GET", "POST", "HEAD", "OPTIONS", "PUT"):
+        for path in paths:
+            sent = ask(front, method, path, headers)
+            assert sent == ask(front.application, method, path, headers)
 
 
 def test_it_is_where_the_calls_are_mounted(make_app: Callable[..., Flask], wechat: WeChat) -> None:

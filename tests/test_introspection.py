@@ -365,7 +365,7 @@ def test_a_check_with_a_wrong_api_key_is_refused_and_counted_before_it_costs_a_q
         asked.append(statement.partition(" (")[0])
 
     database = services_of(phone.app).database
-    database.held.release()  # so that a query has to check a connection out
+    database.connections.release()  # so that a query has to check a connection out
     event.listen(database.engine, "before_cursor_execute", remember)
     headers = {"X-Wxsession-Api-Key": key}
     answer = phone.send("GET", "/check_session", token=phone.token, headers=headers)

@@ -2,12 +2,12 @@
 
 import base64
 import hashlib
+import hmac
 import string
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from itsdangerous import Signer
 
 from wxsession.crypto import SecretKeys
 from wxsession.errors import InvalidToken
@@ -29,6 +29,14 @@ def refused(text: str) -> bool:
     return False
 
 
+def _bytes_of(spelling: str) -> bytes | None:
+    """Return what a reader of base64 makes of a text."""
+    try:
+        return base64.urlsafe_b64decode(spelling + "=" * (-len(spelling) % 4))
+    except ValueError:
+        return None
+
+
 def test_a_token_comes_back_as_it_went() -> None:
     assert SIGNER.load(TEXT) == TOKEN
     assert len(TEXT) == 112
@@ -41,11 +49,33 @@ def test_a_secret_has_256_bits_and_is_never_drawn_twice() -> None:
     assert {len(secret) for secret in drawn} == {32}
 
 
-def test_behind_the_prefix_it_is_what_itsdangerous_signs() -> None:
-    keys = list(SecretKeys([OLD, NEW]).derive("session token signature"))
-    signer = Signer(keys, digest_method=hashlib.sha256, key_derivation="none")
+def test_behind_the_prefix_it_is_a_payload_and_its_hmac() -> None:
+    newest = SecretKeys([OLD, NEW]).derive("session token signature")[-1]
     payload = base64.urlsafe_b64encode(TOKEN.key + TOKEN.secret)
-    assert f"wxs_{signer.sign(payload).decode()}" == TEXT
+    signature = base64.urlsafe_b64encode(hmac.digest(newest, payload, "sha256"))
+    assert f"wxs_{payload.decode()}.{signature.rstrip(b'=').decode()}" == TEXT
+
+
+def test_a_token_of_the_first_release_is_still_one() -> None:
+    token = SessionToken(bytes(range(16)), bytes(range(100, 132)))
+    text = (
+        "wxs_AAECAwQFBgcICQoLDA0OD2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6e3x9fn-AgYKD"
+        ".TvAluHLr-7UrVj92ozrH409ZZNYGLT7S7mM-pas3FWw"
+    )
+    assert SIGNER.load(text) == token
+    assert SIGNER.dump(token) == text
+    successor = "1457c0f35b116e350b356c6bc1cd481c7238b26afeb439f55e671fd7ab8983e2"
+    assert SIGNER.successors(token)[0].secret.hex() == successor
+
+
+def test_another_spelling_of_the_same_bytes_is_none() -> None:
+    payload, signature = TEXT.removeprefix("wxs_").split(".")
+    stored = base64.urlsafe_b64decode(f"{signature}=")
+    others = [signature[:-1] + last for last in ALPHABET if last != signature[-1]]
+    others += [signature.replace("-", "+"), signature.replace("_", "/"), f"{signature}="]
+    alike = [other for other in others if other != signature and _bytes_of(other) == stored]
+    assert len(alike) >= 3  # those that differ in the bits that do not count
+    assert all(refused(f"wxs_{payload}.{other}") for other in alike)
 
 
 def test_the_stored_hash_is_sha_256_of_the_secret() -> None:

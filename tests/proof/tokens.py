@@ -132,7 +132,7 @@ class _Door:
     def fault(self, call: tuple[str, str], authorization: str, queries: int) -> str | None:
         """Present a forgery; return what is wrong with the answer."""
         self._queries = 0
-        self._database.held.release()  # so that each query has to check a connection out
+        self._database.connections.release()  # so that each query has to check a connection out
         environ: dict[str, Any] = {
             **self._environments[call],
             "HTTP_AUTHORIZATION": authorization,

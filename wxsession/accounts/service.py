@@ -20,7 +20,7 @@ from wxsession.errors import (
     UsernameTaken,
 )
 from wxsession.sessions.service import SessionService
-from wxsession.sessions.session import DescribedSession, Grant, SessionView
+from wxsession.sessions.session import Grant, Session, SessionView
 from wxsession.storage.database import Database, retry_on_disconnect
 from wxsession.storage.tables import WECHAT, identities, sessions, users
 from wxsession.storage.transaction import Transaction
@@ -238,7 +238,7 @@ class AccountService:
 
     def _lock_own(
         self, connection: Transaction, session_id: UUID, account: Account | None = None
-    ) -> tuple[DescribedSession, dict[UUID, User]]:
+    ) -> tuple[Session, dict[UUID, User]]:
         """Return a session and its user, both locked, and with them the user of an account.
 
         Raises:

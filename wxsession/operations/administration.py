@@ -24,9 +24,9 @@ from wxsession.accounts.passwords import normalised_username
 from wxsession.audit import SYSTEM, UNKNOWN, Audit, AuditEvent
 from wxsession.clock import Clock
 from wxsession.errors import NoSuchSession, NoSuchUser, SessionEnded, SessionExpired, UserMerged
-from wxsession.sessions.queries import described_session_from, select_described_sessions
+from wxsession.sessions.queries import select_sessions, session_from
 from wxsession.sessions.service import SessionService
-from wxsession.sessions.session import DescribedSession, Session
+from wxsession.sessions.session import Session
 from wxsession.storage.database import Asks, Database
 from wxsession.storage.tables import has_enabled_user, identities, is_live, sessions, users
 from wxsession.users.merging import is_merged, merged_into
@@ -227,7 +227,7 @@ class Administration:
             NoSuchUser: there is none with this id.
             Overloaded: the database did not answer in time.
         """
-        query = select_described_sessions().order_by(sessions.c.id.desc())
+        query = select_sessions().order_by(sessions.c.id.desc())
         if not every:
             query = query.where(self._is_live())
         if after is not None:
@@ -238,7 +238,7 @@ class Administration:
                 ids = (user_id, *connection.execute(select_former_ids(user_id)).scalars())
                 query = query.where(sessions.c.user_id.in_(ids))
             rows = connection.execute(query.limit(limit + 1)).all()
-        lines = [self._session_line(described_session_from(row, self._phones)) for row in rows]
+        lines = [self._session_line(session_from(row, self._phones)) for row in rows]
         return _page(lines, limit, lambda line: line.session_id)
 
     def session(self, session_id: UUID) -> SessionLine:
@@ -318,14 +318,13 @@ class Administration:
         masked = user.phone.masked() if user.phone else None
         return UserLine(user.id, user.username, user.nickname, masked, user.disabled_at, created_at)
 
-    def _session(self, connection: Asks, session_id: UUID) -> DescribedSession:
-        query = select_described_sessions().where(sessions.c.id == session_id)
-        row = connection.execute(query).first()
+    def _session(self, connection: Asks, session_id: UUID) -> Session:
+        row = connection.execute(select_sessions().where(sessions.c.id == session_id)).first()
         if row is None:
             raise NoSuchSession
-        return described_session_from(row, self._phones)
+        return session_from(row, self._phones)
 
-    def _session_line(self, session: DescribedSession) -> SessionLine:
+    def _session_line(self, session: Session) -> SessionLine:
         state, reason = self._state(session)
         identity = session.identity
         return SessionLine(

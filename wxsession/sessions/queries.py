@@ -1,4 +1,4 @@
-"""Every statement about sessions that is built once, and the readers of its rows."""
+"""Every statement about sessions that is built once, and the reader of its rows."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -19,7 +19,7 @@ from sqlalchemy import (
     update,
 )
 
-from wxsession.sessions.session import DescribedSession, Session
+from wxsession.sessions.session import Session
 from wxsession.storage.tables import has_enabled_user, identities, is_live, sessions, users
 from wxsession.users.client import ClientInfo
 from wxsession.users.phone_numbers import PhoneNumbers
@@ -33,8 +33,12 @@ def purge_date(idle_expires_at: datetime) -> date:
     return idle_expires_at.date()
 
 
-_FACTS = (
+_CLIENT_COLUMNS = (sessions.c.client_address, sessions.c.user_agent)
+_OWN_COLUMNS = (
+    sessions.c.id,
     sessions.c.token_hash,
+    sessions.c.created_at,
+    sessions.c.auth_time,
     sessions.c.absolute_expires_at,
     sessions.c.idle_expires_at,
     sessions.c.rotated_at,
@@ -42,65 +46,48 @@ _FACTS = (
     sessions.c.ended_at,
     sessions.c.end_reason,
 )
-_DESCRIPTION = (
-    sessions.c.id,
-    sessions.c.created_at,
-    sessions.c.auth_time,
-    sessions.c.client_address,
-    sessions.c.user_agent,
-)
-_FACTS_AT = len(USER_COLUMNS)
-_DESCRIPTION_AT = _FACTS_AT + len(_FACTS)
-_IDENTITY_AT = _DESCRIPTION_AT + len(_DESCRIPTION)
-
-_NEVER = datetime.min.replace(tzinfo=UTC)
-NO_SESSION = (
-    *(UUID(int=0), None, None, None, None, None),
-    *(bytes(32), _NEVER, _NEVER, None, None, None, None),
-    *(UUID(int=0), _NEVER, _NEVER, None, None),
-    *(None, None, None, None),
-)
-"""A row of `select_described_sessions`, and so of `select_sessions`, that no token fits."""
-
-_OF_USERS = sessions.join(users, users.c.id == sessions.c.user_id)
+# Where the next part of a row begins, in the order of `select_sessions`.
+_IDENTITY_AT = len(USER_COLUMNS)
+_CLIENT_AT = _IDENTITY_AT + len(IDENTITY_COLUMNS)
+_OWN_AT = _CLIENT_AT + len(_CLIENT_COLUMNS)
 
 
 def select_sessions() -> Select[Any]:
     """Return the query whose rows `session_from` reads."""
-    return select(*USER_COLUMNS, *_FACTS).select_from(_OF_USERS)
+    with_user = sessions.join(users, users.c.id == sessions.c.user_id)
+    with_identity = with_user.outerjoin(identities, identities.c.id == sessions.c.identity_id)
+    columns = (*USER_COLUMNS, *IDENTITY_COLUMNS, *_CLIENT_COLUMNS, *_OWN_COLUMNS)
+    return select(*columns).select_from(with_identity)
 
 
-def session_from(row: Sequence[Any], key: bytes, phones: PhoneNumbers) -> Session:
-    """Return the session in a row of `select_sessions`, whose id is known."""
-    return Session(key, user_from(row[:_FACTS_AT], phones), *row[_FACTS_AT:_DESCRIPTION_AT])
-
-
-def select_described_sessions() -> Select[Any]:
-    """Return the query whose rows `described_session_from` reads."""
-    with_identity = _OF_USERS.outerjoin(identities, identities.c.id == sessions.c.identity_id)
-    return select(*USER_COLUMNS, *_FACTS, *_DESCRIPTION, *IDENTITY_COLUMNS).select_from(
-        with_identity
+def session_from(row: Sequence[Any], phones: PhoneNumbers) -> Session:
+    """Return the session in a row of `select_sessions`."""
+    has_identity = row[_IDENTITY_AT] is not None  # its id: no session by password has one
+    return Session(
+        user_from(row[:_IDENTITY_AT], phones),
+        Identity._make(row[_IDENTITY_AT:_CLIENT_AT]) if has_identity else None,
+        ClientInfo._make(row[_CLIENT_AT:_OWN_AT]),
+        *row[_OWN_AT:],  # in the order of the fields
     )
 
 
-def described_session_from(row: Sequence[Any], phones: PhoneNumbers) -> DescribedSession:
-    """Return the session in a row of `select_described_sessions`."""
-    id_, created_at, auth_time, *client = row[_DESCRIPTION_AT:_IDENTITY_AT]
-    identity = row[_IDENTITY_AT:]
-    described = (
-        *row[_FACTS_AT:_DESCRIPTION_AT],
-        created_at,
-        auth_time,
-        ClientInfo._make(client),
-        Identity._make(identity) if identity[0] else None,
-    )
-    return DescribedSession(id_.bytes, user_from(row[:_FACTS_AT], phones), *described)
-
-
-# Made once: every check of every device asks this.
 _IT = sessions.c.id == bindparam("session_id")
 BY_ID = select_sessions().where(_IT)
-DESCRIBED_BY_ID = select_described_sessions().where(_IT)
+"""The one query of every check."""
+
+_NO_ID = UUID(int=0)
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_NO_USER = (_NO_ID, None, None, None, None, None)
+_NO_IDENTITY = (None, None, None, None)
+_NO_CLIENT = (None, None)
+NO_SESSION = (
+    *_NO_USER,
+    *_NO_IDENTITY,
+    *_NO_CLIENT,
+    *(_NO_ID, bytes(32), _NEVER, _NEVER, _NEVER, _NEVER),
+    *(None, None, None, None),
+)
+"""A row that no token fits: so an unknown id takes the path of a wrong secret."""
 
 INSERT = insert(sessions)
 

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -33,23 +32,19 @@ from wxsession.errors import (
 )
 from wxsession.sessions.queries import (
     BY_ID,
-    DESCRIBED_BY_ID,
     EVICT,
     INSERT,
     NO_SESSION,
     REPLACE_AND_EVICT,
     SWAP_TOKEN,
     as_read,
-    described_session_from,
     purge_date,
-    select_described_sessions,
+    select_sessions,
     session_from,
     some_live,
 )
 from wxsession.sessions.session import (
-    DescribedSession,
     Grant,
-    LiveSession,
     OwnSessions,
     Session,
     SessionView,
@@ -97,7 +92,6 @@ class SessionService:
         self._settings = settings
         self._clock = clock
         self._lookup = Lookup(database, BY_ID)
-        self._described = Lookup(database, DESCRIBED_BY_ID)
 
     def check(self, presented: str, asking: Asking = lambda: SYSTEM) -> SessionView:
         """Return the live session of a token, and count that as use.
@@ -113,39 +107,14 @@ class SessionService:
         """
         token = self._signer.load(presented)
         now = self._clock()
-        session = described_session_from(_found(self._described(token.key)), self._phones)
-        expires_at, superseded = self._use(session, token, asking, now)
-        return _view(session, now, expires_at, superseded=superseded)
-
-    def recognise(self, presented: str, asking: Asking = lambda: SYSTEM) -> LiveSession:
-        """Do the same as `check`, and return less.
-
-        Raises:
-            TokenError: as for `check`.
-            Overloaded: the database did not answer in time.
-        """
-        token = self._signer.load(presented)
-        now = self._clock()
-        session = session_from(_found(self._lookup(token.key)), token.key, self._phones)
-        expires_at, superseded = self._use(session, token, asking, now)
-        return LiveSession(
-            session.user,
-            _whole_seconds(expires_at, now),
-            session.absolute_expires_at,
-            superseded,
-        )
-
-    def _use(
-        self, session: Session, token: SessionToken, asking: Asking, now: datetime
-    ) -> tuple[datetime, bool]:
-        """Count it as use; return when the session expires, and whether it has a newer token."""
-        standing = self._standing(session, token, now)
+        session, standing, _ = self._find(token, now)
         session.ensure_live(now)
         if standing is Standing.OLDER:
             # Who refreshes has received the token before; a check may have been long on its way.
             self._refuse_older(session, asking(), now, ways=_LONGEST_WAY)
             raise SessionSuperseded
-        return self._touch(session, standing, now), standing is Standing.PREVIOUS
+        expires_at = self._touch(session, standing, now)
+        return _view(session, now, expires_at, superseded=standing is Standing.PREVIOUS)
 
     def refresh(self, presented: str, client: ClientInfo) -> Grant:
         """Return the next token of a session; asked again with the same one, the same again.
@@ -161,16 +130,16 @@ class SessionService:
     def _refresh(self, token: SessionToken, client: ClientInfo) -> Grant:
         for _ in range(_ATTEMPTS):
             now = self._clock()
+            session, standing, next_ = self._find(token, now)
+            session.ensure_live(now)
+            if next_:
+                return self._grant_again(session, next_, now)
+            if standing is Standing.OLDER:
+                self._refuse_older(session, client, now, ways=1)
+                continue
             with self._database.statement() as connection:
-                session, standing = self._find(connection, token, now)
-                session.ensure_live(now)
-                if standing is Standing.PREVIOUS:
-                    return self._grant_again(session, token, now)
-                if standing is Standing.CURRENT:
-                    if grant := self._rotate(connection, session, token, now):
-                        return grant
-                    continue
-            self._refuse_older(session, client, now, ways=1)
+                if grant := self._rotate(connection, session, token, now):
+                    return grant
         raise Overloaded  # five others were faster, each within this one's single round trip
 
     def end(self, presented: str, client: ClientInfo, *, everywhere: bool = False) -> None:
@@ -199,13 +168,13 @@ class SessionService:
         own = self.check(presented)
         now = self._clock()
         query = (
-            select_described_sessions()
+            select_sessions()
             .where(sessions.c.user_id == own.user.id, is_live(now))
             .order_by(sessions.c.id.desc())
             .limit(_LONGEST_LIST + 1)
         )
         with self._database.statement() as connection:
-            found = [described_session_from(row, self._phones) for row in connection.execute(query)]
+            found = [session_from(row, self._phones) for row in connection.execute(query)]
         shown = [
             _view(session, now, session.expires_at(), current=session.id == own.session_id)
             for session in found[:_LONGEST_LIST]
@@ -270,11 +239,9 @@ class SessionService:
             appid=identity.appid if identity else None,
         )
         self._audit.write_ends(connection, ended, client, user_id=user.id)
-        return self._grant(token, user, now, idle, absolute, new_user=new_user)
+        return self._grant(token, user, _whole_seconds(idle, now), absolute, new_user=new_user)
 
-    def renew(
-        self, connection: Transaction, session: DescribedSession, presented: str, user: User
-    ) -> Grant:
+    def renew(self, connection: Transaction, session: Session, presented: str, user: User) -> Grant:
         """Return the session's next token and its `user`, inside the caller's transaction.
 
         For a session that is worth more from now on: a copy of the token before must not be. That
@@ -285,13 +252,13 @@ class SessionService:
             SessionSuperseded: the presented token is an older one by now.
         """
         now, token = self._clock(), self._signer.load(presented)
-        standing = self._standing(session, token, now)
+        standing, next_ = self._standing(session, token, now)
         if standing is Standing.OLDER:
             raise SessionSuperseded
-        if standing is Standing.CURRENT:
+        if next_ is None:
             grant = self._rotate(connection, session, token, now)
         else:
-            grant = self._grant_again(session, token, now)
+            grant = self._grant_again(session, next_, now)
         if grant is None:
             raise Crossed
         if standing is Standing.CURRENT or session.confirmed_at is None:
@@ -316,19 +283,17 @@ class SessionService:
         most = self._settings.max_sessions
         return len(connection.execute(made.limit(most)).all()) >= most
 
-    def reload(
-        self, connection: Transaction, session_id: UUID, *, lock: bool = False
-    ) -> DescribedSession:
+    def reload(self, connection: Transaction, session_id: UUID, *, lock: bool = False) -> Session:
         """Return a session as it is now, and stays if locked, inside the caller's transaction.
 
         Raises:
             TokenError: it has ended meanwhile.
         """
-        query = DESCRIBED_BY_ID.with_for_update(of=sessions) if lock else DESCRIBED_BY_ID
+        query = BY_ID.with_for_update(of=sessions) if lock else BY_ID
         row = connection.execute(query, {"session_id": session_id}).first()
         if row is None:
             raise InvalidToken
-        session = described_session_from(row, self._phones)
+        session = session_from(row, self._phones)
         session.ensure_live(self._clock())
         return session
 
@@ -378,8 +343,7 @@ class SessionService:
 
     def _log_out(self, token: SessionToken, client: ClientInfo, *, everywhere: bool) -> None:
         now = self._clock()
-        with self._database.statement() as connection:
-            session, standing = self._find(connection, token, now)
+        session, standing, _ = self._find(token, now)
         session.ensure_live(now)
 
         user_id = session.user.id
@@ -399,19 +363,26 @@ class SessionService:
         return connection.execute(ending.values(values)).scalars().all()
 
     def _find(
-        self, connection: Asks, token: SessionToken, now: datetime
-    ) -> tuple[Session, Standing]:
-        row = connection.execute(BY_ID, {"session_id": token.session_id}).first()
-        session = session_from(_found(row), token.key, self._phones)
-        return session, self._standing(session, token, now)
+        self, token: SessionToken, now: datetime
+    ) -> tuple[Session, Standing, SessionToken | None]:
+        """Return the session that the token names, and what `_standing` says about the token."""
+        session = session_from(self._lookup(token.key) or NO_SESSION, self._phones)
+        return session, *self._standing(session, token, now)
 
-    def _standing(self, session: Session, token: SessionToken, now: datetime) -> Standing:
-        standing = session.standing(
+    def _standing(
+        self, session: Session, token: SessionToken, now: datetime
+    ) -> tuple[Standing, SessionToken | None]:
+        """Return what `Session.standing` does, for a token that is not foreign.
+
+        Raises:
+            InvalidToken: it is.
+        """
+        standing, next_ = session.standing(
             token, self._signer.successors, now=now, grace=self._settings.refresh_grace
         )
         if standing is Standing.FOREIGN:
             raise InvalidToken
-        return standing
+        return standing, next_
 
     def _touch(self, session: Session, standing: Standing, now: datetime) -> datetime:
         """Note that the session was used, if that is due; return when it expires now."""
@@ -448,14 +419,13 @@ class SessionService:
         }
         if not connection.execute(SWAP_TOKEN, swap).rowcount:
             return None
-        return self._grant(next_, session.user, now, idle, session.absolute_expires_at)
+        expires_in = _whole_seconds(idle, now)
+        return self._grant(next_, session.user, expires_in, session.absolute_expires_at)
 
     def _grant_again(self, session: Session, token: SessionToken, now: datetime) -> Grant:
-        next_ = next(
-            t for t in self._signer.successors(token) if t.is_hashed_as(session.token_hash)
-        )
-        expires = session.expires_at()
-        return self._grant(next_, session.user, now, expires, session.absolute_expires_at)
+        """Return what the refresh returned that made this token, the one in use."""
+        expires_in = _whole_seconds(session.expires_at(), now)
+        return self._grant(token, session.user, expires_in, session.absolute_expires_at)
 
     def _refuse_older(
         self, session: Session, client: ClientInfo, now: datetime, *, ways: int
@@ -520,8 +490,7 @@ class SessionService:
         self,
         token: SessionToken,
         user: User,
-        now: datetime,
-        expires_at: datetime,
+        expires_in: int,
         absolute_expires_at: datetime,
         *,
         new_user: bool = False,
@@ -529,20 +498,15 @@ class SessionService:
         return Grant(
             session_token=self._signer.dump(token),
             session_id=token.session_id,
-            expires_in=_whole_seconds(expires_at, now),
+            expires_in=expires_in,
             absolute_expires_at=absolute_expires_at,
             user=user,
             new_user=new_user,
         )
 
 
-def _found(row: Sequence[Any] | None) -> Sequence[Any]:
-    """Return the row, or one that no token fits: an unknown id takes the path of a wrong secret."""
-    return NO_SESSION if row is None else row
-
-
 def _view(
-    session: DescribedSession,
+    session: Session,
     now: datetime,
     expires_at: datetime,
     *,

@@ -28,25 +28,24 @@ class Standing(enum.Enum):
 
 @dataclass(slots=True)
 class Session:
-    """One login of one user on one device: what decides about it, as it was read.
+    """One login of one user on one device, as its row was read.
 
     Not frozen, because to make a frozen one takes five times as long; nobody changes it.
     """
 
-    key: bytes
     user: User
+    identity: Identity | None
+    client: ClientInfo
+    id: UUID
     token_hash: bytes
+    created_at: datetime
+    auth_time: datetime
     absolute_expires_at: datetime
     idle_expires_at: datetime
     rotated_at: datetime | None
     confirmed_at: datetime | None
     ended_at: datetime | None
     end_reason: str | None
-
-    @property
-    def id(self) -> UUID:
-        """The id, whose bytes are `key`."""
-        return UUID(bytes=self.key)
 
     def ensure_live(self, now: datetime) -> None:
         """Return if the session may be used at `now`.
@@ -71,23 +70,23 @@ class Session:
         *,
         now: datetime,
         grace: timedelta,
-    ) -> Standing:
-        """Return what `token` is to this session.
+    ) -> tuple[Standing, SessionToken | None]:
+        """Return what `token` is to this session; of the previous one, the next one as well.
 
-        The previous token is taken until the next one was used, and within `grace` in any case:
-        the device may have lost the answer that held the next one.
+        The previous token is accepted until the next one was used, and within `grace` in any case:
+        the device may have lost the response with the next one.
         """
         if token.is_hashed_as(self.token_hash):
-            return Standing.CURRENT
+            return Standing.CURRENT, None
         if self.rotated_at is None:
-            return Standing.FOREIGN
-        followed = [next_.is_hashed_as(self.token_hash) for next_ in successors(token)]
-        if any(followed) and (self.confirmed_at is None or self.rotated_within(grace, now)):
-            return Standing.PREVIOUS
-        return Standing.OLDER
+            return Standing.FOREIGN, None
+        next_ = next((t for t in successors(token) if t.is_hashed_as(self.token_hash)), None)
+        if next_ and (self.confirmed_at is None or self.rotated_within(grace, now)):
+            return Standing.PREVIOUS, next_
+        return Standing.OLDER, None
 
     def rotated_within(self, grace: timedelta, now: datetime) -> bool:
-        """Tell whether the last refresh is no longer ago than `grace`."""
+        """Return whether the last refresh is no longer ago than `grace`."""
         return self.rotated_at is not None and now < self.rotated_at + grace
 
     def was_handed_on_within(self, period: timedelta, now: datetime) -> bool:
@@ -104,16 +103,6 @@ class Session:
         return min(self.idle_expires_at, self.absolute_expires_at)
 
 
-@dataclass(slots=True)
-class DescribedSession(Session):
-    """The same, with all that is known besides."""
-
-    created_at: datetime
-    auth_time: datetime
-    client: ClientInfo
-    identity: Identity | None
-
-
 @dataclass(frozen=True, slots=True)
 class Grant:
     """What a login or a refresh hands back; `expires_in` is in seconds."""
@@ -126,15 +115,6 @@ class Grant:
     new_user: bool = False
     open_data: Mapping[str, Any] | None = field(default=None, repr=False)
     """What WeChat says about the user, if that came along with a login by code."""
-
-
-class LiveSession(NamedTuple):
-    """What most of those who check a session want to know; `expires_in` is in seconds."""
-
-    user: User
-    expires_in: int
-    absolute_expires_at: datetime
-    superseded: bool
 
 
 class SessionView(NamedTuple):

@@ -1,18 +1,20 @@
 """Session tokens: a session's id and a secret, signed, as one string.
 
 ``wxs_`` + base64url(session id, 16 bytes + secret, 32 bytes) + ``.`` + base64url(HMAC-SHA256):
-behind the prefix it is what itsdangerous' Signer makes, whose way to it is twice as long.
-The signature is there to turn garbage away before it costs a query. It does not stand for the
-secret: whoever steals the signing key still has to know 256 bits that only the device has,
-and whoever steals the database finds only their hash.
+behind the prefix it is what itsdangerous signs. The signature is there to turn garbage away before
+it costs a query. It does not stand for the secret: whoever steals the signing key still has to
+know 256 bits that only the device has, and whoever steals the database finds only their hash.
 """
 
 import hashlib
 import hmac
+import re
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import NamedTuple
 from uuid import UUID
+
+from itsdangerous import BadSignature, Signer
 
 from wxsession.crypto import SecretKeys
 from wxsession.errors import InvalidToken
@@ -21,7 +23,9 @@ PREFIX = "wxs_"
 _ID_BYTES = 16
 _SECRET_BYTES = 32
 
-_LENGTH = len(PREFIX) + 64 + len(".") + 43
+# Base64 has several spellings of the same bytes, and its readers accept them; a token has one. Of
+# the signature's last character only four bits count: the other two are zero.
+_TOKEN = re.compile(rf"{PREFIX}([\w-]{{64}}\.[\w-]{{42}}[AEIMQUYcgkosw048])", re.ASCII)
 
 
 class SessionToken(NamedTuple):
@@ -45,7 +49,7 @@ class SessionToken(NamedTuple):
         return hashlib.sha256(self.secret).digest()
 
     def is_hashed_as(self, stored: bytes) -> bool:
-        """Tell in constant time whether `stored` is this token's hash."""
+        """Return, in constant time, whether `stored` is this token's hash."""
         return hmac.compare_digest(self.hash, stored)
 
 
@@ -53,11 +57,12 @@ class TokenSigner:
     """Writes and reads session tokens; accepts those of every key, signs with the newest."""
 
     def __init__(self, keys: SecretKeys) -> None:
-        # Begun once and copied at every call: OpenSSL takes longer to begin than to finish.
-        self._begun = [
-            hmac.new(key, digestmod="sha256")
-            for key in reversed(keys.derive("session token signature"))
-        ]
+        # The keys are derived already, each for this purpose alone.
+        self._signer = Signer(
+            list(keys.derive("session token signature")),
+            key_derivation="none",
+            digest_method=hashlib.sha256,
+        )
         self._succession = keys.derive("session token succession")
 
     def draw(self, session_id: UUID) -> SessionToken:
@@ -79,26 +84,18 @@ class TokenSigner:
     def dump(self, token: SessionToken) -> str:
         """Return the token as the string that travels."""
         payload = urlsafe_b64encode(token.key + token.secret)
-        return f"{PREFIX}{payload.decode()}.{_signature(self._begun[0], payload).decode()}"
+        return PREFIX + self._signer.sign(payload).decode()
 
     def load(self, text: str) -> SessionToken:
         """Return the token that `text` spells.
 
         Raises:
-            InvalidToken: `text` is none, or was signed with none of our keys.
+            InvalidToken: `text` is not a token, or was signed with none of our keys.
         """
-        if len(text) != _LENGTH or not text.startswith(PREFIX) or not text.isascii():
+        if not (match := _TOKEN.fullmatch(text)):
             raise InvalidToken
-        # Payload and signature are compared as they are spelled, so no token has two spellings.
-        payload, _, signature = text[len(PREFIX) :].encode().partition(b".")
-        for begun in self._begun:
-            if hmac.compare_digest(_signature(begun, payload), signature):
-                raw = urlsafe_b64decode(payload)
-                return SessionToken(raw[:_ID_BYTES], raw[_ID_BYTES:])
-        raise InvalidToken
-
-
-def _signature(begun: hmac.HMAC, payload: bytes) -> bytes:
-    code = begun.copy()
-    code.update(payload)
-    return urlsafe_b64encode(code.digest()).rstrip(b"=")
+        try:
+            raw = urlsafe_b64decode(self._signer.unsign(match[1]))
+        except BadSignature:
+            raise InvalidToken from None
+        return SessionToken(raw[:_ID_BYTES], raw[_ID_BYTES:])

@@ -43,7 +43,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from wxsession.errors import Crossed, Disconnected, Overloaded
 from wxsession.storage.connection_cache import ConnectionCache
 from wxsession.storage.failures import no_answer_in_time, translated
-from wxsession.storage.pool import SharingPool, wait_for_another
+from wxsession.storage.pool import POOL_TIMEOUT_SECONDS, SharingPool, wait_for_another
 from wxsession.storage.postgresql import SERVER_LIMITS, Opener, network_options
 from wxsession.storage.sqlite_busy import retry_while_busy
 from wxsession.storage.transaction import Transaction
@@ -56,10 +56,6 @@ T = TypeVar("T")
 
 SCHEMA_REVISION = "20261124_01"
 """The oldest schema that this code can work with; revisions sort by their dates."""
-
-POOL_TIMEOUT_SECONDS = 2
-AT_ONCE_SECONDS = 1.0
-"""What broke within that time was broken before it was asked."""
 
 _ATTEMPTS = 4
 _PATIENCE_SECONDS = 1.5  # PostgreSQL looks for deadlocks after one
@@ -94,11 +90,22 @@ class UtcDateTime(TypeDecorator[datetime]):
         moment = value.astimezone(UTC)
         return moment if dialect.name == "postgresql" else moment.replace(tzinfo=None)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the moment in UTC."""
-        if value is None:
-            return None
-        return value.astimezone(UTC) if dialect.name == "postgresql" else value.replace(tzinfo=UTC)
+    def result_processor(
+        self, dialect: Dialect, coltype: object
+    ) -> Callable[[Any], datetime | None]:
+        """Return what reads a moment, in UTC."""
+        del coltype  # a type says how it is read; the column it is in does not matter
+        return _moment_of_aware if dialect.name == "postgresql" else _moment_of_text
+
+
+def _moment_of_aware(value: datetime | None) -> datetime | None:
+    return None if value is None else value.astimezone(UTC)
+
+
+def _moment_of_text(value: str | None) -> datetime | None:
+    # Not by way of DateTime and `replace(tzinfo=UTC)`: a check on SQLite reads four moments, and
+    # that would take 2 % of it.
+    return None if value is None else datetime.fromisoformat(value + "+00:00")
 
 
 def new_id() -> UUID:
@@ -151,9 +158,9 @@ class Database:
     """Its connections are in autocommit mode."""
     _transactional: Engine
     """The same, with a BEGIN where SQLAlchemy begins."""
-    held: ConnectionCache
-    """Some of the first kind, already checked out."""
-    watchdog: Watchdog
+    connections: ConnectionCache
+    """Some of the first kind that stay checked out, for what is asked most often."""
+    _watchdog: Watchdog
     limits: Limits
 
     @property
@@ -216,14 +223,14 @@ class Database:
 
     def close(self) -> None:
         """Close every connection that is not in use."""
-        self.held.release()
+        self.connections.release()
         self.engine.dispose()
 
     @contextmanager
     def _connection(self, engine: Engine, until: float) -> Iterator[Connection]:
         with _errors_translated(), _checked_out(engine) as connection:
             try:
-                with self.watchdog.watching(connection.connection.dbapi_connection, until):
+                with self._watchdog.watching(connection.connection.dbapi_connection, until):
                     yield connection
             except Overdue:
                 connection.invalidate()
@@ -263,8 +270,11 @@ def connect(url: str, limits: Limits = Limits()) -> Database:
         if os.name == "posix" and path.is_file() and path.stat().st_mode & stat.S_IROTH:
             _log.warning("every user of this machine can read %s; chmod o-r cures that", path)
     engine = create_engine(parsed, isolation_level="AUTOCOMMIT", **options)
-    held = ConnectionCache(engine)
-    watchdog = Watchdog(held.tick) if is_postgresql else Unwatched()
+    watchdog = Watchdog() if is_postgresql else Unwatched()
+    connections = ConnectionCache(
+        engine, watchdog, timeout=limits.timeout, attempts=limits.pool_size
+    )
+    watchdog.at_each_look(connections.tick)
     event.listen(engine, "begin", _begin)
     event.listen(engine, "handle_error", _count_read_only_as_broken)
     if is_postgresql:
@@ -274,9 +284,9 @@ def connect(url: str, limits: Limits = Limits()) -> Database:
         event.listen(engine, "do_connect", _make_private)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "do_execute", _execute_patiently)
-    _forget_in_children(held, watchdog)
+    _forget_in_children(connections, watchdog)
     transactional = engine.execution_options(**{_TRANSACTIONAL: True})
-    return Database(engine, transactional, held, watchdog, limits)
+    return Database(engine, transactional, connections, watchdog, limits)
 
 
 def _forget_in_children(*ours: ConnectionCache | Watchdog) -> None:

@@ -13,6 +13,9 @@ from sqlalchemy.util.queue import Empty
 
 from wxsession.storage.failures import is_refused_for_number
 
+POOL_TIMEOUT_SECONDS = 2
+"""For how long a caller waits for a connection."""
+
 _TICKS = 40  # ten seconds: to open a connection costs the database more than to keep one
 _PAUSE = 0.1
 _CAPPED_SECONDS = 1.0

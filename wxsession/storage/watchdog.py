@@ -26,20 +26,19 @@ class Overdue(Exception):
 class Watchdog:
     """Looks after the connections of one process that are in use.
 
-    Its thread runs while there is something to look after, and calls `tick` in each round.
+    Its thread runs while there is something to look after.
     """
 
-    def __init__(
-        self,
-        tick: Callable[[], None] = lambda: None,
-        *,
-        ticks_without_work: int = _TICKS_WITHOUT_WORK,
-    ) -> None:
-        self._tick = tick
+    def __init__(self, *, ticks_without_work: int = _TICKS_WITHOUT_WORK) -> None:
+        self._on_tick: Callable[[], None] = lambda: None
         self._ticks_without_work = ticks_without_work
         self._until: dict[Any, float] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+
+    def at_each_look(self, action: Callable[[], None]) -> None:
+        """Call `action` as well each time that the thread looks."""
+        self._on_tick = action
 
     def watch(self, connection: Any, until: float) -> None:
         """Cut a connection of psycopg's if it is still in use at `until` (monotonic seconds)."""
@@ -86,7 +85,7 @@ class Watchdog:
         while True:
             time.sleep(TICK)
             self._cut_overdue(time.monotonic())
-            self._tick()
+            self._on_tick()
             idle = 0 if self._until else idle + 1
             if idle > self._ticks_without_work and self._is_idle():
                 return

@@ -14,11 +14,10 @@ from pydantic import (
     RootModel,
     model_validator,
 )
-from pydantic_core import to_json
 
 from wxsession.accounts.service import Bound
 from wxsession.sessions.introspection import Introspected
-from wxsession.sessions.session import Grant, LiveSession, SessionView
+from wxsession.sessions.session import Grant, SessionView
 from wxsession.storage.tables import LONGEST_AVATAR_URL, LONGEST_NICKNAME
 from wxsession.users.user import User
 from wxsession.web.bodies import (
@@ -36,12 +35,13 @@ from wxsession.web.bodies import (
 from wxsession.wechat.open_data import is_avatar_url, is_nickname
 
 
-def _rfc3339(moment: datetime) -> str:
+def rfc3339(moment: datetime) -> str:
+    """Return a moment as every reply has it: in UTC, to the millisecond (RFC 3339)."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 Moment = Annotated[
-    datetime, PlainSerializer(_rfc3339), Field(json_schema_extra={"format": "date-time"})
+    datetime, PlainSerializer(rfc3339), Field(json_schema_extra={"format": "date-time"})
 ]
 Seconds = Annotated[int, Field(ge=0, description="whole seconds")]
 
@@ -233,34 +233,13 @@ class CheckReply(Reply):
     user: UserReply
 
     @classmethod
-    def of(cls, view: LiveSession | SessionView) -> "CheckReply":
+    def of(cls, view: SessionView) -> "CheckReply":
         """Return the reply for a live session."""
         return cls(
             expires_in=view.expires_in,
             absolute_expires_at=view.absolute_expires_at,
             superseded=view.superseded,
             user=UserReply.of(view.user),
-        )
-
-    @classmethod
-    def json_of(cls, view: LiveSession) -> bytes:
-        """Return the JSON of what `of` returns, in a third of the time."""
-        user = view.user
-        return to_json(
-            {
-                "active": True,
-                "expires_in": view.expires_in,
-                "absolute_expires_at": _rfc3339(view.absolute_expires_at),
-                "superseded": view.superseded,
-                "user": {
-                    "id": user.id,
-                    "username": user.username,
-                    "nickname": user.nickname,
-                    "avatar_url": user.avatar_url,
-                    "phone_number": user.phone.masked() if user.phone else None,
-                    "new": False,
-                },
-            }
         )
 
 

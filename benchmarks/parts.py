@@ -1,0 +1,188 @@
+"""What each specialisation of the check spares, in CPU: ``python -m benchmarks.parts``.
+
+A stop-watch would measure who else is at work on this machine. So everything runs in this process,
+in short rounds that take turns, and what counts is the CPU time of this thread: PostgreSQL's own
+and the waiting for it are not in it. The figures stand beside the code that they justify.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import click
+from flask import Flask
+
+from tests.support.phone import Phone
+from tests.support.postgres import PostgresServer, fast_folder
+from tests.support.settings import APPS, settings_for
+from wxsession import create_app
+from wxsession.app import EXTENSION
+from wxsession.services import Services
+from wxsession.sessions.queries import BY_ID
+from wxsession.sessions.session import SessionView
+from wxsession.simulator import WeChat, wechat_transport
+from wxsession.storage.connection_cache import CachedConnection, ConnectionCache
+from wxsession.storage.database import Database
+from wxsession.storage.fast_lookup import Lookup, PlainLookup, Row
+from wxsession.storage.migrate import upgrade
+from wxsession.storage.watchdog import Unwatched, Watchdog
+from wxsession.web.api import FastCheck
+from wxsession.web.api.fast_check import json_of
+from wxsession.web.api.schemas import CheckReply
+
+A_CHECK = 155
+"""The µs of CPU that the application takes for a check, gunicorn and the kernel included.
+
+Source: `python -m benchmarks --only check` on the machine of the figures, in quiet rounds.
+"""
+
+_ROUNDS = 200
+_CALLS = 100
+
+Call = Callable[[], object]
+
+
+def main() -> None:
+    """Measure on both databases, and print a table for each."""
+    with PostgresServer() as server:
+        server.create_database("parts")
+        report("PostgreSQL", server.url("parts"))
+    with tempfile.TemporaryDirectory(dir=fast_folder()) as folder:
+        report("SQLite", f"sqlite:///{Path(folder, 'parts.db')}")
+
+
+def report(name: str, url: str, *, rounds: int = _ROUNDS, calls: int = _CALLS) -> None:
+    """Print what each specialisation spares on an empty database."""
+    wechat = WeChat(APPS)
+    app = create_app(settings_for(url), http=wechat_transport(wechat))
+    services: Services = app.extensions[EXTENSION]
+    upgrade(services.database)
+    phone = Phone(app, wechat, "alice")
+    phone.log_in()
+    click.echo(f"\n{name}")
+    for instead_of, (plain, fast) in _pairs(app, services, str(phone.token)).items():
+        spared = _spared(plain, fast, rounds, calls)
+        click.echo(f"{instead_of:45} {spared:6.1f} µs {spared / A_CHECK:6.1%}")
+    services.database.close()
+
+
+def _pairs(app: Flask, services: Services, token: str) -> Mapping[str, tuple[Call, Call]]:
+    """Return a whole check in the plain way, and in ours.
+
+    A part by itself would run from the processor's caches, and cost half of what it does here.
+    """
+    door: Any = app.wsgi_app
+    front: FastCheck = door.application
+    database = services.database
+    request = _request(token)
+    ours = Lookup(database, BY_ID)
+
+    def whole(lookup: PlainLookup | Lookup, application: Any = front) -> Call:
+        def call() -> None:
+            services.sessions._lookup = lookup  # type: ignore[assignment]  # noqa: SLF001
+            _send(application, request)
+
+        return call
+
+    def written(write: Callable[[SessionView], bytes]) -> Call:
+        return lambda: write(services.sessions.check(token))
+
+    watchdog = Watchdog() if database.is_postgresql else Unwatched()
+    uncached = ConnectionCache(
+        database.engine, watchdog, timeout=database.limits.timeout, attempts=1, max_age=0
+    )
+    pairs = {
+        "through Flask (fast_check)": (whole(ours, front.application), whole(ours)),
+        "through SQLAlchemy (fast_lookup)": (whole(PlainLookup(database, BY_ID)), whole(ours)),
+        "connections from the pool (connection_cache)": (
+            whole(Lookup(replace(database, connections=uncached), BY_ID)),
+            whole(ours),
+        ),
+        "JSON by the models (json_of)": (written(_by_models), written(json_of)),
+    }
+    if database.is_postgresql:
+        pairs |= {
+            "psycopg's execute (fast_lookup)": (whole(_Execute(database)), whole(ours)),
+            "psycopg's cursor, kept (fast_lookup)": (whole(_Cursor(database)), whole(ours)),
+        }
+    return pairs
+
+
+class _Execute(Lookup):
+    """The lookup as psycopg offers it to everybody."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, BY_ID)
+        text = str(BY_ID.compile(dialect=database.engine.dialect))
+        self.text = text.replace("%(session_id)s::UUID", "%s")
+
+    def __call__(self, key: bytes) -> Row | None:
+        """Return the row."""
+        return self._connections.run(lambda cached: self.ask(cached, key))
+
+    def ask(self, cached: CachedConnection, key: bytes) -> Row | None:
+        """Return the row, by way of a cursor that psycopg makes."""
+        cursor = cached.driver.execute(self.text, (UUID(bytes=key),), prepare=True, binary=True)
+        row: Row | None = cursor.fetchone()
+        return row
+
+
+class _Cursor(_Execute):
+    """The same with one cursor for each connection."""
+
+    def ask(self, cached: CachedConnection, key: bytes) -> Row | None:
+        """Return the row, by way of a cursor that is there."""
+        cursor = cached.info.get(self)
+        if cursor is None:
+            cursor = cached.info[self] = cached.driver.cursor(binary=True)
+        cursor.execute(self.text, (UUID(bytes=key),), prepare=True)
+        row: Row | None = cursor.fetchone()
+        return row
+
+
+def _spared(plain: Call, fast: Call, rounds: int, calls: int) -> float:
+    """Return the µs of CPU that a call of `fast` takes less than one of `plain`: the median."""
+    for call in (plain, fast):
+        _cpu(call, 10 * calls)
+    return statistics.median(_cpu(plain, calls) - _cpu(fast, calls) for _ in range(rounds))
+
+
+def _cpu(call: Call, times: int) -> float:
+    begun = time.thread_time()
+    for _ in range(times):
+        call()
+    return (time.thread_time() - begun) / times * 1e6
+
+
+def _request(token: str) -> dict[str, Any]:
+    return {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": "/check_session",
+        "HTTP_AUTHORIZATION": f"Bearer {token}",
+        "HTTP_HOST": "127.0.0.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.url_scheme": "http",
+    }
+
+
+def _send(application: Any, request: Mapping[str, Any]) -> None:
+    parts = application(dict(request), lambda _status, _headers, _error=None: None)
+    b"".join(parts)
+    if close := getattr(parts, "close", None):
+        close()
+
+
+def _by_models(view: SessionView) -> bytes:
+    return CheckReply.of(view).model_dump_json().encode()
+
+
+if __name__ == "__main__":
+    main()
