@@ -8,6 +8,7 @@ import pytest
 import requests
 from sqlalchemy import insert, select
 
+from tests.support.databases import ON_BOTH
 from tests.support.line import HeldLine
 from tests.support.settings import APPID, APPS
 from wxsession.crypto import Sealer, SecretKeys
@@ -19,6 +20,8 @@ from wxsession.storage.tables import access_tokens
 from wxsession.wechat.access_tokens import COLUMN, AccessTokens, associated_id
 from wxsession.wechat.apps import Apps
 from wxsession.wechat.client import WeChatClient
+
+pytestmark = ON_BOTH
 
 PATIENCE = 20.0
 SEALER = Sealer(SecretKeys(("a-secret-key-that-is-made-up-for-tests",)))

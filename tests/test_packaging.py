@@ -23,7 +23,9 @@ from tests.support.documents import block_with
 from tests.support.service import ROOT, free_port, plain_environment
 from tests.support.settings import environment
 
-_PATIENCE: Final = 30.0
+pytestmark = pytest.mark.long
+
+_PATIENCE: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -114,12 +116,12 @@ def test_a_wheel_serves_a_developers_own_application(installed: Installed) -> No
         requests.Session() as http,
     ):
         http.trust_env = False
-        code = http.post(f"http://127.0.0.1:{wechat}/simulator/login", timeout=10).json()["code"]
-        grant = http.post(f"http://127.0.0.1:{shop}/login", json={"code": code}, timeout=10).json()
+        code = http.post(f"http://127.0.0.1:{wechat}/simulator/login", timeout=30).json()["code"]
+        grant = http.post(f"http://127.0.0.1:{shop}/login", json={"code": code}, timeout=30).json()
         orders = f"http://127.0.0.1:{shop}/orders"
-        refused = http.get(orders, timeout=10)
+        refused = http.get(orders, timeout=30)
         bearer = {"Authorization": f"Bearer {grant['session_token']}"}
-        answered = http.get(orders, headers=bearer, timeout=10)
+        answered = http.get(orders, headers=bearer, timeout=30)
     assert refused.status_code == 401
     assert refused.headers["Content-Type"] == "application/problem+json"
     assert refused.headers["WWW-Authenticate"].startswith("Bearer")
