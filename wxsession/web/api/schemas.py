@@ -36,7 +36,7 @@ from wxsession.wechat.open_data import is_avatar_url, is_nickname
 
 
 def rfc3339(moment: datetime) -> str:
-    """Return a moment as every reply has it: in UTC, with milliseconds."""
+    """Return a moment as every reply has it: in UTC, to the millisecond (RFC 3339)."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
