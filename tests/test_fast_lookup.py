@@ -20,12 +20,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import make_url
 
-from tests.support.databases import ON_BOTH
 from wxsession.errors import NotReady
 from wxsession.storage.database import Database, Limits, UtcDateTime, connect
 from wxsession.storage.fast_lookup import Lookup, PlainLookup
-
-pytestmark = ON_BOTH
 
 THINGS = Table(
     "things",
