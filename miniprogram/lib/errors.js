@@ -8,19 +8,19 @@ class WxSessionError extends Error {
   }
 }
 
-/** The error in a server's answer; whatever is not in the server's form is a `bad_answer`. */
-function errorIn(answer) {
-  const { statusCode: status, data } = answer
+/** The error in a server's response; whatever is not in the server's form is a `bad_answer`. */
+function errorIn(response) {
+  const { statusCode: status, data } = response
   if (!data || typeof data.code !== 'string') return new WxSessionError('bad_answer', { status })
   const { code, reason, errors } = data
-  return new WxSessionError(code, { status, reason, errors, retryAfter: retryAfter(answer) })
+  return new WxSessionError(code, { status, reason, errors, retryAfter: retryAfter(response) })
 }
 
 // The spelling of a header's name depends on the phone.
 function retryAfter({ header }) {
-  const told = header || {}
-  const name = Object.keys(told).find(key => /^retry-after$/i.test(key))
-  return Number(told[name]) || undefined
+  const headers = header || {}
+  const name = Object.keys(headers).find(key => /^retry-after$/i.test(key))
+  return Number(headers[name]) || undefined
 }
 
 function ensure(isGood, code, facts) {
