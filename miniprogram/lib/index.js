@@ -3,7 +3,7 @@ const { WxSessionError, ensure, errorIn } = require('./errors')
 const { createStore } = require('./store')
 const wechat = require('./wechat')
 
-// The codes of a 401 after which a request is repeated with another token, once.
+// The codes of a 401 after which a request is sent again, once, with another token.
 const SESSION_OVER = /^(session_(expired|ended|superseded)|invalid_token)$/
 
 const RENEWAL_PAUSE = 10000 // ms
@@ -24,8 +24,8 @@ function createSession(options) {
 function newSession(key, addressOf, appid, timeout) {
   const { read, write } = createStore(key)
   const listeners = new Set()
-  const inFlight = {} // login, renewal, check by its token: {epoch, promise}, for all who want one
-  let pausedUntil = 0 // a renewal in the background has failed just now
+  const inFlight = {} // 'login', 'renewal' or a token that is checked: {epoch, promise}, shared
+  let pausedUntil = 0 // no renewal in the background before this time: the last one failed
   let backoff = null // {until, error, username?}: the server is too busy for logins
 
   return {
@@ -59,7 +59,7 @@ function newSession(key, addressOf, appid, timeout) {
 
     bind: ({ username, password } = {}) => {
       const context = {}
-      const sentAt = Date.now() // or later, after a login
+      const sentAt = Date.now() // at the latest: a login may come before the call
       const ask = () => call(context, '/bind', { username, password })
       return retryAfterLogin('reauthentication_required', context, ask).then(grant => {
         const { token, lifetime } = read()
@@ -72,7 +72,7 @@ function newSession(key, addressOf, appid, timeout) {
     userInfo: source => {
       const context = {}
       const isFunction = typeof source === 'function'
-      // Called at once: some of WeChat's functions may only be called while a tap is handled.
+      // Called synchronously: WeChat allows some functions only while a tap is handled.
       const ask = () => Promise.resolve(isFunction ? source() : source)
         .then(result => call(context, '/user_info', result))
       return (isFunction ? retryAfterLogin('session_key_stale', context, ask) : ask())
@@ -108,7 +108,7 @@ function newSession(key, addressOf, appid, timeout) {
 
   // --- Logging in ------------------------------------------------------------------------------
 
-  /** The state after a login. Whoever wants one while one is under way gets that one. */
+  /** The state after a login. A caller that needs one while one is in flight shares it. */
   function logIn(options) {
     const { username, password, userInfo } = options || {}
     const { epoch } = read()
@@ -128,7 +128,7 @@ function newSession(key, addressOf, appid, timeout) {
     }))
   }
 
-  /** A login that a request needs: at most one for each, and none after a logout. */
+  /** Log in for a request: at most once for each, and not after a logout. */
   function logInFor(context) {
     const { epoch, loggedOut } = ensureEpoch(context.epoch)
     ensure(!loggedOut || shared('login', epoch), 'logged_out')
@@ -136,7 +136,7 @@ function newSession(key, addressOf, appid, timeout) {
     return logIn()
   }
 
-  /** The state after a refresh, or after a login where a refresh gains nothing any more. */
+  /** The state after a refresh, or after a login if a refresh no longer extends the session. */
   function renew() {
     const before = read()
     const { epoch, token, lifetime } = before
@@ -151,7 +151,7 @@ function newSession(key, addressOf, appid, timeout) {
       const problem = tokenProblem(response)
       if (problem) drop(token)
       const now = read()
-      if (now.epoch === epoch && now.token && now.token !== token) return now // by somebody else
+      if (now.epoch === epoch && now.token && now.token !== token) return now // by another page
       if (problem) return logInFor({ epoch })
       const grant = grantIn(response)
       const after = keep(grant, sentAt, epoch, lifetime)
@@ -159,7 +159,7 @@ function newSession(key, addressOf, appid, timeout) {
     }))
   }
 
-  /** Store a grant, unless there was a logout since it was asked for: then end it. */
+  /** Store a grant; if there was a logout since it was requested, end its session instead. */
   function keep({ session_token: token, expires_in: seconds, user }, sentAt, epoch, lifetime) {
     ensure(typeof token === 'string' && seconds >= 0, 'bad_answer')
     expectUser(user)
@@ -173,7 +173,7 @@ function newSession(key, addressOf, appid, timeout) {
       lifetime,
       loggedOut: false,
       expiresAt: sentAt + seconds * 1000,
-      // Phones that logged in together must not come back together.
+      // Phones that logged in at the same time must not all refresh at the same time.
       refreshAt: sentAt + seconds * 1000 * (0.5 + 0.3 * Math.random()),
     })
   }
@@ -184,7 +184,7 @@ function newSession(key, addressOf, appid, timeout) {
       const error = errorIn(response)
       const seconds = Math.min(error.retryAfter || 1, MAX_BACKOFF)
       backoff = { error, until: Date.now() + seconds * 1000 }
-      // Too many wrong passwords of one account never close the way by WeChat's code.
+      // Too many wrong passwords for one account do not stop logins without a password.
       if (error.code === 'too_many_attempts') backoff.username = username
     }
     return expectData(response)
@@ -199,7 +199,7 @@ function newSession(key, addressOf, appid, timeout) {
 
   // --- Requests --------------------------------------------------------------------------------
 
-  /** Send a request with a token; once more with another one if its session was over. */
+  /** Send a request with a token; again with another one, once, if its session has ended. */
   function sendWithToken(context, options, limit) {
     return attempt(() => tokenFor(context)).then(token => {
       context.token = token
@@ -215,13 +215,13 @@ function newSession(key, addressOf, appid, timeout) {
     })
   }
 
-  /** What is wrong with the token of a request, going by its response. */
+  /** The error of the token, if the response says that its session has ended; otherwise null. */
   function problemOf({ token, epoch, loggedIn, problem }, response) {
     const error = errorIn(response)
     if (error.status !== 401 || error.code === 'bad_credentials') return null
     if (SESSION_OVER.test(error.code)) return error
-    // A 401 of a back end or a proxy, which words it as it likes: our server knows whether the
-    // session is over, and is asked once for all who got one. A new token is not asked about.
+    // A 401 of a back end or a proxy, in any format: only our server knows whether the session has
+    // ended. It is asked once for all requests with this token, and not about a new token.
     if (problem || loggedIn) return null
     const isStored = () => read().token === token
     const asked = isStored() && (shared(token, epoch) || share(token, epoch, check()))
@@ -247,7 +247,7 @@ function newSession(key, addressOf, appid, timeout) {
     })
   }
 
-  /** What the server answers to a call of ours. */
+  /** The body of our server's response to one of its own calls. */
   function call(context, path, data) {
     return sendWithToken(context, post(path, data), timeout).then(expectData)
   }
@@ -290,7 +290,7 @@ function newSession(key, addressOf, appid, timeout) {
     return { method: 'POST', url: addressOf(path), data: data || {} }
   }
 
-  // --- What is known and what is under way -----------------------------------------------------
+  // --- State and shared promises ---------------------------------------------------------------
 
   function save(changes) {
     const before = read().user
@@ -301,12 +301,12 @@ function newSession(key, addressOf, appid, timeout) {
     return state
   }
 
-  /** Forget a token that is no good, unless the stored one is another by now. */
+  /** Forget a token that was refused, unless another one has been stored meanwhile. */
   function drop(token) {
     if (read().token === token) save({ token: null })
   }
 
-  /** Note what a response says about the user, unless it comes too late to be about this one. */
+  /** Store the user of a response, unless somebody else has logged in meanwhile. */
   function saveUser(context, user, response = user) {
     expectUser(user)
     const state = read()
@@ -329,17 +329,17 @@ function newSession(key, addressOf, appid, timeout) {
 
   function share(name, epoch, promise) {
     const entry = { epoch, promise }
-    const over = () => {
+    const forget = () => {
       if (inFlight[name] === entry) delete inFlight[name]
     }
     inFlight[name] = entry
-    promise.then(over, over) // before those who wait for it: they may want the next one
+    promise.then(forget, forget) // before its other callbacks: they may need the next one
     return promise
   }
 }
 
-// absolute_expires_at is of the server's clock, and says nothing here. But an expiry that did not
-// move, though a part of the session had been used up, has come to it.
+// absolute_expires_at is by the server's clock, which cannot be compared with this phone's. But if
+// a refresh did not move the expiry, the session has reached its absolute end.
 function hasGained(grant, before, sentAt) {
   const remained = (before.expiresAt - sentAt) / 1000
   return grant.expires_in > remained + 1 || grant.expires_in >= before.lifetime - 1
@@ -349,7 +349,7 @@ function isLive({ token, expiresAt }) {
   return token && Date.now() < expiresAt
 }
 
-/** The error of a 401 that is about the token, if the response is one. */
+/** The error, if the response is a 401 because of the token; otherwise null. */
 function tokenProblem(response) {
   const error = errorIn(response)
   return error.status === 401 && SESSION_OVER.test(error.code) ? error : null
@@ -365,7 +365,7 @@ function expectUser(user) {
   ensure(user && typeof user.id === 'string', 'bad_answer')
 }
 
-/** A promise of what `work`, which is called at once, returns or throws. */
+/** A promise of what `work` returns or throws; `work` is called synchronously. */
 function attempt(work) {
   return new Promise(resolve => resolve(work()))
 }
@@ -379,10 +379,10 @@ function withCallbacks({ success, fail, complete }, result) {
   return result
 }
 
-// What a listener or a callback throws is its own affair: it is shown, and nothing else stops.
-function notify(listener, news) {
+// An error in a listener or a callback is logged, and does not stop anything else.
+function notify(listener, value) {
   try {
-    if (listener) listener(news)
+    if (listener) listener(value)
   } catch (error) {
     console.error(error)
   }
