@@ -20,7 +20,7 @@ from wxsession.errors import (
     UsernameTaken,
 )
 from wxsession.sessions.service import SessionService
-from wxsession.sessions.session import Grant, Session, SessionView
+from wxsession.sessions.session import Grant, NewSession, Session, SessionView
 from wxsession.storage.database import Database, retry_on_disconnect
 from wxsession.storage.tables import WECHAT, identities, sessions, users
 from wxsession.storage.transaction import Transaction
@@ -73,7 +73,8 @@ class AccountService:
         try:
             with self._database.transaction() as transaction:
                 user = self._authenticator.lock(transaction, account)[account.user_id]
-                return self._sessions.issue(transaction, user, None, client, replacing=presented)
+                new = NewSession(user, None, client, replacing=presented)
+                return self._sessions.issue(transaction, new)
         except UserBlocked as refusal:
             self._audit.note_refusal(client, refusal.code)
             raise
@@ -131,9 +132,8 @@ class AccountService:
                         naming = {"username": name, "password_hash": password_hash}
                         return self._name(connection, view.session_id, presented, naming, client)
                     user = self._users.register(connection, name, password_hash)
-                    return self._sessions.issue(
-                        connection, user, None, client, new_user=True, event="registered"
-                    )
+                    new = NewSession(user, None, client, new_user=True, event="registered")
+                    return self._sessions.issue(connection, new)
             except IntegrityError:
                 raise UsernameTaken from None
 
@@ -345,8 +345,7 @@ class AccountService:
         mine = update(users).where(users.c.id == session.user.id, users.c.username.is_(None))
         if not connection.execute(mine.values(naming)).rowcount:
             raise UsernameTaken
-        return self._sessions.issue(
-            connection,
+        new = NewSession(
             session.user._replace(username=naming["username"]),
             session.identity,
             client,
@@ -354,6 +353,7 @@ class AccountService:
             event="registered",
             auth_time=session.auth_time,
         )
+        return self._sessions.issue(connection, new)
 
     def _recent(self, presented: str) -> SessionView:
         view = self._sessions.check(presented)

@@ -25,7 +25,13 @@ from sqlalchemy import (
 )
 
 from wxsession.clock import Clock
-from wxsession.errors import IdentityBound, UserBlocked, UsernameTaken
+from wxsession.errors import (
+    IdentityBound,
+    NoSuchUser,
+    UserBlocked,
+    UserMerged,
+    UsernameTaken,
+)
 from wxsession.storage.database import Asks, Database, new_id, upsert
 from wxsession.storage.tables import (
     identities,
@@ -190,6 +196,19 @@ def merged_into(connection: Asks, user_id: UUID) -> UUID | None:
     """Return which user another one has become, or None if it was never merged."""
     query = select(merged_users.c.new_id).where(merged_users.c.old_id == user_id)
     return connection.execute(query).scalar()
+
+
+def ensure_known(connection: Asks, user_id: UUID) -> None:
+    """Return if there is a user with this id.
+
+    Raises:
+        UserMerged: it is another user by now.
+        NoSuchUser: there was none, as far as anybody knows.
+    """
+    if new_id := merged_into(connection, user_id):
+        raise UserMerged(new_id)
+    if connection.execute(select(users.c.id).where(users.c.id == user_id)).first() is None:
+        raise NoSuchUser
 
 
 def finish_merges(database: Database) -> int:
