@@ -85,7 +85,8 @@ class _Writer:
         # Another name every time: WeChat counts how often a user comes in a minute.
         self._logins += 1
         code = self._wechat.login(f"{self._name}-{self._logins}")
-        self._token = self._services.logins.by_code(CodeLogin(code), _CLIENT).session_token
+        login = self._services.logins.by_code(CodeLogin(code), _CLIENT)
+        self._token = login.grant.session_token
 
     def _check(self) -> None:
         self._services.sessions.check(self._token or "")

@@ -1,7 +1,7 @@
 """Logins: a WeChat code, alone or with a username and its password, becomes a session of ours."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import update
@@ -40,6 +40,15 @@ class CodeLogin:
     """What wx.getUserInfo gave; if it cannot be read, nobody is logged in."""
 
 
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A session that a code was exchanged for, and what WeChat says about its user."""
+
+    grant: Grant
+    open_data: Mapping[str, Any] | None = field(default=None, repr=False)
+    """Of the open data that were sent with the code, if any."""
+
+
 class LoginService:
     """Turns a code of wx.login into a session."""
 
@@ -61,7 +70,7 @@ class LoginService:
         self._sessions = sessions
         self._line = logins_at_database(database.limits.pool_size)
 
-    def by_code(self, login: CodeLogin, client: ClientInfo) -> Grant:
+    def by_code(self, login: CodeLogin, client: ClientInfo) -> Login:
         """Return a session for the WeChat user whose code this is; a first login makes a user.
 
         WeChat is asked once per code, with no database connection held meanwhile. With
@@ -103,7 +112,7 @@ class LoginService:
         client: ClientInfo,
         *,
         replacing: str | None,
-    ) -> Grant:
+    ) -> Login:
         with self._line.one(), self._database.transaction() as transaction:
             if exchanged.who is not None:
                 who = WeChatUser(appid, exchanged.who.openid, exchanged.who.unionid)
@@ -123,7 +132,7 @@ class LoginService:
                 self._exchange.settle(transaction, exchanged, identity.id)
             user, data = self._profiled(transaction, identity, user, open_data)
             new = NewSession(user, identity, client, replacing=replacing, new_user=is_new)
-            return replace(self._sessions.issue(transaction, new), open_data=data)
+            return Login(self._sessions.issue(transaction, new), data)
 
     def _ensure_may_repeat(
         self, transaction: Transaction, exchanged: Exchanged, user: User
