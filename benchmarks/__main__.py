@@ -16,10 +16,10 @@ from benchmarks.bench import Bench
 from benchmarks.database import Postgres
 from benchmarks.load import Wrk
 from benchmarks.machine import facts, versions
-from benchmarks.needs import EXPRESS, Missing, insist_on_all
 from benchmarks.outcome import Outcome
 from benchmarks.report import Section, page
-from benchmarks.rounds import Standing
+from benchmarks.requirements import EXPRESS, MissingProgram, ensure_installed
+from benchmarks.rounds import Result
 from benchmarks.scale import BENCH, FULL, Scale
 from benchmarks.servers import Peer
 from benchmarks.subjects import SUBJECTS, Subject
@@ -48,8 +48,8 @@ _MISSING = 2
 def main(*, full: bool, only: tuple[str, ...], output: Path | None) -> None:
     """Measure, and write a page and a picture; exit with 2 if something is not installed."""
     try:
-        insist_on_all()
-    except Missing as faults:
+        ensure_installed()
+    except MissingProgram as faults:
         click.echo(str(faults), err=True)
         sys.exit(_MISSING)
     scale = FULL if full else BENCH
@@ -106,10 +106,10 @@ def _measure(bench: Bench, subject: Subject) -> Section:
     return Section(subject.title, outcome, time.monotonic() - begun, failure)
 
 
-def _pictured(sections: Sequence[Section]) -> list[Standing]:
+def _pictured(sections: Sequence[Section]) -> list[Result]:
     """Return how everybody stands who answers the check, each once."""
-    there = [s.outcome.standings for s in sections if s.title in _PICTURED]
-    return list({name: one for standings in there for name, one in standings.items()}.values())
+    there = [s.outcome.results for s in sections if s.title in _PICTURED]
+    return list({name: one for results in there for name, one in results.items()}.values())
 
 
 def _programs(postgres: Postgres) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks import filling
 from benchmarks.database import Postgres
 from benchmarks.load import Load, Request
-from benchmarks.noise import Moment
+from benchmarks.noise import CpuTimes
 from benchmarks.scale import Scale
 from benchmarks.servers import Peer
 from tests.support.service import ROOT
@@ -23,7 +23,7 @@ SECRET_KEY = "a-secret-key-that-is-made-up-for-the-peers"
 
 
 @dataclass(frozen=True)
-class Filled:
+class FilledDatabase:
     """A database with sessions, and the requests that present some of them."""
 
     url: str
@@ -44,45 +44,45 @@ class Bench:
     folder: Path
     say: Callable[[str], None]
     _waited: float = 0.0
-    _filled: dict[int, Filled] = field(default_factory=dict)
+    _filled: dict[int, FilledDatabase] = field(default_factory=dict)
     _numbers: "count[int]" = field(default_factory=count)
 
-    def may_repeat(self, legs: int = 1) -> bool:
-        """Wait until the machine is quiet; tell whether there is time to repeat so many legs."""
-        begun, needed = time.monotonic(), legs * self.scale.seconds
-        left = self.scale.patience - self._waited - needed
+    def can_repeat(self, count: int = 1) -> bool:
+        """Wait until the machine is quiet; return whether time is left for `count` measurements."""
+        begun, needed = time.monotonic(), count * self.scale.seconds
+        left = self.scale.max_wait - self._waited - needed
         while (waited := time.monotonic() - begun) < left:
-            before = Moment.now()
+            before = CpuTimes.now()
             time.sleep(_GLANCE)
-            if not before.until(Moment.now()).is_disturbing:
+            if not before.until(CpuTimes.now()).is_disturbing:
                 self._waited += time.monotonic() - begun + needed
                 return True
         self._waited += waited
         return False
 
     def begin(self) -> None:
-        """Begin a subject, which has its own patience."""
+        """Begin a subject, which has the whole of `max_wait`."""
         self._waited = 0.0
 
-    def ours(self, sessions: int | None = None) -> Filled:
+    def ours(self, sessions: int | None = None) -> FilledDatabase:
         """Return a database of ours with so many sessions, filled once and shared."""
         wanted = sessions or self.scale.sessions
         if wanted not in self._filled:
             self._filled[wanted] = self.fresh(wanted)
         return self._filled[wanted]
 
-    def fresh(self, sessions: int) -> Filled:
+    def fresh(self, sessions: int) -> FilledDatabase:
         """Return a database of ours for one subject alone."""
         name = f"ours_{next(self._numbers)}"
         self.postgres.create_database(name)
         url = self.postgres.url(name)
-        return self._fill(url, name, sessions, after=lambda: self.postgres.rest(name))
+        return self._fill(url, name, sessions, after=lambda: self.postgres.vacuum(name))
 
-    def drop(self, filled: Filled) -> None:
+    def drop(self, filled: FilledDatabase) -> None:
         """Remove a database that was for one subject alone."""
         self.postgres.drop_database(filled.name)
 
-    def in_file(self, sessions: int) -> Filled:
+    def in_file(self, sessions: int) -> FilledDatabase:
         """Return an SQLite file of ours."""
         name = f"ours_{next(self._numbers)}.db"
         return self._fill(f"sqlite:///{self.folder / name}", name, sessions)
@@ -103,22 +103,22 @@ class Bench:
             text=True,
             check=True,
         )
-        self.postgres.rest(name)
+        self.postgres.vacuum(name)
         self.say(f"  {name}: {scale.sessions:,} sessions in {time.monotonic() - begun:.0f} s")
         return [Request({"Cookie": cookie}) for cookie in done.stdout.splitlines()]
 
     def _fill(
         self, url: str, name: str, sessions: int, *, after: Callable[[], object] = lambda: None
-    ) -> Filled:
+    ) -> FilledDatabase:
         begun = time.monotonic()
         filling.migrate(url)
         filling.fill(url, sessions)
         tokens = filling.present(url, min(sessions, self.scale.presented))
         after()
         self.say(f"  wxsession: {sessions:,} sessions in {time.monotonic() - begun:.0f} s")
-        return Filled(url, name, sessions, filling.bearers(tokens))
+        return FilledDatabase(url, name, sessions, filling.bearers(tokens))
 
 
 def peer_environment(url: str) -> dict[str, str]:
-    """Return what a peer is told."""
+    """Return the environment of a peer."""
     return {"DATABASE_URL": url, "SECRET_KEY": SECRET_KEY}

@@ -13,7 +13,7 @@ from benchmarks.machine import LOAD_CORE, on_core
 from benchmarks.wechat import logins
 from tests.support.service import ROOT
 
-_PATIENCE: Final = 60.0
+_TIMEOUT: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def send_crowd(port: int, count: int, *, users: int) -> Crowd:
             stdout=subprocess.PIPE,
             text=True,
             check=True,
-            timeout=2 * _PATIENCE,
+            timeout=2 * _TIMEOUT,
         )
     return Crowd(**json.loads(done.stdout))
 
@@ -55,7 +55,7 @@ async def _log_in_at_once(port: int, count: int, users: int) -> dict[str, float]
     await asyncio.sleep(0)  # all of them connect, and none of them sends
     begun = time.monotonic()
     go.set()
-    async with asyncio.timeout(_PATIENCE):
+    async with asyncio.timeout(_TIMEOUT):
         good = sum(await asyncio.gather(*clients))
     return {"good": good, "seconds": time.monotonic() - begun}
 

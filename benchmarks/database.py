@@ -41,7 +41,7 @@ class Postgres(PostgresServer):
         """Return the URL of a database as every driver reads it."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
-    def look(self, database: str, query: str) -> Any:
+    def scalar(self, database: str, query: str) -> Any:
         """Return the first value that a query of ours gives, outside of any measurement."""
         with psycopg.connect(self.plain_url(database), autocommit=True) as connection:
             row = connection.execute(query.encode()).fetchone()
@@ -53,13 +53,13 @@ class Postgres(PostgresServer):
             for statement in statements:
                 connection.execute(statement.encode())
 
-    def rest(self, database: str) -> None:
+    def vacuum(self, database: str) -> None:
         """Vacuum a database that was filled, so that the first reader does not do it."""
         self.run(database, "VACUUM (ANALYZE, FREEZE)", "CHECKPOINT")
 
     def version(self) -> str:
         """Return the version of the server."""
-        return str(self.look("postgres", "SHOW server_version")).split()[0]
+        return str(self.scalar("postgres", "SHOW server_version")).split()[0]
 
     @contextmanager
     def logging_statements(self) -> Iterator[None]:

@@ -14,7 +14,7 @@ from benchmarks.machine import LOAD_CORE, on_core
 from benchmarks.wechat import logins
 from tests.support.service import ROOT
 
-_PATIENCE: Final = 2.0
+_TIMEOUT: Final = 2.0
 
 CODES: Final = "codes"
 PASSWORDS: Final = "passwords"
@@ -62,9 +62,9 @@ async def _press(port: int, users: int, kind: str) -> None:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(message)
             with suppress(TimeoutError):
-                await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _PATIENCE)
+                await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _TIMEOUT)
             writer.close()
-        await asyncio.sleep(max(0.0, begun + _PATIENCE - loop.time()))
+        await asyncio.sleep(max(0.0, begun + _TIMEOUT - loop.time()))
 
 
 async def _press_all(port: int, count: int, users: int, kind: str) -> None:

@@ -16,7 +16,7 @@ from benchmarks.machine import LOAD_CORE, on_core
 CONNECTIONS: Final = 16
 
 _SCRIPT: Final = Path(__file__).with_name("wrk.lua")
-_PATIENCE: Final = 30.0
+_TIMEOUT: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Work:
 
 
 def asking(path: str, requests: Sequence[Request]) -> Callable[[], Work]:
-    """Return what gives a contestant its work: GET, with one of the requests at random."""
+    """Return the `work` of a target: GET, with one of the requests at random."""
     return lambda: Work("GET", path, requests)
 
 
@@ -103,7 +103,7 @@ class Wrk:
                 capture_output=True,
                 text=True,
                 check=True,
-                timeout=whole + _PATIENCE,
+                timeout=whole + _TIMEOUT,
             )
         return Reading(**json.loads(done.stdout.splitlines()[-1]))
 

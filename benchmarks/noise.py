@@ -10,10 +10,10 @@ from typing import Final, Self
 from benchmarks.machine import CORES
 from benchmarks.processes import cpu_seconds
 
-TOLERATED: Final = 0.05
+MAX_NOISE: Final = 0.05
 """The share of the cores' time that others may take; beyond it a measurement is disturbed."""
 
-DRIFT: Final = 0.15
+MAX_DRIFT: Final = 0.15
 """How far the bare Flask route may be from itself before and after a round.
 
 A round goes there and back, so what changes steadily meanwhile cancels out.
@@ -37,14 +37,14 @@ class Noise:
     @property
     def is_disturbing(self) -> bool:
         """Whether a ratio measured meanwhile would be one of the noise."""
-        return self.total > TOLERATED
+        return self.total > MAX_NOISE
 
 
-SILENCE: Final = Noise(0.0, 0.0)
+NO_NOISE: Final = Noise(0.0, 0.0)
 
 
 @dataclass(frozen=True)
-class Moment:
+class CpuTimes:
     """The clocks of the machine at one moment, in seconds."""
 
     at: float
@@ -64,7 +64,7 @@ class Moment:
         (ours,) = cpu_seconds(os.getpid())
         return cls(time.monotonic(), busy * _TICK, stolen * _TICK, ours)
 
-    def until(self, later: "Moment", cores: Collection[int] = CORES) -> Noise:
+    def until(self, later: "CpuTimes", cores: Collection[int] = CORES) -> Noise:
         """Return what others took between this moment and a later one."""
         whole = (later.at - self.at) * len(cores)
         others = (later.busy - self.busy) - (later.ours - self.ours)
@@ -73,7 +73,7 @@ class Moment:
 
 def worst(noises: Sequence[Noise]) -> Noise:
     """Return the noisiest, silence if there is none."""
-    return max(noises, key=lambda noise: noise.total, default=SILENCE)
+    return max(noises, key=lambda noise: noise.total, default=NO_NOISE)
 
 
 def _numbers(line: str) -> list[int]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.noise import Noise, worst
-from benchmarks.rounds import BARE, Leg, Standing, app_cpu, p50, p99, rate
+from benchmarks.rounds import BARE, Measurement, Result, app_cpu, p50, p99, rate
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Outcome:
     noise: Noise | None = None
     """None where it does not matter."""
     notes: Sequence[str] = ()
-    standings: Mapping[str, Standing] = field(default_factory=dict, repr=False)
+    results: Mapping[str, Result] = field(default_factory=dict, repr=False)
 
 
-def of_standings(
-    standings: Mapping[str, Standing], figures: Sequence[Figure] = (), notes: Sequence[str] = ()
+def of_results(
+    results: Mapping[str, Result], figures: Sequence[Figure] = (), notes: Sequence[str] = ()
 ) -> Outcome:
     """Return the outcome with the table that all comparisons have."""
     head = (
@@ -61,29 +61,29 @@ def of_standings(
         "round trips",
         "noise",
     )
-    rows = [_row(standing) for standing in standings.values()]
-    noise = worst([standing.noise for standing in standings.values()])
-    return Outcome([Table(head, rows)], figures, noise, notes, standings)
+    rows = [_row(result) for result in results.values()]
+    noise = worst([result.noise for result in results.values()])
+    return Outcome([Table(head, rows)], figures, noise, notes, results)
 
 
-def _row(standing: Standing) -> Sequence[str]:
+def _row(result: Result) -> Sequence[str]:
     return (
-        standing.name,
-        _with_ratio(standing, rate, "{:.0f}"),
-        _with_ratio(standing, p50, "{:.1f}"),
-        _with_ratio(standing, p99, "{:.1f}"),
-        _with_ratio(standing, app_cpu, "{:.0f}"),
-        f"{standing.median(lambda leg: leg.postgres_cpu):.0f}",
-        "–" if standing.round_trips is None else f"{standing.round_trips:.1f}",
-        f"{standing.noise.total:.1%}",
+        result.name,
+        _with_ratio(result, rate, "{:.0f}"),
+        _with_ratio(result, p50, "{:.1f}"),
+        _with_ratio(result, p99, "{:.1f}"),
+        _with_ratio(result, app_cpu, "{:.0f}"),
+        f"{result.median(lambda measurement: measurement.postgres_cpu):.0f}",
+        "–" if result.round_trips is None else f"{result.round_trips:.1f}",
+        f"{result.noise.total:.1%}",
     )
 
 
-def _with_ratio(standing: Standing, of: Callable[[Leg], float], form: str) -> str:
-    value = form.format(standing.median(of))
-    if standing.is_disturbed:
+def _with_ratio(result: Result, of: Callable[[Measurement], float], form: str) -> str:
+    value = form.format(result.median(of))
+    if result.is_disturbed:
         return f"{value} (disturbed)"
-    if standing.name == BARE:
+    if result.name == BARE:
         return f"{value} (1)"
-    ratio = standing.to_bare(of)
+    ratio = result.to_bare(of)
     return value if ratio is None else f"{value} ({ratio:.2f} ×)"

@@ -4,18 +4,18 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rounds import BARE, OURS, Leg, Standing, app_cpu, rate
+from benchmarks.rounds import BARE, OURS, Measurement, Result, app_cpu, rate
 
 _OURS = "#1a7f5a"
 _PEERS = "#8a96a3"
 _BASE = "#333333"
 
 
-def draw(standings: Iterable[Standing], path: Path) -> bool:
-    """Write a PNG with the rate and the CPU of all that were undisturbed; tell whether any was."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 - where it is missing, `needs` says so
+def draw(results: Iterable[Result], path: Path) -> bool:
+    """Write a PNG with rate and CPU of all that were undisturbed; return whether any was."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - where it is missing, `requirements` says so
 
-    shown = [one for one in standings if one.to_bare(rate) is not None]
+    shown = [one for one in results if one.to_bare(rate) is not None]
     if not shown:
         return False
     shown.sort(key=lambda one: one.to_bare(rate) or 0.0)
@@ -28,9 +28,11 @@ def draw(standings: Iterable[Standing], path: Path) -> bool:
     return True
 
 
-def _bars(axes: Any, standings: Sequence[Standing], of: Callable[[Leg], float], title: str) -> None:
-    ratios = [one.to_bare(of) or 0.0 for one in standings]
-    bars = axes.barh([one.name for one in standings], ratios, color=[_color(s) for s in standings])
+def _bars(
+    axes: Any, results: Sequence[Result], of: Callable[[Measurement], float], title: str
+) -> None:
+    ratios = [one.to_bare(of) or 0.0 for one in results]
+    bars = axes.barh([one.name for one in results], ratios, color=[_color(s) for s in results])
     axes.bar_label(bars, fmt="%.2f ×", padding=3, fontsize=9)
     axes.axvline(1, color=_BASE, linewidth=0.8, linestyle=":")
     axes.set_title(title, fontsize=10)
@@ -38,7 +40,7 @@ def _bars(axes: Any, standings: Sequence[Standing], of: Callable[[Leg], float], 
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _color(standing: Standing) -> str:
-    if standing.name == BARE:
+def _color(result: Result) -> str:
+    if result.name == BARE:
         return _BASE
-    return _OURS if standing.name.startswith(OURS) else _PEERS
+    return _OURS if result.name.startswith(OURS) else _PEERS

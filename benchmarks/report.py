@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from benchmarks.noise import DRIFT, TOLERATED
+from benchmarks.noise import MAX_DRIFT, MAX_NOISE
 from benchmarks.outcome import Figure, Outcome, Table
 
 _HOW = f"""\
@@ -20,9 +20,9 @@ is work, not a disk. Round trips are
 the statements that PostgreSQL's log has for a request on a warm connection, BEGIN, COMMIT and
 ROLLBACK included.
 
-Noise is the share of the cores' time that went to others. Beyond {TOLERATED:.0%} a measurement is
-disturbed; so is a round in which the bare route differs from itself by more than {DRIFT:.0%}. It is
-measured again, and has no ratio if that does not help. Less than 8 % is no difference."""
+Noise is the share of the cores' time that went to others. Beyond {MAX_NOISE:.0%} a measurement is
+disturbed; so is a round in which the bare route differs from itself by more than {MAX_DRIFT:.0%}.
+It is measured again, and has no ratio if that does not help. Less than 8 % is no difference."""
 
 
 @dataclass(frozen=True)

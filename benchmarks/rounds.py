@@ -1,9 +1,8 @@
 """Rounds: three or fewer are measured in turn, there and back, between two bare Flask routes.
 
-A machine is never twice as fast as before. So nothing is compared but what was measured in one
-round; a leg during which others took too much of the machine is measured again, and so is a whole
-round if the bare route was not the same at its end as at its beginning. What stays disturbed has
-no ratio.
+No machine has the same speed twice. So only measurements of the same round are compared. A
+measurement is repeated if other processes took too much of the machine meanwhile, and a whole round
+if the bare route changed between its beginning and its end. What stays disturbed has no ratio.
 """
 
 import statistics
@@ -14,7 +13,7 @@ from itertools import product
 
 from benchmarks.bench import Bench
 from benchmarks.load import CONNECTIONS, Reading, Request, Work, asking
-from benchmarks.noise import DRIFT, Moment, Noise, worst
+from benchmarks.noise import MAX_DRIFT, CpuTimes, Noise, worst
 from benchmarks.processes import cpu_seconds
 from benchmarks.servers import OnOneCore
 from benchmarks.trips import round_trips
@@ -31,8 +30,8 @@ class RequestsFailed(Exception):
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """A server and the work that it is given; `work` is called for each leg."""
+class Target:
+    """A server and the work that it is given; `work` is called for each measurement."""
 
     name: str
     server: OnOneCore
@@ -45,8 +44,8 @@ class Contestant:
 
 
 @dataclass(frozen=True)
-class Leg:
-    """One contestant, for some seconds."""
+class Measurement:
+    """One target, for some seconds."""
 
     reading: Reading
     app_cpu: float
@@ -58,16 +57,16 @@ class Leg:
 
 
 @dataclass
-class Standing:
-    """What is known of a contestant after all rounds; a pair of legs for each that counts."""
+class Result:
+    """The measurements of a target: a pair for each round that counts."""
 
     name: str
     round_trips: float | None = None
-    pairs: list[tuple[Leg, Leg]] = field(default_factory=list)
-    bare: list[tuple[Leg, Leg]] = field(default_factory=list)
-    """The legs of the bare route, in the same rounds."""
-    seen: list[Leg] = field(default_factory=list)
-    """Every leg, the disturbed ones too."""
+    pairs: list[tuple[Measurement, Measurement]] = field(default_factory=list)
+    bare: list[tuple[Measurement, Measurement]] = field(default_factory=list)
+    """The measurements of the bare route, in the same rounds."""
+    seen: list[Measurement] = field(default_factory=list)
+    """Every measurement, the disturbed ones too."""
 
     @property
     def is_disturbed(self) -> bool:
@@ -76,16 +75,16 @@ class Standing:
 
     @property
     def noise(self) -> Noise:
-        """The noisiest of the legs that count; of all, if none does."""
-        counted = [leg for pair in self.pairs for leg in pair] or self.seen
-        return worst([leg.noise for leg in counted])
+        """The noisiest of the measurements that count; of all, if none does."""
+        counted = [measurement for pair in self.pairs for measurement in pair] or self.seen
+        return worst([measurement.noise for measurement in counted])
 
-    def median(self, of: Callable[[Leg], float]) -> float:
-        """Return the median of something over the legs that count; over all, if none does."""
-        counted = [leg for pair in self.pairs for leg in pair] or self.seen
+    def median(self, of: Callable[[Measurement], float]) -> float:
+        """Return the median over the measurements that count; over all, if none does."""
+        counted = [measurement for pair in self.pairs for measurement in pair] or self.seen
         return statistics.median(map(of, counted))
 
-    def to_bare(self, of: Callable[[Leg], float]) -> float | None:
+    def to_bare(self, of: Callable[[Measurement], float]) -> float | None:
         """Return the median over the rounds of something's ratio to the bare route's."""
         ratios = [
             _sum(of, mine) / _sum(of, bare)
@@ -94,35 +93,35 @@ class Standing:
         ]
         return statistics.median(ratios) if ratios else None
 
-    def to(self, other: "Standing", of: Callable[[Leg], float]) -> float | None:
-        """Return something as a ratio to another contestant's."""
+    def to(self, other: "Result", of: Callable[[Measurement], float]) -> float | None:
+        """Return something as a ratio to another target's."""
         mine, others = self.to_bare(of), other.to_bare(of)
         return None if mine is None or not others else mine / others
 
 
-def rate(leg: Leg) -> float:
+def rate(measurement: Measurement) -> float:
     """Return the requests per second."""
-    return leg.reading.per_second
+    return measurement.reading.per_second
 
 
-def app_cpu(leg: Leg) -> float:
+def app_cpu(measurement: Measurement) -> float:
     """Return the microseconds of the application for a request."""
-    return leg.app_cpu
+    return measurement.app_cpu
 
 
-def p50(leg: Leg) -> float:
+def p50(measurement: Measurement) -> float:
     """Return the milliseconds within which half was answered."""
-    return leg.reading.p50
+    return measurement.reading.p50
 
 
-def p99(leg: Leg) -> float:
+def p99(measurement: Measurement) -> float:
     """Return the milliseconds within which all but one of a hundred were answered."""
-    return leg.reading.p99
+    return measurement.reading.p99
 
 
 def compare(
-    bench: Bench, contestants: Sequence[Contestant], *, to_bare: Sequence[Request] = (Request(),)
-) -> dict[str, Standing]:
+    bench: Bench, targets: Sequence[Target], *, to_bare: Sequence[Request] = (Request(),)
+) -> dict[str, Result]:
     """Return how all of them stand, by their names, the bare Flask route first.
 
     Their servers are running already. `to_bare` is what the bare route is sent: where it is what
@@ -131,68 +130,68 @@ def compare(
     Raises:
         RequestsFailed: one of them answers with errors.
     """
-    bare = Contestant(BARE, bench.bare, asking("/check", to_bare))
-    standings = {one.name: Standing(one.name) for one in (bare, *contestants)}
-    for one in (bare, *contestants):
+    bare = Target(BARE, bench.bare, asking("/check", to_bare))
+    results = {one.name: Result(one.name) for one in (bare, *targets)}
+    for one in (bare, *targets):
         _warm_up(bench, one)
     with bench.postgres.logging_statements():
-        for one in contestants:
+        for one in targets:
             if one.database:
                 with one.beside():
-                    standings[one.name].round_trips = round_trips(
+                    results[one.name].round_trips = round_trips(
                         bench.postgres, one.database, one.server.port, one.work()
                     )
-    for _, start in product(range(bench.scale.rounds), range(0, len(contestants), _GROUP)):
-        _round(bench, [bare, *contestants[start : start + _GROUP]], standings)
-    return standings
+    for _, start in product(range(bench.scale.rounds), range(0, len(targets), _GROUP)):
+        _round(bench, [bare, *targets[start : start + _GROUP]], results)
+    return results
 
 
-def _round(bench: Bench, group: Sequence[Contestant], standings: dict[str, Standing]) -> None:
+def _round(bench: Bench, group: Sequence[Target], results: dict[str, Result]) -> None:
     """Measure a group on the way there and on the way back; note what may be compared."""
     while True:
-        there = {one.name: _quiet_leg(bench, one) for one in group}
-        back = {one.name: _quiet_leg(bench, one) for one in reversed(group)}
+        there = {one.name: _quiet_measurement(bench, one) for one in group}
+        back = {one.name: _quiet_measurement(bench, one) for one in reversed(group)}
         for one in group:
-            standings[one.name].seen += [there[one.name], back[one.name]]
+            results[one.name].seen += [there[one.name], back[one.name]]
         bare = there[BARE], back[BARE]
         if _comparable(bare) and not _drifted(bare):
             break
         bench.say("  a disturbed round: the bare Flask route is not what it was")
-        if not bench.may_repeat(2 * len(group)):
+        if not bench.can_repeat(2 * len(group)):
             return
     for one in group:
         if _comparable(pair := (there[one.name], back[one.name])):
-            standings[one.name].pairs.append(pair)
-            standings[one.name].bare.append(bare)
+            results[one.name].pairs.append(pair)
+            results[one.name].bare.append(bare)
 
 
-def _quiet_leg(bench: Bench, one: Contestant) -> Leg:
+def _quiet_measurement(bench: Bench, one: Target) -> Measurement:
     for _ in range(_TRIES):
-        leg = measure(bench, one)
-        if not leg.noise.is_disturbing or not bench.may_repeat():
+        measurement = measure(bench, one)
+        if not measurement.noise.is_disturbing or not bench.can_repeat():
             break
-    return leg
+    return measurement
 
 
-def measure(bench: Bench, one: Contestant) -> Leg:
-    """Return one leg of a contestant.
+def measure(bench: Bench, one: Target) -> Measurement:
+    """Return one measurement of a target.
 
     Raises:
         RequestsFailed: it answers with errors.
     """
     with one.beside():
         work, postgres = one.work(), bench.postgres.pid
-        before, began = Moment.now(), cpu_seconds(one.server.pid, postgres)
+        before, began = CpuTimes.now(), cpu_seconds(one.server.pid, postgres)
         reading = bench.load.run(
             one.server.port, work, seconds=bench.scale.seconds, connections=one.connections
         )
-        after, ended = Moment.now(), cpu_seconds(one.server.pid, postgres)
+        after, ended = CpuTimes.now(), cpu_seconds(one.server.pid, postgres)
     if reading.failed or not reading.requests:
         raise RequestsFailed(f"{one.name}: {reading.failed} of {reading.requests} failed")
     if work.once and reading.requests > len(work.requests):
         raise RequestsFailed(f"{one.name}: {len(work.requests)} were prepared, too few")
     app, sql = (b - a for a, b in zip(began, ended, strict=True))
-    leg = Leg(
+    measurement = Measurement(
         reading,
         app_cpu=1e6 * app / reading.requests,
         postgres_cpu=1e6 * sql / reading.requests,
@@ -201,24 +200,24 @@ def measure(bench: Bench, one: Contestant) -> Leg:
     )
     bench.say(
         f"  {one.name}: {reading.per_second:.0f}/s, p99 {reading.p99:.1f} ms,"
-        f" {leg.app_cpu:.0f} µs, noise {leg.noise.total:.1%}"
+        f" {measurement.app_cpu:.0f} µs, noise {measurement.noise.total:.1%}"
     )
-    return leg
+    return measurement
 
 
-def _warm_up(bench: Bench, one: Contestant) -> None:
+def _warm_up(bench: Bench, one: Target) -> None:
     seconds = bench.scale.warm_up
     bench.load.run(one.server.port, one.work(), seconds=seconds, connections=one.connections)
 
 
-def _comparable(pair: tuple[Leg, Leg]) -> bool:
-    return not any(leg.noise.is_disturbing for leg in pair)
+def _comparable(pair: tuple[Measurement, Measurement]) -> bool:
+    return not any(measurement.noise.is_disturbing for measurement in pair)
 
 
-def _drifted(pair: tuple[Leg, Leg]) -> bool:
+def _drifted(pair: tuple[Measurement, Measurement]) -> bool:
     first, last = sorted(map(rate, pair))
-    return last > first * (1 + DRIFT)
+    return last > first * (1 + MAX_DRIFT)
 
 
-def _sum(of: Callable[[Leg], float], pair: tuple[Leg, Leg]) -> float:
+def _sum(of: Callable[[Measurement], float], pair: tuple[Measurement, Measurement]) -> float:
     return sum(map(of, pair))

@@ -15,10 +15,10 @@ class Scale:
     presented: int
     """How many of the sessions are asked for."""
     seconds: float
-    """Of one leg of a round, after the warm-up."""
+    """Of one measurement of a round, after the warm-up."""
     warm_up: float
     rounds: int
-    patience: float
+    max_wait: float
     """For how many seconds of each subject it may wait for quiet, and repeat."""
     memory: tuple[int, int]
     """The requests after which a worker's memory is looked at."""
@@ -26,7 +26,7 @@ class Scale:
     """How many sessions there are to purge."""
     starts: int
     logins: int
-    """How many logins or refreshes are prepared for each second of a leg."""
+    """How many logins or refreshes are prepared for each second of a measurement."""
     login_threads: int
     """How many of them are under way at once."""
     burst: int
@@ -41,7 +41,7 @@ SAMPLE: Final = Scale(
     seconds=0.1,
     warm_up=0.05,
     rounds=1,
-    patience=0,
+    max_wait=0,
     memory=(100, 200),
     expired=2_000,
     starts=1,
@@ -57,7 +57,7 @@ BENCH: Final = Scale(
     seconds=2,
     warm_up=1,
     rounds=3,
-    patience=20,
+    max_wait=20,
     memory=(10_000, 100_000),
     expired=600_000,
     starts=5,
@@ -72,7 +72,7 @@ FULL: Final = replace(
     seconds=6,
     warm_up=2,
     rounds=5,
-    patience=200,
+    max_wait=200,
     expired=2_000_000,
     starts=10,
 )

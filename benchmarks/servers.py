@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from benchmarks.machine import SERVER_CORE, on_core
-from benchmarks.needs import EXPRESS
+from benchmarks.requirements import EXPRESS
 from tests.support.service import Server, Service
 
 THREADS: Final = 8

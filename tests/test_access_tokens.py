@@ -12,7 +12,7 @@ from tests.support.databases import ON_BOTH
 from tests.support.line import HeldLine
 from tests.support.settings import APPID, APPS
 from wxsession.crypto import Sealer, SecretKeys
-from wxsession.errors import AccessTokenRejected, AppRejected, WeChatTimeout, WeChatUnreachable
+from wxsession.errors import AppRejected, WeChatTimeout, WeChatUnreachable
 from wxsession.simulator import Fault, SettableClock, WeChat, wechat_transport
 from wxsession.storage.database import Database, connect, new_id
 from wxsession.storage.leases import LEASE, Leases
@@ -20,6 +20,7 @@ from wxsession.storage.tables import access_tokens
 from wxsession.wechat.access_tokens import COLUMN, AccessTokens, associated_id
 from wxsession.wechat.apps import Apps
 from wxsession.wechat.client import WeChatClient
+from wxsession.wechat.failures import AccessTokenRejected
 
 pytestmark = ON_BOTH
 

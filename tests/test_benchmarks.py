@@ -17,11 +17,11 @@ from benchmarks import parts, plot
 from benchmarks.bench import Bench
 from benchmarks.database import Postgres
 from benchmarks.load import Reading, Work, Wrk
-from benchmarks.needs import Missing, insist_on_all
-from benchmarks.noise import TOLERATED, Noise
-from benchmarks.outcome import Figure, Outcome, of_standings
+from benchmarks.noise import MAX_NOISE, Noise
+from benchmarks.outcome import Figure, Outcome, of_results
 from benchmarks.report import Section, page
-from benchmarks.rounds import BARE, Leg, Standing, rate
+from benchmarks.requirements import MissingProgram, ensure_installed
+from benchmarks.rounds import BARE, Measurement, Result, rate
 from benchmarks.scale import SAMPLE
 from benchmarks.servers import Peer
 from benchmarks.subjects import SUBJECTS, Subject
@@ -30,7 +30,7 @@ from tests.support.postgres import PostgresNotFound
 from tests.support.service import ROOT
 
 QUIET = Noise(others=0.01, stolen=0.0)
-LOUD = Noise(others=0.0, stolen=TOLERATED + 0.01)
+LOUD = Noise(others=0.0, stolen=MAX_NOISE + 0.01)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,9 @@ def test_a_sample_of_a_subject_can_be_measured(subject: Subject, bench: Bench) -
     outcome = subject.measure(bench)
     assert outcome.tables
     assert all(len(row) == len(table.head) for table in outcome.tables for row in table.rows)
-    assert all(leg.reading.requests for one in outcome.standings.values() for leg in one.seen)
+    assert all(
+        measurement.reading.requests for one in outcome.results.values() for measurement in one.seen
+    )
     # What is counted does not depend on how busy the machine is.
     assert all(figure.holds for figure in outcome.figures if figure.what in COUNTED), outcome
 
@@ -76,16 +78,16 @@ def test_wrk_counts_what_was_answered_and_what_failed(bench: Bench) -> None:
     ("program", "said"), [("wrk", "apt install wrk"), ("node", "apt install nodejs npm")]
 )
 def test_a_missing_program_is_named(program: str, said: str) -> None:
-    with pytest.raises(Missing, match=said):
-        insist_on_all(lambda name: None if name == program else "/bin/true")
+    with pytest.raises(MissingProgram, match=said):
+        ensure_installed(lambda name: None if name == program else "/bin/true")
 
 
 def test_a_missing_postgresql_is_named() -> None:
     def find_nothing() -> Path:
         raise PostgresNotFound
 
-    with pytest.raises(Missing, match="apt install postgresql"):
-        insist_on_all(find_server=find_nothing)
+    with pytest.raises(MissingProgram, match="apt install postgresql"):
+        ensure_installed(find_server=find_nothing)
 
 
 def test_without_wrk_the_program_says_so_and_exits_with_2(tmp_path: Path) -> None:
@@ -110,19 +112,23 @@ def test_the_package_imports_nothing_of_the_benchmark() -> None:
 
 
 def test_a_ratio_is_the_median_of_the_rounds() -> None:
-    standing = Standing("ours")
+    result = Result("ours")
     for mine, bare in ((300, 1000), (500, 1000), (1200, 2000)):
-        standing.pairs.append((leg(mine), leg(mine)))
-        standing.bare.append((leg(bare), leg(bare)))
-    assert standing.to_bare(rate) == 0.5
+        result.pairs.append((measurement(mine), measurement(mine)))
+        result.bare.append((measurement(bare), measurement(bare)))
+    assert result.to_bare(rate) == 0.5
 
 
 def test_what_stays_disturbed_has_no_ratio_on_the_page() -> None:
-    bare = Standing(BARE, pairs=[(leg(1000), leg(1000))], bare=[(leg(1000), leg(1000))])
-    ours = Standing("ours", seen=[leg(900, LOUD), leg(900, LOUD)])
+    bare = Result(
+        BARE,
+        pairs=[(measurement(1000), measurement(1000))],
+        bare=[(measurement(1000), measurement(1000))],
+    )
+    ours = Result("ours", seen=[measurement(900, LOUD), measurement(900, LOUD)])
     figure = Figure("check against bare Flask", 1.0, ours.to_bare(rate))
     written = page(
-        [Section("Check", of_standings({BARE: bare, "ours": ours}, [figure]), 3.0)],
+        [Section("Check", of_results({BARE: bare, "ours": ours}, [figure]), 3.0)],
         command="make bench",
         about=["Machine: one"],
     )
@@ -131,8 +137,12 @@ def test_what_stays_disturbed_has_no_ratio_on_the_page() -> None:
 
 
 def test_the_picture_shows_what_was_undisturbed(tmp_path: Path) -> None:
-    quiet = Standing("ours", pairs=[(leg(900), leg(900))], bare=[(leg(1000), leg(1000))])
-    loud = Standing("theirs", seen=[leg(900, LOUD), leg(900, LOUD)])
+    quiet = Result(
+        "ours",
+        pairs=[(measurement(900), measurement(900))],
+        bare=[(measurement(1000), measurement(1000))],
+    )
+    loud = Result("theirs", seen=[measurement(900, LOUD), measurement(900, LOUD)])
     assert plot.draw([quiet, loud], tmp_path / "some.png")
     assert (tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
     assert not plot.draw([loud], tmp_path / "none.png")
@@ -165,9 +175,9 @@ def test_the_page_says_what_was_reached(reached: float, at_most: bool, verdict: 
     assert "\n\n## What stands in the way\n\nNothing.\n\n## How it was measured\n" in written
 
 
-def leg(per_second: float, noise: Noise = QUIET) -> Leg:
+def measurement(per_second: float, noise: Noise = QUIET) -> Measurement:
     reading = Reading(requests=round(per_second), seconds=1.0, p50=1.0, p99=2.0)
-    return Leg(reading, app_cpu=400.0, postgres_cpu=100.0, busy=1.0, noise=noise)
+    return Measurement(reading, app_cpu=400.0, postgres_cpu=100.0, busy=1.0, noise=noise)
 
 
 def test_what_each_specialisation_of_the_check_spares_can_be_measured(

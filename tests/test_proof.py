@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, func, select
 
+from tests.proof.deployment import add_sessions, add_user, issue_token, services
 from tests.proof.invariants import INVARIANTS, Invariant
 from tests.proof.outcome import Outcome
 from tests.proof.page import Row, page
-from tests.proof.world import add_sessions, add_user, issue_token, services
 from wxsession.audit import SYSTEM
 from wxsession.storage.tables import sessions
 
@@ -51,16 +51,16 @@ def test_a_logout_everywhere_that_died_half_way_is_finished_by_its_retry(sqlite_
         if sql.startswith("UPDATE sessions") and next(updates, False):
             raise KeyboardInterrupt
 
-    with services(sqlite_url) as here:
-        user = add_user(here.database)
-        token = issue_token(here, user)
-        add_sessions(here.database, user, 2500, expired=timedelta(days=-1))
-        event.listen(here.database.engine, "before_cursor_execute", die_at_the_second_update)
+    with services(sqlite_url) as local:
+        user = add_user(local.database)
+        token = issue_token(local, user)
+        add_sessions(local.database, user, 2500, expired=timedelta(days=-1))
+        event.listen(local.database.engine, "before_cursor_execute", die_at_the_second_update)
         with suppress(KeyboardInterrupt):
-            here.sessions.end(token, SYSTEM, everywhere=True)
-        here.sessions.end(token, SYSTEM, everywhere=True)
+            local.sessions.end(token, SYSTEM, everywhere=True)
+        local.sessions.end(token, SYSTEM, everywhere=True)
         live = select(func.count(sessions.c.id)).where(sessions.c.ended_at.is_(None))
-        with here.database.statement() as connection:
+        with local.database.statement() as connection:
             assert connection.execute(live).scalar_one() == 0
 
 

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 import requests
 
-from tests.proof.world import add_user, at_once, issue_token, services
+from tests.proof.deployment import add_user, at_once, issue_token, services
 from tests.support.databases import ON_BOTH
 from tests.support.postgres import PostgresServer
 from tests.support.service import (

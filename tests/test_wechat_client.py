@@ -22,7 +22,6 @@ from tests.support.line import HeldLine
 from tests.support.settings import APPID, APPS
 from tests.support.timing import Sleepless, Stopwatch
 from wxsession.errors import (
-    AccessTokenRejected,
     AppRejected,
     CodeUsed,
     InvalidCode,
@@ -47,6 +46,7 @@ from wxsession.wechat.client import (
     longest_call,
     transport,
 )
+from wxsession.wechat.failures import AccessTokenRejected
 
 URL = "https://api.weixin.qq.com"
 ENDPOINT = f"{URL}/sns/jscode2session"

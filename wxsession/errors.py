@@ -33,7 +33,6 @@
     │   ├── WeChatUnreachable
     │   ├── WeChatTimeout
     │   ├── WeChatUnintelligible
-    │   ├── AccessTokenRejected  another access_token has to be fetched
     │   └── AppRejected          our appid, secret or address; an operator has to act
     ├── Overloaded               no connection or no slot was free in time
     │   ├── Crossed              another transaction was in the way; another try may do
@@ -299,17 +298,6 @@ class WeChatUnintelligible(WeChatError):
 
 class AppRejected(WeChatError):
     """WeChat refuses our appid, secret or address; the log has its errcode and rid."""
-
-    code = "app_rejected"
-    retryable = False
-
-
-class AccessTokenRejected(WeChatError):
-    """WeChat refuses the access_token (40001, 40014, 41001, 42001): it expired, or was replaced.
-
-    Another one may do. If that is refused as well, the error to tell is `AppRejected`, so both
-    have one code.
-    """
 
     code = "app_rejected"
     retryable = False

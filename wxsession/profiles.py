@@ -16,7 +16,7 @@ from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
 from wxsession.users.user import Identity, User
 from wxsession.wechat.api import WeChatApi
 from wxsession.wechat.key_checks import KeyChecks
-from wxsession.wechat.open_data import OpenData, OpenDataReader, profile_of
+from wxsession.wechat.open_data import OpenData, OpenDataReader, ParsedOpenData, profile_of
 from wxsession.wechat.phone_number import phone_number_of
 
 
@@ -109,17 +109,18 @@ class ProfileService:
         identity = view.identity
         if identity is None:  # a login by password has given us no key of WeChat's
             raise SessionKeyStale
+        given = ParsedOpenData.of(data)
         try:
-            return retry_on_disconnect(lambda: self._read_once(identity, data))
+            return retry_on_disconnect(lambda: self._read_once(identity, given))
         except SessionKeyStale:
             if not self._key_checks.confirms(identity):
                 raise  # the keys may be stale; otherwise the data were never made for this user
         name = "encryptedData" if data.encrypted_data is not None else "rawData"
         raise InvalidRequest.of(name, "was not made by WeChat for this user")
 
-    def _read_once(self, identity: Identity, data: OpenData) -> Mapping[str, Any] | None:
+    def _read_once(self, identity: Identity, given: ParsedOpenData) -> Mapping[str, Any]:
         with self._database.statement() as connection:
-            return self._open_data.read(connection, identity, data)
+            return self._open_data.read(connection, identity, given)
 
     def _save(
         self, user: User, changes: Mapping[str, str | None], phone: PhoneNumber | None = None

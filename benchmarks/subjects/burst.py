@@ -7,7 +7,7 @@ from benchmarks.bench import Bench
 from benchmarks.crowd import Crowd, send_crowd
 from benchmarks.filling import MOST_USERS
 from benchmarks.load import CONNECTIONS, Work
-from benchmarks.noise import Moment, Noise, worst
+from benchmarks.noise import CpuTimes, Noise, worst
 from benchmarks.outcome import Figure, Outcome, Table
 from benchmarks.processes import children, cpu_seconds, resident_bytes
 from benchmarks.servers import Ours
@@ -74,7 +74,7 @@ def _round(bench: Bench, url: str, latency: float, users: int) -> _Round:
             f"  {one.crowd.good} good in {one.crowd.seconds:.1f} s: {one.in_burst:.2f} ms,"
             f" {one.in_loop:.2f} ms in a loop, noise {one.noise.total:.1%}"
         )
-        if not one.noise.is_disturbing or not bench.may_repeat():
+        if not one.noise.is_disturbing or not bench.can_repeat():
             return one
 
 
@@ -85,13 +85,13 @@ def _try(bench: Bench, url: str, latency: float, users: int) -> _Round:
             work = Work(
                 "POST", "/login", logins(round(bench.scale.logins * max(1, seconds)), users)
             )
-            before, began = Moment.now(), cpu_seconds(server.pid)[0]
+            before, began = CpuTimes.now(), cpu_seconds(server.pid)[0]
             done = bench.load.run(server.port, work, seconds=seconds).requests
             in_loop = (cpu_seconds(server.pid)[0] - began) / done
         few = resident_bytes(worker) / _MIB
         began = cpu_seconds(server.pid)[0]
         crowd = send_crowd(server.port, bench.scale.burst, users=users)
         in_burst = (cpu_seconds(server.pid)[0] - began) / bench.scale.burst
-        noise = before.until(Moment.now())
+        noise = before.until(CpuTimes.now())
         many = resident_bytes(worker) / _MIB
     return _Round(crowd, 1000 * in_loop, 1000 * in_burst, (few, many), noise)

@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks.bench import Bench
 from benchmarks.load import asking
-from benchmarks.outcome import Figure, Outcome, of_standings
-from benchmarks.rounds import OURS, Contestant, app_cpu, compare, rate
+from benchmarks.outcome import Figure, Outcome, of_results
+from benchmarks.rounds import OURS, Target, app_cpu, compare, rate
 from benchmarks.servers import Ours, running
 
 _GUARD = f"{OURS}, session_required"
@@ -23,25 +23,25 @@ def measure(bench: Bench) -> Outcome:
     service, guard, sqlite = Ours(filled.url), Ours(filled.url, module=_SHOP), Ours(in_file.url)
     check = asking("/check_session", filled.requests)
     with running(service, guard, sqlite):
-        standings = compare(
+        results = compare(
             bench,
             [
-                Contestant(OURS, service, check, filled.name),
-                Contestant(_GUARD, guard, asking("/orders", filled.requests), filled.name),
-                Contestant(_SQLITE, sqlite, asking("/check_session", in_file.requests)),
+                Target(OURS, service, check, filled.name),
+                Target(_GUARD, guard, asking("/orders", filled.requests), filled.name),
+                Target(_SQLITE, sqlite, asking("/check_session", in_file.requests)),
             ],
             to_bare=filled.requests,
         )
-    ours = standings[OURS]
-    return of_standings(
-        standings,
+    ours = results[OURS]
+    return of_results(
+        results,
         [
             Figure("check, requests/s against bare Flask", 1.0, ours.to_bare(rate)),
             Figure("check, app CPU against bare Flask", 1.0, ours.to_bare(app_cpu), at_most=True),
             Figure(
-                "check through the guard against bare Flask", 0.6, standings[_GUARD].to_bare(rate)
+                "check through the guard against bare Flask", 0.6, results[_GUARD].to_bare(rate)
             ),
-            Figure("check on SQLite against bare Flask", 0.9, standings[_SQLITE].to_bare(rate)),
+            Figure("check on SQLite against bare Flask", 0.9, results[_SQLITE].to_bare(rate)),
             Figure("check, round trips", 1, ours.round_trips, unit="", at_most=True),
         ],
     )

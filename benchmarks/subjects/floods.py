@@ -7,8 +7,8 @@ from benchmarks.bench import Bench
 from benchmarks.filling import MOST_USERS
 from benchmarks.impatient import CODES, PASSWORDS, impatient_clients
 from benchmarks.load import asking
-from benchmarks.outcome import Figure, Outcome, of_standings
-from benchmarks.rounds import Contestant, compare, p50
+from benchmarks.outcome import Figure, Outcome, of_results
+from benchmarks.rounds import Target, compare, p50
 from benchmarks.servers import Ours
 from benchmarks.wechat import WeChat
 
@@ -48,11 +48,11 @@ def measure(bench: Bench) -> Outcome:
             ):
                 yield
 
-        standings = compare(
+        results = compare(
             bench,
-            [Contestant(_QUIET, server, check), Contestant(_PRESSED, server, check, beside=both)],
+            [Target(_QUIET, server, check), Target(_PRESSED, server, check, beside=both)],
         )
-    pressed = standings[_PRESSED]
+    pressed = results[_PRESSED]
     median = None if pressed.is_disturbed else pressed.median(p50)
     figure = Figure("check beside both floods, p50", 60, median, unit="ms", at_most=True)
-    return of_standings(standings, [figure], [_HOW])
+    return of_results(results, [figure], [_HOW])

@@ -4,8 +4,8 @@ from benchmarks.bench import Bench
 from benchmarks.filling import MOST_USERS
 from benchmarks.impatient import impatient_clients
 from benchmarks.load import asking
-from benchmarks.outcome import Figure, Outcome, of_standings
-from benchmarks.rounds import Contestant, compare, rate
+from benchmarks.outcome import Figure, Outcome, of_results
+from benchmarks.rounds import Target, compare, rate
 from benchmarks.servers import Ours
 from benchmarks.wechat import WeChat
 
@@ -35,11 +35,11 @@ def measure(bench: Bench) -> Outcome:
         WeChat(delay=_HANGS) as wechat,
         Ours(filled.url, threads=None, wechat_url=wechat.url) as server,
     ):
-        standings = compare(
+        results = compare(
             bench,
             [
-                Contestant(_QUIET, server, check),
-                Contestant(
+                Target(_QUIET, server, check),
+                Target(
                     _PRESSED,
                     server,
                     check,
@@ -49,10 +49,10 @@ def measure(bench: Bench) -> Outcome:
                 ),
             ],
         )
-    kept = standings[_PRESSED].to(standings[_QUIET], rate)
+    kept = results[_PRESSED].to(results[_QUIET], rate)
     what = f"check beside {_CLIENTS} logins while WeChat hangs, against its own rate"
-    return of_standings(
-        standings,
+    return of_results(
+        results,
         [Figure(what, 0.95, kept)],
         [_HOW],
     )

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from benchmarks.bench import Bench
 from benchmarks.filling import MOST_USERS
 from benchmarks.load import Work
-from benchmarks.outcome import Figure, Outcome, of_standings
+from benchmarks.outcome import Figure, Outcome, of_results
 from benchmarks.processes import cpu_seconds
-from benchmarks.rounds import Contestant, compare, rate
+from benchmarks.rounds import Target, compare, rate
 from benchmarks.servers import Ours
 from benchmarks.trips import round_trips
 from benchmarks.wechat import WeChat, logins
@@ -40,7 +40,7 @@ def measure(bench: Bench) -> Outcome:
             wechat_concurrency=threads,
         ) as server,
     ):
-        contestant = Contestant(
+        target = Target(
             name,
             server,
             work,
@@ -48,22 +48,22 @@ def measure(bench: Bench) -> Outcome:
             connections=threads,
             beside=lambda: _with_nothing_left_over(server.pid),
         )
-        standings = compare(bench, [contestant])
+        results = compare(bench, [target])
         bench.load.run(server.port, log_in_again(), seconds=bench.scale.warm_up, connections=1)
         with bench.postgres.logging_statements(), _with_nothing_left_over(server.pid):
             again = round_trips(bench.postgres, filled.name, server.port, log_in_again())
     bench.drop(filled)
-    login = standings[name]
+    login = results[name]
     share = None if login.is_disturbed else login.median(rate) * _LATENCY / threads
-    busy = login.median(lambda leg: leg.busy)
+    busy = login.median(lambda measurement: measurement.busy)
     bound = f"the CPU is the limit: {busy:.0%} of the core" if busy >= _CPU_BOUND else ""
     how = (
         f"A worker with {2 * threads} threads, {threads} of which may ask WeChat"
         " (`WXSESSION_WECHAT_CONCURRENCY`), and so many connections to it. The logins that are"
         " under way when the load ends have cost CPU, but are not counted."
     )
-    return of_standings(
-        standings,
+    return of_results(
+        results,
         [
             Figure("login, against threads / latency", 0.6, share, limit=bound),
             Figure("login, round trips", 8, again, unit="", at_most=True),

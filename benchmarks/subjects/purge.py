@@ -6,11 +6,11 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 
 from benchmarks import filling
-from benchmarks.bench import Bench, Filled
+from benchmarks.bench import Bench, FilledDatabase
 from benchmarks.load import asking
-from benchmarks.outcome import Figure, Outcome, Table, of_standings
+from benchmarks.outcome import Figure, Outcome, Table, of_results
 from benchmarks.purging import LONG_AGO, Purged, finish_purge, start_purge
-from benchmarks.rounds import Contestant, compare, p99
+from benchmarks.rounds import Target, compare, p99
 from benchmarks.servers import Ours
 
 _QUIET = "check, nobody purges"
@@ -21,7 +21,7 @@ def measure(bench: Bench) -> Outcome:
     """Purge as fast as it goes; then compare the check with itself."""
     filled = bench.ours()
     filling.add_expired(filled.url, bench.scale.expired, ago=LONG_AGO)
-    bench.postgres.rest(filled.name)
+    bench.postgres.vacuum(filled.name)
     alone = finish_purge(start_purge(filled.url))
     bench.say(f"  alone: {alone.per_second:,.0f} rows/s")
     purges: list[Purged] = []
@@ -32,20 +32,20 @@ def measure(bench: Bench) -> Outcome:
         return _purging(bench, filled, purges, ended)
 
     with Ours(filled.url) as server:
-        standings = compare(
+        results = compare(
             bench,
             [
-                Contestant(_QUIET, server, check),
-                Contestant(_BESIDE, server, check, beside=purging),
+                Target(_QUIET, server, check),
+                Target(_BESIDE, server, check, beside=purging),
             ],
         )
     beside = Purged(
         sum(purged.sessions for purged in purges), sum(purged.seconds for purged in purges)
     )
-    slower = standings[_BESIDE].to(standings[_QUIET], p99)
-    disturbed = standings[_BESIDE].is_disturbed
-    found = of_standings(
-        standings,
+    slower = results[_BESIDE].to(results[_QUIET], p99)
+    disturbed = results[_BESIDE].is_disturbed
+    found = of_results(
+        results,
         [
             Figure(
                 "purge on PostgreSQL beside 16 checking clients, thousand rows/s",
@@ -64,18 +64,18 @@ def measure(bench: Bench) -> Outcome:
 
 @contextmanager
 def _purging(
-    bench: Bench, filled: Filled, purges: list[Purged], ended: list[bool]
+    bench: Bench, filled: FilledDatabase, purges: list[Purged], ended: list[bool]
 ) -> Iterator[None]:
     """Let a purge run through the whole block, with enough to delete; note if it was not."""
     over = "SELECT count(*) FROM sessions WHERE idle_expires_at < now()"
-    missing = bench.scale.expired - bench.postgres.look(filled.name, over)
+    missing = bench.scale.expired - bench.postgres.scalar(filled.name, over)
     if missing > 0:
         filling.add_expired(filled.url, missing, ago=LONG_AGO)
-        bench.postgres.rest(filled.name)
+        bench.postgres.vacuum(filled.name)
     process = start_purge(filled.url, max_seconds=bench.scale.seconds + 1)
     with process:
         locked = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
-        while process.poll() is None and not bench.postgres.look(filled.name, locked):
+        while process.poll() is None and not bench.postgres.scalar(filled.name, locked):
             time.sleep(0.01)
         yield
         ended.append(process.poll() is not None)

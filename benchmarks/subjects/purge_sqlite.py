@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from benchmarks import filling
 from benchmarks.bench import Bench
 from benchmarks.load import percentile
-from benchmarks.noise import Moment
+from benchmarks.noise import CpuTimes
 from benchmarks.outcome import Figure, Outcome, Table
 from benchmarks.purging import LONG_AGO, finish_purge, start_purge
 from wxsession.storage.database import Database, connect
@@ -26,7 +26,7 @@ def measure(bench: Bench) -> Outcome:
     filled = bench.in_file(bench.scale.growth[0])
     while True:
         filling.add_expired(filled.url, bench.scale.expired // 2, ago=LONG_AGO)
-        before = Moment.now()
+        before = CpuTimes.now()
         with closing(connect(filled.url)) as database, ThreadPoolExecutor(_WRITERS) as pool:
             ended = threading.Event()
             writers = [pool.submit(_write, database, ended) for _ in range(_WRITERS)]
@@ -36,7 +36,7 @@ def measure(bench: Bench) -> Outcome:
             finally:
                 ended.set()
             writes = [write for writer in writers for write in writer.result()]
-        noise = before.until(Moment.now())
+        noise = before.until(CpuTimes.now())
         since = until - purged.seconds - 0.2
         waited = sorted(1000 * lasted for begun, lasted in writes if since <= begun <= until)
         worst = percentile(waited, 99)
@@ -44,7 +44,7 @@ def measure(bench: Bench) -> Outcome:
             f"  {purged.per_second:,.0f} rows/s, writers' p99 {worst:.1f} ms,"
             f" noise {noise.total:.1%}"
         )
-        if not noise.is_disturbing or not bench.may_repeat():
+        if not noise.is_disturbing or not bench.can_repeat():
             break
     quiet = not noise.is_disturbing
     figures = [

@@ -3,8 +3,8 @@
 from benchmarks import filling
 from benchmarks.bench import Bench
 from benchmarks.load import Work
-from benchmarks.outcome import Figure, Outcome, of_standings
-from benchmarks.rounds import Contestant, compare
+from benchmarks.outcome import Figure, Outcome, of_results
+from benchmarks.rounds import Target, compare
 from benchmarks.servers import Ours
 
 _NAME = "refresh"
@@ -20,9 +20,7 @@ def measure(bench: Bench) -> Outcome:
         return Work("POST", "/refresh", filling.bearers(tokens), once=True)
 
     with Ours(filled.url) as server:
-        standings = compare(bench, [Contestant(_NAME, server, work, filled.name)])
+        results = compare(bench, [Target(_NAME, server, work, filled.name)])
     bench.drop(filled)
-    trips = standings[_NAME].round_trips
-    return of_standings(
-        standings, [Figure("refresh, round trips", 3, trips, unit="", at_most=True)]
-    )
+    trips = results[_NAME].round_trips
+    return of_results(results, [Figure("refresh, round trips", 3, trips, unit="", at_most=True)])

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks.bench import Bench
-from benchmarks.noise import Moment, Noise, worst
+from benchmarks.noise import CpuTimes, Noise, worst
 from benchmarks.outcome import Outcome, Table
 from benchmarks.rounds import BARE
 from benchmarks.servers import OnOneCore, Ours, Peer
@@ -37,9 +37,9 @@ def measure(bench: Bench) -> Outcome:
 
 
 def _start(make: Callable[[], OnOneCore]) -> tuple[float, Noise]:
-    before, begun = Moment.now(), time.monotonic()
+    before, begun = CpuTimes.now(), time.monotonic()
     with make():
-        return time.monotonic() - begun, before.until(Moment.now())
+        return time.monotonic() - begun, before.until(CpuTimes.now())
 
 
 def _median(starts: list[tuple[float, Noise]]) -> float | None:

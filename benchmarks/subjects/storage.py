@@ -15,7 +15,7 @@ WHERE oid = 'sessions'::regclass
 def measure(bench: Bench) -> Outcome:
     """Return the sizes of the table and of its indexes, for a session."""
     filled = bench.ours()
-    sizes: dict[str, int] = bench.postgres.look(filled.name, _RELATIONS)
+    sizes: dict[str, int] = bench.postgres.scalar(filled.name, _RELATIONS)
     rows = [(name, f"{size / filled.sessions:.0f}") for name, size in sorted(sizes.items())]
     rows.append(("all", f"{sum(sizes.values()) / filled.sessions:.0f}"))
     return Outcome([Table((f"of {filled.sessions:,} sessions", "bytes a session"), rows)])

@@ -18,18 +18,18 @@ def measure(bench: Bench) -> Outcome:
     """Check sessions that are to be touched after a second, again and again."""
     filled = bench.fresh(bench.scale.growth[0])
     postgres, name = bench.postgres, filled.name
-    dates = postgres.look(name, "SELECT max(purge_on)::text FROM sessions")
-    before, place = postgres.look(name, _UPDATES), postgres.look(name, _PLACE)
+    dates = postgres.scalar(name, "SELECT max(purge_on)::text FROM sessions")
+    before, place = postgres.scalar(name, _UPDATES), postgres.scalar(name, _PLACE)
     with Ours(filled.url, touch_interval="1s") as server:
         time.sleep(1)
         work = Work("GET", "/check_session", filled.requests)
         for _ in range(2):
             bench.load.run(server.port, work, seconds=bench.scale.seconds)
-        written = postgres.look(name, f"SELECT pg_current_wal_insert_lsn() - '{place}'::pg_lsn")
+        written = postgres.scalar(name, f"SELECT pg_current_wal_insert_lsn() - '{place}'::pg_lsn")
     time.sleep(1)  # a process of the server reports what it did when it ends
-    after = postgres.look(name, _UPDATES)
+    after = postgres.scalar(name, _UPDATES)
     touches, hot = (after[kind] - before[kind] for kind in ("all", "hot"))
-    moved = postgres.look(name, f"SELECT count(*) FROM sessions WHERE purge_on > '{dates}'")
+    moved = postgres.scalar(name, f"SELECT count(*) FROM sessions WHERE purge_on > '{dates}'")
     bench.drop(filled)
     share = hot / (touches - moved) if touches > moved else None
     rows = [

@@ -1,10 +1,10 @@
 const { ensure } = require('./errors')
 
-// What can be read in two ways (user@host, a backslash, a blank) has no origin.
+// An ambiguous address (user@host, a backslash, a blank) has no origin.
 const ORIGIN = /^https?:\/\/[^/?#\\@\s]+(?=[/?#]|$)/i
 const ABSOLUTE = /^([a-z][a-z\d+.-]*:|[/\\]{2})/i
 
-/** A function that gives the address of a request, or throws if our token must not go there. */
+/** A function that returns the address of a request, or throws if the token must not go there. */
 function createAddresses(baseUrl, origins) {
   const trusted = [].concat(baseUrl, origins).map(originOf)
   ensure(trusted.indexOf('') < 0 && !/[?#\\\s]/.test(baseUrl), 'invalid_options')

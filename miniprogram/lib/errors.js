@@ -1,26 +1,26 @@
-/** What every promise of this package is rejected with; `code` is what to branch on. */
+/** Every promise of this package rejects with this error; branch on its `code`. */
 class WxSessionError extends Error {
   constructor(code, facts) {
-    // Messages are logged and reported: no token, code or password may get into one.
+    // Messages are logged and reported: they must not contain a token, a code or a password.
     super(code + (facts && facts.status ? ` (HTTP ${facts.status})` : ''))
     this.name = 'WxSessionError'
     Object.assign(this, facts, { code })
   }
 }
 
-/** The error in a server's answer; whatever is not in the server's form is a `bad_answer`. */
-function errorIn(answer) {
-  const { statusCode: status, data } = answer
+/** The error in a server's response; `bad_answer` if it does not have the server's format. */
+function errorIn(response) {
+  const { statusCode: status, data } = response
   if (!data || typeof data.code !== 'string') return new WxSessionError('bad_answer', { status })
   const { code, reason, errors } = data
-  return new WxSessionError(code, { status, reason, errors, retryAfter: retryAfter(answer) })
+  return new WxSessionError(code, { status, reason, errors, retryAfter: retryAfter(response) })
 }
 
-// The spelling of a header's name depends on the phone.
+// Phones differ in the case of header names.
 function retryAfter({ header }) {
-  const told = header || {}
-  const name = Object.keys(told).find(key => /^retry-after$/i.test(key))
-  return Number(told[name]) || undefined
+  const headers = header || {}
+  const name = Object.keys(headers).find(key => /^retry-after$/i.test(key))
+  return Number(headers[name]) || undefined
 }
 
 function ensure(isGood, code, facts) {

@@ -7,9 +7,9 @@ export interface SessionOptions {
   storageKey?: string
   /** Other origins to which requests may carry the token. */
   origins?: string[]
-  /** Which app of the server; by default the one that WeChat names in the Referer. */
+  /** Which app of the server; by default the one in the Referer that WeChat sends. */
   appid?: string
-  /** After how many ms wx.login and this package's own calls are given up; by default 15000. */
+  /** Timeout of wx.login and of this package's own calls, in ms; by default 15000. */
   timeout?: number
 }
 
@@ -20,7 +20,7 @@ export interface User {
   avatar_url: string | null
   /** Masked. */
   phone_number: string | null
-  /** Whether the login that told this made the user. */
+  /** Whether the login that returned this user created it. */
   new: boolean
 }
 
@@ -29,7 +29,7 @@ export interface Credentials {
   password: string
 }
 
-/** What wx.getUserInfo or wx.getUserProfile gives. */
+/** The result of wx.getUserInfo or wx.getUserProfile. */
 export interface UserInfoResult {
   rawData?: string
   signature?: string
@@ -68,7 +68,7 @@ export interface PhoneNumber {
   country_code: string
 }
 
-/** What the button getPhoneNumber hands over in `event.detail`. */
+/** The `event.detail` of the button getPhoneNumber. */
 export interface PhoneNumberDetail {
   code?: string
   encryptedData?: string
@@ -87,36 +87,36 @@ export interface RequestCallbacks<T extends string | WechatMiniprogram.IAnyObjec
 export interface Session {
   /** The last known user; null if logged out. */
   readonly user: User | null
-  /** Log in by wx.login; with credentials the WeChat user is bound to that account as well. */
+  /** Log in with wx.login; with credentials the WeChat user is also bound to that account. */
   login(options?: LoginOptions): Promise<User>
-  /** Ask the server whether the session is good; never logs in. */
+  /** Ask the server whether the session is active; never logs in. */
   check(): Promise<ActiveSession | InactiveSession>
-  /** Renew the session now; it is renewed ahead of its expiry anyway. */
+  /** Refresh the session now; it is also refreshed in the background before it expires. */
   refresh(): Promise<User>
-  /** Log out; after that nothing logs in but `login`. */
+  /** Log out; after that only `login` logs in again. */
   logout(options?: { everywhere?: boolean }): Promise<void>
-  /** wx.request with the session's token; logs in if there is none, or if a 401 shows it is over. */
+  /** wx.request with the session's token; logs in if there is none, or if the session is over. */
   request<T extends string | WechatMiniprogram.IAnyObject | ArrayBuffer = WechatMiniprogram.IAnyObject>(
     options: RequestOptions & RequestCallbacks<T>
   ): Promise<WechatMiniprogram.RequestSuccessCallbackResult<T>>
-  /** Let the WeChat user belong to an account. */
+  /** Bind the WeChat user to an account. */
   bind(credentials: Credentials): Promise<User>
-  /** Take a phone number: the button's code, or its whole `event.detail`. */
+  /** Save a phone number: pass the button's code, or its whole `event.detail`. */
   phoneNumber(source: string | PhoneNumberDetail): Promise<PhoneNumber>
-  /** Save a profile; a function is asked again if its result was made under an old session_key. */
+  /** Save a profile; a function is called again if its result belongs to an old session_key. */
   userInfo(
     source: UserInfoResult | (() => UserInfoResult | Promise<UserInfoResult>)
   ): Promise<UserInfoAnswer>
-  /** Change what is given; null clears it. */
+  /** Change the given fields; null clears one. */
   updateUser(changes: { nickname?: string | null; avatar_url?: string | null }): Promise<User>
-  /** Be told of the user when it changes; returns what takes the listener off. */
+  /** Listen to changes of the user; returns a function that removes the listener. */
   on(event: 'change', listener: (user: User | null) => void): () => void
 }
 
-/** What every promise is rejected with. */
+/** Every promise rejects with this error. */
 export class WxSessionError extends Error {
   /**
-   * The server's, or one of this package: `network_error`, `login_failed`, `timeout`, `bad_answer`,
+   * The server's code, or one of this package: `network_error`, `login_failed`, `timeout`, `bad_answer`,
    * `storage_failed`, `logged_out`, `foreign_url`, `invalid_options`.
    */
   readonly code: string
@@ -124,14 +124,14 @@ export class WxSessionError extends Error {
   readonly status?: number
   /** Why the session ended. */
   readonly reason?: string
-  /** Seconds until it makes sense to try again. */
+  /** Seconds after which to try again. */
   readonly retryAfter?: number
-  /** The fields that are wrong. */
+  /** The invalid fields. */
   readonly errors?: WechatMiniprogram.IAnyObject[]
-  /** What WeChat said. */
+  /** WeChat's message. */
   readonly errMsg?: string
   readonly errno?: number
 }
 
-/** The session with a server; for the same address and storage key always the same object. */
+/** The session with a server; the same address and storage key return the same object. */
 export function createSession(options: SessionOptions): Session

@@ -3,11 +3,11 @@ const { WxSessionError, ensure, errorIn } = require('./errors')
 const { createStore } = require('./store')
 const wechat = require('./wechat')
 
-// The codes of a 401 after which a request is repeated with another token, once.
-const OVER = /^(session_(expired|ended|superseded)|invalid_token)$/
+// The codes of a 401 after which a request is sent again, once, with another token.
+const SESSION_OVER = /^(session_(expired|ended|superseded)|invalid_token)$/
 
 const RENEWAL_PAUSE = 10000 // ms
-const LONGEST_BACKOFF = 3600 // s
+const MAX_BACKOFF = 3600 // s
 
 const sessions = {}
 
@@ -24,8 +24,8 @@ function createSession(options) {
 function newSession(key, addressOf, appid, timeout) {
   const { read, write } = createStore(key)
   const listeners = new Set()
-  const underWay = {} // login, renewal, check by its token: {epoch, promise}, for all who want one
-  let pausedUntil = 0 // a renewal in the background has failed just now
+  const inFlight = {} // 'login', 'renewal' or a token that is checked: {epoch, promise}, shared
+  let pausedUntil = 0 // no renewal in the background before this time: the last one failed
   let backoff = null // {until, error, username?}: the server is too busy for logins
 
   return {
@@ -37,133 +37,134 @@ function newSession(key, addressOf, appid, timeout) {
       }
     },
 
-    login: wanted => attempt(() => logIn(wanted)).then(userOf),
+    login: options => attempt(() => logIn(options)).then(userOf),
 
     refresh: () => attempt(renew).then(userOf),
 
     check: () => attempt(check),
 
-    logout: wanted => attempt(() => {
+    logout: options => attempt(() => {
       const { token, epoch } = read()
       save({ epoch: epoch + 1, loggedOut: true, token: null, user: null })
-      const everywhere = Boolean(wanted && wanted.everywhere)
+      const everywhere = Boolean(options && options.everywhere)
       if (!token) return
-      return send('/logout', token, { everywhere }).then(answer => {
-        if (answer.statusCode !== 204) throw errorIn(answer)
+      return send('/logout', token, { everywhere }).then(response => {
+        if (response.statusCode !== 204) throw errorIn(response)
       })
     }),
 
-    request: (options = {}) => calledBack(options, attempt(() => {
-      return carry({}, Object.assign({}, options, { url: addressOf(options.url) }))
+    request: (options = {}) => withCallbacks(options, attempt(() => {
+      return sendWithToken({}, Object.assign({}, options, { url: addressOf(options.url) }))
     })),
 
     bind: ({ username, password } = {}) => {
-      const trip = {}
-      const sentAt = Date.now() // or later, after a login
-      const ask = () => call(trip, '/bind', { username, password })
-      return cured('reauthentication_required', trip, ask).then(grant => {
+      const context = {}
+      const sentAt = Date.now() // at the latest: a login may come before the call
+      const ask = () => call(context, '/bind', { username, password })
+      return retryAfterLogin('reauthentication_required', context, ask).then(grant => {
         const { token, lifetime } = read()
-        if (token !== trip.token) return remember(trip, grant.user) // there is another one by now
-        return userOf(keep(grant, sentAt, trip.epoch, lifetime))
+        // Another request has replaced the session meanwhile.
+        if (token !== context.token) return saveUser(context, grant.user)
+        return userOf(keep(grant, sentAt, context.epoch, lifetime))
       })
     },
 
     userInfo: source => {
-      const trip = {}
+      const context = {}
       const isFunction = typeof source === 'function'
-      // Called at once: some of WeChat's functions may only be called while a tap is handled.
+      // Called synchronously: WeChat allows some functions only while a tap is handled.
       const ask = () => Promise.resolve(isFunction ? source() : source)
-        .then(result => call(trip, '/user_info', result))
-      return (isFunction ? cured('session_key_stale', trip, ask) : ask())
-        .then(answer => remember(trip, answer.user, answer))
+        .then(result => call(context, '/user_info', result))
+      return (isFunction ? retryAfterLogin('session_key_stale', context, ask) : ask())
+        .then(response => saveUser(context, response.user, response))
     },
 
     phoneNumber: source => {
-      const trip = {}
+      const context = {}
       const body = typeof source === 'string' ? { code: source } : source
-      return call(trip, '/phone_number', body).then(answer => {
+      return call(context, '/phone_number', body).then(response => {
         const { token, user } = read()
-        const { phone_number } = answer
+        const { phone_number } = response
         ensure(phone_number, 'bad_answer')
-        if (token === trip.token) save({ user: Object.assign({}, user, { phone_number }) })
-        return answer
+        if (token === context.token) save({ user: Object.assign({}, user, { phone_number }) })
+        return response
       })
     },
 
     updateUser: changes => {
-      const trip = {}
-      return call(trip, '/user', changes).then(user => remember(trip, user))
+      const context = {}
+      return call(context, '/user', changes).then(user => saveUser(context, user))
     },
 
     on(event, listener) {
       ensure(event === 'change', 'invalid_options')
-      const hear = user => tell(listener, user) // the same listener may be added twice
-      listeners.add(hear)
+      const notifyListener = user => notify(listener, user) // the same listener may be added twice
+      listeners.add(notifyListener)
       return () => {
-        listeners.delete(hear)
+        listeners.delete(notifyListener)
       }
     },
   }
 
   // --- Logging in ------------------------------------------------------------------------------
 
-  /** The state after a login. Whoever wants one while one is under way gets that one. */
-  function logIn(wanted) {
-    const { username, password, userInfo } = wanted || {}
+  /** The state after a login. A caller that needs one while one is in flight shares it. */
+  function logIn(options) {
+    const { username, password, userInfo } = options || {}
     const { epoch } = read()
     const other = shared('login', epoch)
     if (other && !username && !password && !userInfo) return other
-    if (other) return other.catch(nothing).then(() => logIn(wanted))
-    ensureWelcome(username)
+    if (other) return other.catch(noop).then(() => logIn(options))
+    ensureNotBackingOff(username)
     return share('login', epoch, wechat.loginCode(timeout).then(code => {
       const state = ensureEpoch(epoch)
       const token = isLive(state) ? state.token : null // the server ends the session it replaces
       const sentAt = Date.now()
       const body = { code, appid, username, password, user_info: userInfo }
-      return send('/login', token, body).then(answer => {
-        const grant = grantIn(answer, username)
+      return send('/login', token, body).then(response => {
+        const grant = grantIn(response, username)
         return keep(grant, sentAt, epoch, grant.expires_in)
       })
     }))
   }
 
-  /** A login that a request needs: at most one for each, and none after a logout. */
-  function logInFor(trip) {
-    const { epoch, loggedOut } = ensureEpoch(trip.epoch)
+  /** Log in for a request: at most once for each, and not after a logout. */
+  function logInFor(context) {
+    const { epoch, loggedOut } = ensureEpoch(context.epoch)
     ensure(!loggedOut || shared('login', epoch), 'logged_out')
-    trip.loggedIn = true
+    context.loggedIn = true
     return logIn()
   }
 
-  /** The state after a refresh, or after a login where a refresh gains nothing any more. */
+  /** The state after a refresh, or after a login if a refresh no longer extends the session. */
   function renew() {
     const before = read()
     const { epoch, token, lifetime } = before
     const other = shared('login', epoch) || shared('renewal', epoch)
     if (other) return other
     if (!token) return logInFor({ epoch })
-    ensureWelcome()
+    ensureNotBackingOff()
     const sentAt = Date.now()
-    // Until its answer is stored the old token stays: asked again with it, the server gives the
-    // same new one, so neither a lost answer nor a killed app loses the session.
-    return share('renewal', epoch, send('/refresh', token).then(answer => {
-      const problem = tokenProblem(answer)
+    // Until its response is stored the old token stays: asked again with it, the server gives the
+    // same new one, so neither a lost response nor a killed app loses the session.
+    return share('renewal', epoch, send('/refresh', token).then(response => {
+      const problem = tokenProblem(response)
       if (problem) drop(token)
       const now = read()
-      if (now.epoch === epoch && now.token && now.token !== token) return now // by somebody else
+      if (now.epoch === epoch && now.token && now.token !== token) return now // by another page
       if (problem) return logInFor({ epoch })
-      const grant = grantIn(answer)
+      const grant = grantIn(response)
       const after = keep(grant, sentAt, epoch, lifetime)
       return hasGained(grant, before, sentAt) ? after : logInFor({ epoch })
     }))
   }
 
-  /** Store a grant, unless there was a logout since it was asked for: then end it. */
+  /** Store a grant; if there was a logout since it was requested, end its session instead. */
   function keep({ session_token: token, expires_in: seconds, user }, sentAt, epoch, lifetime) {
     ensure(typeof token === 'string' && seconds >= 0, 'bad_answer')
     expectUser(user)
     if (read().epoch !== epoch) {
-      send('/logout', token).catch(nothing)
+      send('/logout', token).catch(noop)
       throw new WxSessionError('logged_out')
     }
     return save({
@@ -172,24 +173,24 @@ function newSession(key, addressOf, appid, timeout) {
       lifetime,
       loggedOut: false,
       expiresAt: sentAt + seconds * 1000,
-      // Phones that logged in together must not come back together.
+      // Phones that logged in at the same time must not all refresh at the same time.
       refreshAt: sentAt + seconds * 1000 * (0.5 + 0.3 * Math.random()),
     })
   }
 
-  function grantIn(answer, username) {
-    const status = answer.statusCode
+  function grantIn(response, username) {
+    const status = response.statusCode
     if (status === 429 || status === 503) {
-      const error = errorIn(answer)
-      const seconds = Math.min(error.retryAfter || 1, LONGEST_BACKOFF)
+      const error = errorIn(response)
+      const seconds = Math.min(error.retryAfter || 1, MAX_BACKOFF)
       backoff = { error, until: Date.now() + seconds * 1000 }
-      // Too many wrong passwords of one account never close the way by WeChat's code.
+      // Too many wrong passwords for one account do not stop logins without a password.
       if (error.code === 'too_many_attempts') backoff.username = username
     }
-    return expectData(answer)
+    return expectData(response)
   }
 
-  function ensureWelcome(username) {
+  function ensureNotBackingOff(username) {
     const left = backoff ? (backoff.until - Date.now()) / 1000 : 0
     if (left <= 0 || (backoff.username && backoff.username !== username)) return
     const { error } = backoff
@@ -198,44 +199,44 @@ function newSession(key, addressOf, appid, timeout) {
 
   // --- Requests --------------------------------------------------------------------------------
 
-  /** Send a request with a token; once more with another one if its session was over. */
-  function carry(trip, options, limit) {
-    return attempt(() => tokenFor(trip)).then(token => {
-      trip.token = token
-      return wechat.request(options, token, limit).then(answer => {
-        return attempt(() => problemOf(trip, answer)).then(problem => {
-          if (!problem) return answer
+  /** Send a request with a token; again with another one, once, if its session has ended. */
+  function sendWithToken(context, options, limit) {
+    return attempt(() => tokenFor(context)).then(token => {
+      context.token = token
+      return wechat.request(options, token, limit).then(response => {
+        return attempt(() => problemOf(context, response)).then(problem => {
+          if (!problem) return response
           drop(token)
-          if (trip.problem) throw problem
-          trip.problem = problem
-          return carry(trip, options, limit)
+          if (context.problem) throw problem
+          context.problem = problem
+          return sendWithToken(context, options, limit)
         })
       })
     })
   }
 
-  /** What is wrong with the token of a request, going by its answer. */
-  function problemOf({ token, epoch, loggedIn, problem }, answer) {
-    const error = errorIn(answer)
+  /** The error of the token, if the response says that its session has ended; otherwise null. */
+  function problemOf({ token, epoch, loggedIn, problem }, response) {
+    const error = errorIn(response)
     if (error.status !== 401 || error.code === 'bad_credentials') return null
-    if (OVER.test(error.code)) return error
-    // A 401 of a back end or a proxy, which words it as it likes: our server knows whether the
-    // session is over, and is asked once for all who got one. A new token is not asked about.
+    if (SESSION_OVER.test(error.code)) return error
+    // A 401 of a back end or a proxy, in any format: only our server knows whether the session has
+    // ended. It is asked once for all requests with this token, and not about a new token.
     if (problem || loggedIn) return null
     const isStored = () => read().token === token
     const asked = isStored() && (shared(token, epoch) || share(token, epoch, check()))
-    return Promise.resolve(asked).then(() => isStored() ? null : error, nothing)
+    return Promise.resolve(asked).then(() => isStored() ? null : error, noop)
   }
 
-  function tokenFor(trip) {
-    const state = ensureEpoch(trip.epoch)
-    trip.epoch = state.epoch
+  function tokenFor(context) {
+    const state = ensureEpoch(context.epoch)
+    context.epoch = state.epoch
     if (isLive(state)) {
       renewInBackground(state)
       return state.token
     }
-    if (trip.loggedIn) throw trip.problem || new WxSessionError('session_expired')
-    return logInFor(trip).then(({ token }) => token)
+    if (context.loggedIn) throw context.problem || new WxSessionError('session_expired')
+    return logInFor(context).then(({ token }) => token)
   }
 
   function renewInBackground({ epoch, refreshAt }) {
@@ -246,16 +247,16 @@ function newSession(key, addressOf, appid, timeout) {
     })
   }
 
-  /** What the server answers to a call of ours. */
-  function call(trip, path, data) {
-    return carry(trip, post(path, data), timeout).then(expectData)
+  /** The body of our server's response to one of its own calls. */
+  function call(context, path, data) {
+    return sendWithToken(context, post(path, data), timeout).then(expectData)
   }
 
-  /** A call that may fail for want of a fresh login: log in, unless that was just done, and again. */
-  function cured(code, trip, ask) {
+  /** Call `ask`; if it fails with `code`, log in (unless that was just done) and call it again. */
+  function retryAfterLogin(code, context, ask) {
     return attempt(ask).catch(error => {
       if (error.code !== code) throw error
-      return Promise.resolve(trip.loggedIn || logInFor(trip)).then(ask)
+      return Promise.resolve(context.loggedIn || logInFor(context)).then(ask)
     })
   }
 
@@ -265,14 +266,14 @@ function newSession(key, addressOf, appid, timeout) {
       return { active: false, code: loggedOut ? 'logged_out' : 'missing_token', reason: null }
     }
     const sentAt = Date.now()
-    return send('/check_session', token).then(answer => {
-      const problem = tokenProblem(answer)
+    return send('/check_session', token).then(response => {
+      const problem = tokenProblem(response)
       if (problem) {
         drop(token)
         const { code, reason = null } = problem
         return read().token ? check() : { active: false, code, reason }
       }
-      const body = expectData(answer)
+      const body = expectData(response)
       expectUser(body.user)
       if (read().token === token) {
         save({ user: body.user, expiresAt: sentAt + body.expires_in * 1000 })
@@ -289,29 +290,29 @@ function newSession(key, addressOf, appid, timeout) {
     return { method: 'POST', url: addressOf(path), data: data || {} }
   }
 
-  // --- What is known and what is under way -----------------------------------------------------
+  // --- State and shared promises ---------------------------------------------------------------
 
   function save(changes) {
     const before = read().user
     const state = write(changes)
     if (JSON.stringify(before) !== JSON.stringify(state.user)) {
-      listeners.forEach(hear => hear(state.user))
+      listeners.forEach(notifyListener => notifyListener(state.user))
     }
     return state
   }
 
-  /** Forget a token that is no good, unless the stored one is another by now. */
+  /** Forget a token that was refused, unless another one has been stored meanwhile. */
   function drop(token) {
     if (read().token === token) save({ token: null })
   }
 
-  /** Note what an answer says about the user, unless it comes too late to be about this one. */
-  function remember(trip, user, answer = user) {
+  /** Store the user of a response, unless somebody else has logged in meanwhile. */
+  function saveUser(context, user, response = user) {
     expectUser(user)
     const state = read()
-    const isSame = state.token === trip.token || (state.user && state.user.id === user.id)
-    if (state.epoch === trip.epoch && isSame) save({ user })
-    return answer
+    const isSame = state.token === context.token || (state.user && state.user.id === user.id)
+    if (state.epoch === context.epoch && isSame) save({ user })
+    return response
   }
 
   /** The state, if there was no logout since `epoch`. */
@@ -322,23 +323,23 @@ function newSession(key, addressOf, appid, timeout) {
   }
 
   function shared(name, epoch) {
-    const flight = underWay[name]
-    return flight && flight.epoch === epoch ? flight.promise : null
+    const entry = inFlight[name]
+    return entry && entry.epoch === epoch ? entry.promise : null
   }
 
   function share(name, epoch, promise) {
-    const flight = { epoch, promise }
-    const over = () => {
-      if (underWay[name] === flight) delete underWay[name]
+    const entry = { epoch, promise }
+    const forget = () => {
+      if (inFlight[name] === entry) delete inFlight[name]
     }
-    underWay[name] = flight
-    promise.then(over, over) // before those who wait for it: they may want the next one
+    inFlight[name] = entry
+    promise.then(forget, forget) // before its other callbacks: they may need the next one
     return promise
   }
 }
 
-// absolute_expires_at is of the server's clock, and says nothing here. But an expiry that did not
-// move, though a part of the session had been used up, has come to it.
+// absolute_expires_at is by the server's clock, which cannot be compared with this phone's. But if
+// a refresh did not move the expiry, the session has reached its absolute end.
 function hasGained(grant, before, sentAt) {
   const remained = (before.expiresAt - sentAt) / 1000
   return grant.expires_in > remained + 1 || grant.expires_in >= before.lifetime - 1
@@ -348,15 +349,15 @@ function isLive({ token, expiresAt }) {
   return token && Date.now() < expiresAt
 }
 
-/** The error of a 401 that is about the token, if the answer is one. */
-function tokenProblem(answer) {
-  const error = errorIn(answer)
-  return error.status === 401 && OVER.test(error.code) ? error : null
+/** The error, if the response is a 401 because of the token; otherwise null. */
+function tokenProblem(response) {
+  const error = errorIn(response)
+  return error.status === 401 && SESSION_OVER.test(error.code) ? error : null
 }
 
-function expectData(answer) {
-  const { statusCode, data } = answer
-  if (statusCode !== 200 || !data || typeof data !== 'object') throw errorIn(answer)
+function expectData(response) {
+  const { statusCode, data } = response
+  if (statusCode !== 200 || !data || typeof data !== 'object') throw errorIn(response)
   return data
 }
 
@@ -364,24 +365,24 @@ function expectUser(user) {
   ensure(user && typeof user.id === 'string', 'bad_answer')
 }
 
-/** A promise of what `work`, which is called at once, returns or throws. */
+/** A promise of what `work` returns or throws; `work` is called synchronously. */
 function attempt(work) {
   return new Promise(resolve => resolve(work()))
 }
 
-function calledBack({ success, fail, complete }, result) {
+function withCallbacks({ success, fail, complete }, result) {
   const end = callback => outcome => {
-    tell(callback, outcome)
-    tell(complete, outcome)
+    notify(callback, outcome)
+    notify(complete, outcome)
   }
   if (success || fail || complete) result.then(end(success), end(fail))
   return result
 }
 
-// What a listener or a callback throws is its own affair: it is shown, and nothing else stops.
-function tell(listener, news) {
+// An error in a listener or a callback is logged, and does not stop anything else.
+function notify(listener, value) {
   try {
-    if (listener) listener(news)
+    if (listener) listener(value)
   } catch (error) {
     console.error(error)
   }
@@ -391,6 +392,6 @@ function userOf({ user }) {
   return user
 }
 
-function nothing() {}
+function noop() {}
 
 module.exports = { createSession, WxSessionError }

@@ -1,9 +1,9 @@
 const { WxSessionError } = require('./errors')
 
-// All of it is one value, so that a killed app leaves the one before or the one after. Times are
-// this phone's own, in ms: its clock may be wrong, but it is the one they are compared with.
+// It is stored as one value, so that an app that is killed leaves either the old or the new state.
+// Times are in ms by this phone's clock: it may be wrong, but they are only compared with itself.
 const EMPTY = {
-  epoch: 0, // how many logouts there were: what was begun before the last one must not be stored
+  epoch: 0, // the number of logouts: what was requested before the last one must not be stored
   loggedOut: false,
   token: null,
   lifetime: 0,
@@ -12,7 +12,7 @@ const EMPTY = {
   user: null,
 }
 
-/** What is known of the session: read anew each time, since another page or copy may write it. */
+/** The stored session; read again each time, because another page or copy may write it. */
 function createStore(key) {
   function read() {
     const stored = guarded(() => wx.getStorageSync(key))

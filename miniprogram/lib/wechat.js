@@ -8,7 +8,7 @@ function loginCode(timeout) {
   })
 }
 
-/** wx.request's result, whatever its status; without `timeout` it takes as long as it takes. */
+/** The result of wx.request, whatever its status; without `timeout` only wx's own limit holds. */
 function request(options, token, timeout) {
   const header = Object.assign({}, options.header)
   Object.keys(header).forEach(name => {
@@ -18,14 +18,14 @@ function request(options, token, timeout) {
   return promised('request', Object.assign({}, options, { header }), 'network_error', timeout)
 }
 
-// `wx` is looked up at each call: the module may be loaded before it exists. It may throw, call
-// back twice, or never: the timer is ours, since everybody who wants a token waits for this.
+// `wx` is looked up at each call, because the module may be loaded before it exists. It may throw,
+// call back twice, or never; without a timer of our own every request would then wait forever.
 function promised(name, options, code, timeout) {
   return new Promise((resolve, reject) => {
     let task
     const timer = timeout && setTimeout(() => {
       reject(new WxSessionError('timeout'))
-      if (task && task.abort) task.abort() // else it keeps one of WeChat's ten connections
+      if (task && task.abort) task.abort() // otherwise it occupies one of WeChat's ten connections
     }, timeout)
     const success = result => {
       clearTimeout(timer)

@@ -84,10 +84,10 @@ function createWx(device) {
   }
 
   async function subjectTo(hook, seen, name, work) {
-    const wish = (await hook?.(seen)) ?? {}
-    const times = wish.never ? 0 : wish.twice ? 2 : 1
-    const lost = wish.dropRequest ? 'request' : wish.dropAnswer ? 'answer' : undefined
-    const done = wish.fail || wish.answer ? wish : lost === 'request' || !alive ? {} : await work()
+    const outcome = (await hook?.(seen)) ?? {}
+    const times = outcome.never ? 0 : outcome.twice ? 2 : 1
+    const lost = outcome.dropRequest ? 'request' : outcome.dropAnswer ? 'answer' : undefined
+    const done = outcome.fail || outcome.answer ? outcome : lost === 'request' || !alive ? {} : await work()
     if (done.answer) seen.statusCode = done.answer.statusCode
     seen.dropped = lost
     return lost
@@ -95,13 +95,13 @@ function createWx(device) {
       : { fail: done.fail, answer: done.answer, times }
   }
 
-  async function askWeChat(name, path, wish, timeout = PATIENCE) {
-    const asked = { method: 'POST', url: simulator + path, body: JSON.stringify(wish), timeout }
+  async function askWeChat(name, path, body, timeout = PATIENCE) {
+    const asked = { method: 'POST', url: simulator + path, body: JSON.stringify(body), timeout }
     try {
-      const told = JSON.parse((await send(asked)).text)
-      return told.error
-        ? { fail: { errMsg: `${name}:fail ${told.error}` } }
-        : { answer: { ...told, errMsg: `${name}:ok` } }
+      const reply = JSON.parse((await send(asked)).text)
+      return reply.error
+        ? { fail: { errMsg: `${name}:fail ${reply.error}` } }
+        : { answer: { ...reply, errMsg: `${name}:ok` } }
     } catch (error) {
       return { fail: failure(name, error) }
     }
@@ -160,9 +160,9 @@ function createWx(device) {
 
     login(options = {}) {
       double.logins += 1
-      const wish = { user, appid }
-      const work = () => askWeChat('login', '/simulator/login', wish, options.timeout)
-      subjectTo(double.onLogin, { ...wish }, 'login', work).then((known) => {
+      const body = { user, appid }
+      const work = () => askWeChat('login', '/simulator/login', body, options.timeout)
+      subjectTo(double.onLogin, { ...body }, 'login', work).then((known) => {
         if (known.answer) {
           known.answer = { errMsg: 'login:ok', ...known.answer }
           double.sessionKeyExpired = false // a login renews the session key

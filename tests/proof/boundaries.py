@@ -1,9 +1,9 @@
-"""How a mortal service is spoken to."""
+"""How the dying server is called."""
 
 from typing import Final
 
 DIE_AT: Final = "X-Die-At"
-"""The request header: at which SQL boundary the process kills itself."""
+"""The request header: the SQL boundary at which the process kills itself."""
 
-PURGE: Final = "/mortal/purge"
-"""Where a mortal process runs the purge."""
+PURGE: Final = "/test/purge"
+"""The path at which a process of the dying server runs the purge."""

@@ -17,8 +17,8 @@ import requests
 from sqlalchemy import ColumnElement, Select, exists, func, insert, select, text, update
 
 from tests.proof.boundaries import DIE_AT, PURGE
+from tests.proof.deployment import Deployment, add_sessions, add_user, deployed
 from tests.proof.outcome import Outcome
-from tests.proof.world import World, add_sessions, add_user, world
 from tests.support.service import token_of
 from tests.support.settings import APPID
 from wxsession.simulator.generators import openid
@@ -36,7 +36,7 @@ from wxsession.storage.tables import (
 
 _WORKERS = 3
 _PATIENCE = 60.0
-_MOST_BOUNDARIES = 200
+_MAX_BOUNDARIES = 200
 _BATCH = 10
 
 
@@ -55,47 +55,47 @@ class Operation:
 
     name: str
     begin: Callable[[], Attempt]
-    patient: bool = False
+    waits_for_lease: bool = False
     """Whether asking again means to wait for a lease: then all who wait do so together."""
 
 
 @dataclass
-class Ledger:
-    """What the server has acknowledged; it may not forget any of it."""
+class Acknowledged:
+    """The sessions that the server has acknowledged: the live ones, and those that have ended."""
 
     live: set[str] = field(default_factory=set)
-    dead: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
 
     def end(self, token: str) -> None:
         """Note that a session is known to have ended."""
         self.live.discard(token)
-        self.dead.add(token)
+        self.ended.add(token)
 
 
 def prove(database_url: str, kills: int) -> Outcome:
     """Kill at every boundary, again and again until there were at least so many kills."""
-    with world(
+    with deployed(
         database_url,
         workers=_WORKERS,
         options=("--preload",),  # a worker that was killed is back at once
-        module="tests.proof.mortal:app",
+        module="tests.proof.dying_server:app",
         code_limit="0",  # every code that died is sent again, all from one address
-    ) as parties:
-        return _Massacre(parties).run(kills)
+    ) as deployment:
+        return _KillTest(deployment).run(kills)
 
 
-class _Massacre:
-    def __init__(self, parties: World) -> None:
-        self._service = parties.service
-        self._wechat = parties.wechat
-        self._here = parties.here
-        self._signer = parties.signer
-        self._ledger = Ledger()
-        self._nobody = add_user(self._here.database)  # whose sessions are there to be purged
+class _KillTest:
+    def __init__(self, deployment: Deployment) -> None:
+        self._service = deployment.service
+        self._wechat = deployment.wechat
+        self._local = deployment.local
+        self._signer = deployment.signer
+        self._acknowledged = Acknowledged()
+        self._purged_user = add_user(self._local.database)  # whose sessions are there to be purged
         self._names = (f"user-{number}" for number in count())
         self._operations = (
-            Operation("first login", self._first_login, patient=True),
-            Operation("login with a session to replace", self._next_login, patient=True),
+            Operation("first login", self._first_login, waits_for_lease=True),
+            Operation("login with a session to replace", self._next_login, waits_for_lease=True),
             Operation("login by a code sent before", self._replayed_login),
             Operation("refresh", self._refresh),
             Operation("logout", self._logout),
@@ -113,30 +113,30 @@ class _Massacre:
                 boundaries[operation.name] = killed
                 done += killed
                 violations += [f"{operation.name}: {fault}" for fault in wrong]
-        violations += self._forgotten(self._ask_over_http)
+        violations += self._lost(self._ask_over_http)
         seen = ", ".join(f"{name} {found}" for name, found in boundaries.items())
         return Outcome(done, tuple(violations), f"boundaries: {seen}")
 
     def _kill_at_each_boundary(self, operation: Operation) -> tuple[int, list[str]]:
         """Return how many boundaries there are, and what was wrong after a death at one."""
         wrong: list[str] = []
-        waiting: list[Attempt] = []
-        for boundary in range(1, _MOST_BOUNDARIES):
+        recovering: list[Attempt] = []
+        for boundary in range(1, _MAX_BOUNDARIES):
             attempt = operation.begin()
             survived = self._survives(attempt, boundary)
-            wrong += self._half_made()
-            if operation.patient:
-                waiting.append(attempt)
+            wrong += self._inconsistencies()
+            if operation.waits_for_lease:
+                recovering.append(attempt)
             else:
                 wrong += attempt.recover()
-            wrong += self._forgotten(self._live_rows())
+            wrong += self._lost(self._live_rows())
             if survived:
                 break
-        with ThreadPoolExecutor(max(1, len(waiting))) as pool:
-            for faults in pool.map(lambda attempt: list(attempt.recover()), waiting):
+        with ThreadPoolExecutor(max(1, len(recovering))) as pool:
+            for faults in pool.map(lambda attempt: list(attempt.recover()), recovering):
                 wrong += faults
-        wrong += self._half_made()
-        wrong += self._forgotten(self._live_rows())
+        wrong += self._inconsistencies()
+        wrong += self._lost(self._live_rows())
         return boundary - 1, wrong
 
     def _survives(self, attempt: Attempt, boundary: int) -> bool:
@@ -156,9 +156,9 @@ class _Massacre:
         def recover() -> Iterator[str]:
             if self._sessions_of(name) > 1:
                 yield "two sessions of one request"
-            yield from self._log_in_somehow(name, code)
+            yield from self._retry_login(name, code)
 
-        return Attempt(lambda doom: self._service.log_in(code, headers=doom), recover)
+        return Attempt(lambda headers: self._service.log_in(code, headers=headers), recover)
 
     def _next_login(self) -> Attempt:
         name = next(self._names)
@@ -166,28 +166,28 @@ class _Massacre:
         code = self._wechat.code(name)
 
         def recover() -> Iterator[str]:
-            yield from self._log_in_somehow(name, code, present)
+            yield from self._retry_login(name, code, present)
             if self._service.check(present).ok:
                 yield "the session that was replaced lives on"
-            self._ledger.end(present)
+            self._acknowledged.end(present)
 
         return Attempt(
-            lambda doom: self._service.log_in(code, token=present, headers=doom), recover
+            lambda headers: self._service.log_in(code, token=present, headers=headers), recover
         )
 
     def _replayed_login(self) -> Attempt:
         name = next(self._names)
         code = self._wechat.code(name)
-        self._ledger.live.add(token_of(self._service.log_in(code)))
+        self._acknowledged.live.add(token_of(self._service.log_in(code)))
         return Attempt(
-            lambda doom: self._service.log_in(code, headers=doom),
-            lambda: self._log_in_somehow(name, code),
+            lambda headers: self._service.log_in(code, headers=headers),
+            lambda: self._retry_login(name, code),
         )
 
     def _refresh(self) -> Attempt:
         name = next(self._names)
         token = token_of(self._service.log_in(self._wechat.code(name)))
-        self._ledger.live.add(token)
+        self._acknowledged.live.add(token)
 
         def recover() -> Iterator[str]:
             if not self._service.check(token).ok:
@@ -201,10 +201,10 @@ class _Massacre:
                 yield "the next token does not work"
             if (found := self._sessions_of(name)) != 1:
                 yield f"one session became {found}"
-            self._ledger.live.discard(token)
-            self._ledger.live.add(next_)
+            self._acknowledged.live.discard(token)
+            self._acknowledged.live.add(next_)
 
-        return Attempt(lambda doom: self._service.refresh(token, headers=doom), recover)
+        return Attempt(lambda headers: self._service.refresh(token, headers=headers), recover)
 
     def _logout(self) -> Attempt:
         return self._logout_of(1)
@@ -217,8 +217,10 @@ class _Massacre:
         tokens = [token_of(self._service.log_in(self._wechat.code(name))) for _ in range(devices)]
         body = {"everywhere": devices > 1}
 
-        def send(doom: dict[str, str]) -> requests.Response:
-            return self._service.send("POST", "/logout", token=tokens[0], headers=doom, json=body)
+        def send(headers: dict[str, str]) -> requests.Response:
+            return self._service.send(
+                "POST", "/logout", token=tokens[0], headers=headers, json=body
+            )
 
         def recover() -> Iterator[str]:
             if (status := send({}).status_code) != 204:
@@ -226,7 +228,7 @@ class _Massacre:
             for token in tokens:
                 if self._service.check(token).ok:
                     yield "a session outlives its logout"
-                self._ledger.end(token)
+                self._acknowledged.end(token)
 
         return Attempt(send, recover)
 
@@ -236,13 +238,13 @@ class _Massacre:
         self._add_code()
 
         def recover() -> Iterator[str]:
-            self._await_the_end_of_transactions()
-            self._let_leases_end()
+            self._await_rollbacks()
+            self._expire_leases()
             left = due & self._ids()
-            status, done = self._purge_once_free()
+            status, done = self._purge_when_unlocked()
             if (status, done.get("sessions")) != (200, len(left)):
                 yield f"{len(left)} were left, the next purge says {status} {done}"
-            if due & self._ids() or self._here.purge.count(self._here.settings.retention):
+            if due & self._ids() or self._local.purge.count(self._local.settings.retention):
                 yield "the next purge leaves rows that are due"
             if not kept <= self._ids():
                 yield "a session was deleted before its time"
@@ -251,7 +253,7 @@ class _Massacre:
 
     # What a client does.
 
-    def _log_in_somehow(self, name: str, code: str, token: str | None = None) -> Iterator[str]:
+    def _retry_login(self, name: str, code: str, token: str | None = None) -> Iterator[str]:
         """Send the code again; where it is spent or nobody knows, get another one."""
         answer = self._service.log_in(code, token=token)
         if not (answer.ok or answer.json()["code"] == "code_used" or answer.json()["retryable"]):
@@ -262,18 +264,18 @@ class _Massacre:
             return
         if not self._service.check(token_of(answer)).ok:
             yield "the session of the new code does not work"
-        self._ledger.live.add(token_of(answer))
+        self._acknowledged.live.add(token_of(answer))
 
-    def _send_purge(self, doom: dict[str, str]) -> requests.Response:
-        return self._service.send("POST", f"{PURGE}?batch_size={_BATCH}", headers=doom)
+    def _send_purge(self, headers: dict[str, str]) -> requests.Response:
+        return self._service.send("POST", f"{PURGE}?batch_size={_BATCH}", headers=headers)
 
-    def _let_leases_end(self) -> None:
+    def _expire_leases(self) -> None:
         """Do what else the time would do, at each of a hundred boundaries."""
         past = datetime.now(UTC) - timedelta(hours=1)
-        with self._here.database.statement() as connection:
+        with self._local.database.statement() as connection:
             connection.execute(update(leases).values(held_until=past))
 
-    def _purge_once_free(self) -> tuple[int, dict[str, Any]]:
+    def _purge_when_unlocked(self) -> tuple[int, dict[str, Any]]:
         """Purge as soon as the database has seen that the holder of the lock is dead."""
         deadline = time.monotonic() + _PATIENCE
         while (answer := self._send_purge({})).status_code == 409 and time.monotonic() < deadline:
@@ -282,17 +284,17 @@ class _Massacre:
 
     # What has to hold.
 
-    def _forgotten(self, is_live_: Callable[[str], bool]) -> Iterator[str]:
-        """Yield what the ledger has and the server has not."""
-        if lost := sum(not is_live_(token) for token in self._ledger.live):
+    def _lost(self, check: Callable[[str], bool]) -> Iterator[str]:
+        """Yield what the server has acknowledged and lost."""
+        if lost := sum(not check(token) for token in self._acknowledged.live):
             yield f"{lost} acknowledged sessions are lost"
-        if risen := sum(map(is_live_, self._ledger.dead)):
-            yield f"{risen} ended sessions are back"
+        if revived := sum(map(check, self._acknowledged.ended)):
+            yield f"{revived} ended sessions are back"
 
     def _live_rows(self) -> Callable[[str], bool]:
         """Return whether a token is good by what is in the database now."""
         query = select(sessions.c.id, sessions.c.token_hash).where(is_live(datetime.now(UTC)))
-        with self._here.database.statement() as connection:
+        with self._local.database.statement() as connection:
             stored = {row.id: bytes(row.token_hash) for row in connection.execute(query)}
 
         def is_good(token: str) -> bool:
@@ -305,12 +307,12 @@ class _Massacre:
     def _ask_over_http(self, token: str) -> bool:
         return self._service.check(token).ok
 
-    def _half_made(self) -> Iterator[str]:
+    def _inconsistencies(self) -> Iterator[str]:
         """Yield what no login, refresh, logout or purge leaves behind, wherever it stops."""
         queries: dict[str, Select[Any]] = {
             "a session without user": _without(sessions, users.c.id == sessions.c.user_id),
             "a user without identity": _without(
-                users, identities.c.user_id == users.c.id, users.c.id != self._nobody
+                users, identities.c.user_id == users.c.id, users.c.id != self._purged_user
             ),
             "an identity without user": _without(identities, users.c.id == identities.c.user_id),
             "an identity without session_key": _without(
@@ -327,7 +329,7 @@ class _Massacre:
                 sessions.c.ended_at.is_(None) != sessions.c.end_reason.is_(None)
             ),
         }
-        with self._here.database.statement() as connection:
+        with self._local.database.statement() as connection:
             for what, query in queries.items():
                 if found := len(connection.execute(query).all()):
                     yield f"{what} ({found})"
@@ -342,16 +344,16 @@ class _Massacre:
             identities.c.openid == openid(APPID, name),
             is_live(datetime.now(UTC)),
         )
-        with self._here.database.statement() as connection:
+        with self._local.database.statement() as connection:
             return connection.execute(theirs).scalar_one()
 
     def _ids(self) -> set[UUID]:
-        with self._here.database.statement() as connection:
+        with self._local.database.statement() as connection:
             return set(connection.execute(select(sessions.c.id)).scalars())
 
     def _add_sessions(self, number: int, *, days: int) -> list[UUID]:
-        database = self._here.database
-        return add_sessions(database, self._nobody, number, expired=timedelta(days=days))
+        database = self._local.database
+        return add_sessions(database, self._purged_user, number, expired=timedelta(days=days))
 
     def _add_code(self) -> None:
         """Add a login code that nobody may replay any more."""
@@ -360,19 +362,19 @@ class _Massacre:
             claim_id=new_id(),
             expires_at=datetime.now(UTC) - timedelta(minutes=1),
         )
-        with self._here.database.statement() as connection:
+        with self._local.database.statement() as connection:
             connection.execute(code)
 
-    def _await_the_end_of_transactions(self) -> None:
+    def _await_rollbacks(self) -> None:
         """Wait until PostgreSQL has rolled back what a dead process had begun."""
-        if not self._here.database.is_postgresql:
+        if not self._local.database.is_postgresql:
             return
         query = text(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
             " AND state LIKE 'idle in transaction%'"
         )
         deadline = time.monotonic() + _PATIENCE
-        with self._here.database.statement() as connection:
+        with self._local.database.statement() as connection:
             while connection.execute(query).scalar_one() and time.monotonic() < deadline:
                 time.sleep(0.01)
 

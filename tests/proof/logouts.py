@@ -6,8 +6,8 @@ from functools import partial
 
 import requests
 
+from tests.proof.deployment import Deployment, at_once, deployed
 from tests.proof.outcome import Outcome
-from tests.proof.world import World, at_once, world
 from tests.support.service import code_of, token_of
 
 _LANES = 4
@@ -17,36 +17,38 @@ _REFUSALS = {None, "session_ended", "session_superseded"}
 def prove(database_url: str, rounds: int) -> Outcome:
     """Race as often; every check writes, because the touch interval is nothing."""
     with (
-        world(database_url, touch_interval="0", max_sessions=100_000) as parties,
+        deployed(database_url, touch_interval="0", max_sessions=100_000) as deployment,
         ThreadPoolExecutor(_LANES) as lanes,
     ):
         lengths = [rounds // _LANES + 1] * _LANES
-        shares = list(lanes.map(partial(_race_often, parties), range(_LANES), lengths))
+        shares = list(lanes.map(partial(_race_often, deployment), range(_LANES), lengths))
     violations = [fault for faults, _ in shares for fault in faults]
     refreshed = sum(count for _, count in shares)
     seen = f"in {refreshed} rounds a refresh came before the logout"
     return Outcome(sum(lengths), tuple(violations), seen)
 
 
-def _race_often(parties: World, lane: int, rounds: int) -> tuple[list[str], int]:
+def _race_often(deployment: Deployment, lane: int, rounds: int) -> tuple[list[str], int]:
     violations: list[str] = []
     refreshed = 0
     with ThreadPoolExecutor(6) as pool:
         for number in range(rounds):
-            code = parties.wechat.code(f"user-{lane}-{number}")
-            token = token_of(parties.service.log_in(code))
-            tokens, wrong = _race(parties, pool, token)
+            code = deployment.wechat.code(f"user-{lane}-{number}")
+            token = token_of(deployment.service.log_in(code))
+            tokens, wrong = _race(deployment, pool, token)
             violations += wrong
             refreshed += len(tokens) > 1
             for left in tokens:
-                if parties.service.check(left).ok or parties.service.refresh(left).ok:
+                if deployment.service.check(left).ok or deployment.service.refresh(left).ok:
                     violations.append("a token outlives the logout")
     return violations, refreshed
 
 
-def _race(parties: World, pool: ThreadPoolExecutor, token: str) -> tuple[set[str], list[str]]:
+def _race(
+    deployment: Deployment, pool: ThreadPoolExecutor, token: str
+) -> tuple[set[str], list[str]]:
     """Return every token that may have come out of the race, and what was wrong in it."""
-    service = parties.service
+    service = deployment.service
 
     def refresh_twice() -> requests.Response:
         first = service.refresh(token)

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.proof.outcome import Outcome
 from tests.proof.processes import CORES
 
-_MOST_SHOWN = 10
+_MAX_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def _violations(rows: Sequence[Row]) -> list[str]:
     return [
         f"* {row.name}, {row.database}: {fault}"
         for row in rows
-        for fault in row.outcome.violations[:_MOST_SHOWN]
+        for fault in row.outcome.violations[:_MAX_SHOWN]
     ]
 
 

@@ -13,8 +13,8 @@ from uuid import UUID
 
 from sqlalchemy import select, update
 
+from tests.proof.deployment import add_sessions, add_user, at_once, services
 from tests.proof.outcome import Outcome
-from tests.proof.world import add_sessions, add_user, at_once, services
 from tests.support.service import ROOT, plain_environment
 from tests.support.settings import environment
 from wxsession.cli import EXIT_ANOTHER_IS_RUNNING
@@ -34,11 +34,11 @@ def prove_together(database_url: str, rounds: int) -> Outcome:
     """Start four purge commands at once: every row goes once, whoever deletes it."""
     violations: list[str] = []
     turned_away = 0
-    with services(database_url) as here, ThreadPoolExecutor(_PURGES) as pool:
-        user = add_user(here.database)
+    with services(database_url) as local, ThreadPoolExecutor(_PURGES) as pool:
+        user = add_user(local.database)
         for _ in range(rounds):
-            due = set(add_sessions(here.database, user, _MANY_DUE, expired=timedelta(days=8)))
-            kept = set(add_sessions(here.database, user, 10, expired=timedelta(days=6)))
+            due = set(add_sessions(local.database, user, _MANY_DUE, expired=timedelta(days=8)))
+            kept = set(add_sessions(local.database, user, 10, expired=timedelta(days=6)))
             done = at_once(pool, [partial(_command, database_url)] * _PURGES)
             turned_away += sum(one.returncode == EXIT_ANOTHER_IS_RUNNING for one in done)
             violations += [
@@ -49,9 +49,9 @@ def prove_together(database_url: str, rounds: int) -> Outcome:
             deleted = sum(json.loads(one.stdout)["sessions"] for one in done if not one.returncode)
             if deleted != len(due):
                 violations.append(f"{deleted} were deleted of {len(due)} that were due")
-            if due & _ids(here):
+            if due & _ids(local):
                 violations.append("rows that are due were left")
-            if not kept <= _ids(here):
+            if not kept <= _ids(local):
                 violations.append("a session was deleted before its time")
     seen = f"{rounds * _PURGES} commands, {turned_away} of them found another one running"
     return Outcome(rounds, tuple(violations), seen)
@@ -61,16 +61,16 @@ def prove_extended(database_url: str, rounds: int) -> Outcome:
     """Extend the very rows that a purge is about to delete: who was told so is not deleted."""
     violations: list[str] = []
     extended, raced = 0, 0
-    with services(database_url) as here, ThreadPoolExecutor(_PURGES + _EXTENDERS) as pool:
-        user = add_user(here.database)
+    with services(database_url) as local, ThreadPoolExecutor(_PURGES + _EXTENDERS) as pool:
+        user = add_user(local.database)
         for number in range(rounds):
-            due = add_sessions(here.database, user, _DUE, expired=timedelta(days=8))
-            race = _Race(here, due, seed=number)
+            due = add_sessions(local.database, user, _DUE, expired=timedelta(days=8))
+            race = _Race(local, due, seed=number)
             at_once(pool, [race.purge] * _PURGES + [race.extend] * _EXTENDERS)
-            if lost := race.extended - _ids(here):
+            if lost := race.extended - _ids(local):
                 violations.append(f"{len(lost)} extended sessions were deleted")
-            here.purge.run(here.settings.retention)
-            if set(due) & _ids(here) != race.extended:
+            local.purge.run(local.settings.retention)
+            if set(due) & _ids(local) != race.extended:
                 violations.append("the next purge does not delete exactly the rest")
             extended += len(race.extended)
             raced += len(due) - len(race.extended)
@@ -82,22 +82,22 @@ def prove_extended(database_url: str, rounds: int) -> Outcome:
 class _Race:
     """Purges and extensions of the same rows, which are due."""
 
-    def __init__(self, here: Services, due: list[UUID], seed: int) -> None:
-        self._here = here
+    def __init__(self, local: Services, due: list[UUID], seed: int) -> None:
+        self._local = local
         self._due = due
         self._rng = random.Random(seed)  # noqa: S311 - the same choices in every run
-        self._over = threading.Event()
+        self._purged = threading.Event()
         self.extended: set[UUID] = set()
 
     def purge(self) -> None:
         with suppress(PurgeRunning):
-            self._here.purge.run(self._here.settings.retention, batch_size=_BATCH)
-            self._over.set()
+            self._local.purge.run(self._local.settings.retention, batch_size=_BATCH)
+            self._purged.set()
 
     def extend(self) -> None:
         """Extend rows in random order until the purge is over; note those that were there."""
         for id_ in self._rng.sample(self._due, len(self._due)):
-            if self._over.is_set():
+            if self._purged.is_set():
                 return
             until = datetime.now(UTC) + timedelta(days=1)
             extending = (
@@ -105,7 +105,7 @@ class _Race:
                 .where(sessions.c.id == id_)
                 .values(idle_expires_at=until, purge_on=purge_date(until))
             )
-            with self._here.database.statement() as connection:
+            with self._local.database.statement() as connection:
                 if connection.execute(extending).rowcount:
                     self.extended.add(id_)
 
@@ -123,6 +123,6 @@ def _command(database_url: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _ids(here: Services) -> set[UUID]:
-    with here.database.statement() as connection:
+def _ids(local: Services) -> set[UUID]:
+    with local.database.statement() as connection:
         return set(connection.execute(select(sessions.c.id)).scalars())

@@ -19,9 +19,9 @@ from flask import Flask
 from sqlalchemy import event
 from werkzeug.test import create_environ, run_wsgi_app
 
+from tests.proof.deployment import add_user, issue_token, services
 from tests.proof.outcome import Outcome
 from tests.proof.processes import CORES, in_processes
-from tests.proof.world import add_user, issue_token, services
 from tests.support.settings import SECRET_KEY, settings_for
 from wxsession import create_app
 from wxsession.app import EXTENSION
@@ -38,11 +38,11 @@ _CALLS = (
 )
 _BASE64 = string.ascii_letters + string.digits + "-_"
 _HEADER = re.compile(r"[ -~\x80-\xff]*")  # what a server lets through
-_MOST_REPORTED = 20
+_MAX_REPORTED = 20
 
 
 @dataclass(frozen=True)
-class Loot:
+class Stolen:
     """What a thief may have: tokens of live sessions, which nobody must be able to vary."""
 
     tokens: Sequence[str]
@@ -60,28 +60,28 @@ class Share:
     size: int
 
 
-Forger = Callable[[random.Random, Loot], str]
+Forger = Callable[[random.Random, Stolen], str]
 
 
 def prove(database_url: str, size: int) -> Outcome:
     """Present so many forgeries to all calls that take a token."""
     seed = secrets.randbits(63)
-    with services(database_url) as here:
-        user = add_user(here.database)
-        tokens = tuple(issue_token(here, user) for _ in range(4))
+    with services(database_url) as local:
+        user = add_user(local.database)
+        tokens = tuple(issue_token(local, user) for _ in range(4))
         shares = [
             Share(database_url, tokens, seed + core, size // CORES + 1) for core in range(CORES)
         ]
-        violations = [fault for found in in_processes(_present, shares) for fault in found]
-        if ended := sum(not _is_live(here, token) for token in tokens):
+        violations = [failure for found in in_processes(_present, shares) for failure in found]
+        if ended := sum(not _is_live(local, token) for token in tokens):
             violations.append(f"the noise has ended {ended} sessions")
     tried = sum(share.size for share in shares)
     return Outcome(tried, tuple(violations), f"seeds {seed} to {seed + CORES - 1}")
 
 
-def _is_live(here: Services, token: str) -> bool:
+def _is_live(local: Services, token: str) -> bool:
     try:
-        here.sessions.check(token)
+        local.sessions.check(token)
     except TokenError:
         return False
     return True
@@ -92,28 +92,28 @@ def _present(share: Share) -> list[str]:
     rng = random.Random(share.seed)  # noqa: S311 - so that a finding can be found again
     ours = TokenSigner(SecretKeys([SECRET_KEY]))
     theirs = TokenSigner(SecretKeys(["another-key-that-is-as-long-as-ours"]))
-    loot = Loot(share.tokens, ours, theirs)
+    stolen = Stolen(share.tokens, ours, theirs)
     app = create_app(settings_for(share.database_url))
-    door = _Door(app)
+    client = _Client(app)
     found: list[str] = []
     for _ in range(share.size):
         forger = rng.choice(_FORGERS)
-        text = forger(rng, loot)
-        if text.strip(" \t") in loot.tokens:  # no change, or one that HTTP takes away again
+        text = forger(rng, stolen)
+        if text.strip(" \t") in stolen.tokens:  # no change, or one that HTTP takes away again
             continue
         queries = 1 if forger in _SIGNED else 0
-        authorization = rng.choice(_SCHEMES)(text, rng.choice(loot.tokens))
+        authorization = rng.choice(_SCHEMES)(text, rng.choice(stolen.tokens))
         if _HEADER.fullmatch(authorization):
-            fault = door.fault(rng.choice(_CALLS), authorization, queries)
+            failure = client.failure(rng.choice(_CALLS), authorization, queries)
         else:
-            fault = _fault_of_the_signer(ours, text)
-        if fault:
-            found.append(f"{fault}: {forger.__name__}, seed {share.seed}, {authorization!a}")
-    door.close()
-    return found[:_MOST_REPORTED]
+            failure = _signer_failure(ours, text)
+        if failure:
+            found.append(f"{failure}: {forger.__name__}, seed {share.seed}, {authorization!a}")
+    client.close()
+    return found[:_MAX_REPORTED]
 
 
-class _Door:
+class _Client:
     """The application as a server calls it, and how many queries it makes."""
 
     def __init__(self, app: Flask) -> None:
@@ -129,7 +129,7 @@ class _Door:
     def close(self) -> None:
         self._database.close()
 
-    def fault(self, call: tuple[str, str], authorization: str, queries: int) -> str | None:
+    def failure(self, call: tuple[str, str], authorization: str, queries: int) -> str | None:
         """Present a forgery; return what is wrong with the answer."""
         self._queries = 0
         self._database.connections.release()  # so that each query has to check a connection out
@@ -151,7 +151,7 @@ class _Door:
         self._queries += 1
 
 
-def _fault_of_the_signer(signer: TokenSigner, text: str) -> str | None:
+def _signer_failure(signer: TokenSigner, text: str) -> str | None:
     try:
         signer.load(text)
     except InvalidToken:
@@ -175,138 +175,140 @@ _SCHEMES: Sequence[Callable[[str, str], str]] = (
 # Forgeries without a good signature.
 
 
-def noise(rng: random.Random, _loot: Loot) -> str:
+def noise(rng: random.Random, _stolen: Stolen) -> str:
     return rng.randbytes(rng.randrange(300)).decode("latin-1")
 
 
-def printable(rng: random.Random, _loot: Loot) -> str:
+def printable(rng: random.Random, _stolen: Stolen) -> str:
     return "".join(rng.choices(string.printable, k=rng.randrange(200)))
 
 
-def unicode(rng: random.Random, _loot: Loot) -> str:
+def unicode(rng: random.Random, _stolen: Stolen) -> str:
     return "".join(chr(rng.randrange(0x11_0000)) for _ in range(rng.randrange(150)))
 
 
-def well_shaped(rng: random.Random, _loot: Loot) -> str:
+def well_shaped(rng: random.Random, _stolen: Stolen) -> str:
     return PREFIX + "".join(rng.choices(_BASE64, k=64)) + "." + "".join(rng.choices(_BASE64, k=43))
 
 
-def cut(rng: random.Random, loot: Loot) -> str:
-    token = rng.choice(loot.tokens)
+def cut(rng: random.Random, stolen: Stolen) -> str:
+    token = rng.choice(stolen.tokens)
     return token[: rng.randrange(len(token))]
 
 
-def cut_in_front(rng: random.Random, loot: Loot) -> str:
-    token = rng.choice(loot.tokens)
+def cut_in_front(rng: random.Random, stolen: Stolen) -> str:
+    token = rng.choice(stolen.tokens)
     return token[rng.randrange(1, len(token)) :]
 
 
-def extended(rng: random.Random, loot: Loot) -> str:
-    return rng.choice(loot.tokens) + noise(rng, loot)
+def extended(rng: random.Random, stolen: Stolen) -> str:
+    return rng.choice(stolen.tokens) + noise(rng, stolen)
 
 
-def doubled(rng: random.Random, loot: Loot) -> str:
-    return rng.choice(("", " ", ",", ", ", ".")).join(rng.choices(loot.tokens, k=2))
+def doubled(rng: random.Random, stolen: Stolen) -> str:
+    return rng.choice(("", " ", ",", ", ", ".")).join(rng.choices(stolen.tokens, k=2))
 
 
-def halves_swapped(rng: random.Random, loot: Loot) -> str:
-    (payload, _), (_, signature) = (token.split(".") for token in rng.sample(loot.tokens, 2))
+def halves_swapped(rng: random.Random, stolen: Stolen) -> str:
+    (payload, _), (_, signature) = (token.split(".") for token in rng.sample(stolen.tokens, 2))
     return f"{payload}.{signature}"
 
 
-def id_swapped(rng: random.Random, loot: Loot) -> str:
-    one, other = rng.sample(loot.tokens, 2)
+def id_swapped(rng: random.Random, stolen: Stolen) -> str:
+    one, other = rng.sample(stolen.tokens, 2)
     end = len(PREFIX) + rng.randrange(1, 64)
     return one[:end] + other[end:]
 
 
-def bit_flipped(rng: random.Random, loot: Loot) -> str:
-    token = bytearray(rng.choice(loot.tokens), "ascii")
+def bit_flipped(rng: random.Random, stolen: Stolen) -> str:
+    token = bytearray(rng.choice(stolen.tokens), "ascii")
     token[rng.randrange(len(token))] ^= 1 << rng.randrange(8)
     return token.decode("latin-1")
 
 
-def letters_changed(rng: random.Random, loot: Loot) -> str:
-    token = list(rng.choice(loot.tokens))
+def letters_changed(rng: random.Random, stolen: Stolen) -> str:
+    token = list(rng.choice(stolen.tokens))
     for _ in range(rng.randrange(1, 5)):
         token[rng.randrange(len(token))] = rng.choice(_BASE64)
     return "".join(token)
 
 
-def last_letter_changed(rng: random.Random, loot: Loot) -> str:
-    return rng.choice(loot.tokens)[:-1] + rng.choice(_BASE64)
+def last_letter_changed(rng: random.Random, stolen: Stolen) -> str:
+    return rng.choice(stolen.tokens)[:-1] + rng.choice(_BASE64)
 
 
-def letter_inserted(rng: random.Random, loot: Loot) -> str:
-    token = rng.choice(loot.tokens)
+def letter_inserted(rng: random.Random, stolen: Stolen) -> str:
+    token = rng.choice(stolen.tokens)
     place = rng.randrange(len(token))
     return token[:place] + rng.choice(string.printable) + token[place:]
 
 
-def another_case(rng: random.Random, loot: Loot) -> str:
-    return getattr(rng.choice(loot.tokens), rng.choice(("upper", "lower", "swapcase")))()  # type: ignore[no-any-return]
+def another_case(rng: random.Random, stolen: Stolen) -> str:
+    return getattr(rng.choice(stolen.tokens), rng.choice(("upper", "lower", "swapcase")))()  # type: ignore[no-any-return]
 
 
-def another_alphabet(rng: random.Random, loot: Loot) -> str:
-    token = loot.ours.load(rng.choice(loot.tokens))
+def another_alphabet(rng: random.Random, stolen: Stolen) -> str:
+    token = stolen.ours.load(rng.choice(stolen.tokens))
     raw = token.session_id.bytes + token.secret
     spelt = rng.choice((raw.hex(), b64encode(raw).decode() + "==", raw.decode("latin-1")))
     signature = b64encode(sha256(raw).digest()).decode()
     return f"{PREFIX}{spelt}.{signature}"
 
 
-def another_separator(rng: random.Random, loot: Loot) -> str:
-    return rng.choice(loot.tokens).replace(".", rng.choice(":;~$ \t_-.") * rng.randrange(3))
+def another_separator(rng: random.Random, stolen: Stolen) -> str:
+    return rng.choice(stolen.tokens).replace(".", rng.choice(":;~$ \t_-.") * rng.randrange(3))
 
 
-def another_prefix(rng: random.Random, loot: Loot) -> str:
+def another_prefix(rng: random.Random, stolen: Stolen) -> str:
     prefix = rng.choice(("", "wxs", "wxs-", "WXS_", "wxs_wxs_", "Bearer wxs_", '"wxs_'))
-    return prefix + rng.choice(loot.tokens).removeprefix(PREFIX)
+    return prefix + rng.choice(stolen.tokens).removeprefix(PREFIX)
 
 
-def full_width(rng: random.Random, loot: Loot) -> str:
-    letters = [chr(ord(c) + 0xFEE0) if c.isdigit() else c for c in rng.choice(loot.tokens)]
+def full_width(rng: random.Random, stolen: Stolen) -> str:
+    letters = [chr(ord(c) + 0xFEE0) if c.isdigit() else c for c in rng.choice(stolen.tokens)]
     return "".join(letters)
 
 
-def padded(rng: random.Random, loot: Loot) -> str:
-    return rng.choice(loot.tokens) + rng.choice(("=", "==", "\0", "%00", ";", "\\", '"'))
+def padded(rng: random.Random, stolen: Stolen) -> str:
+    return rng.choice(stolen.tokens) + rng.choice(("=", "==", "\0", "%00", ";", "\\", '"'))
 
 
-def signed_by_another_key(rng: random.Random, loot: Loot) -> str:
-    return loot.theirs.dump(loot.ours.load(rng.choice(loot.tokens)))
+def signed_by_another_key(rng: random.Random, stolen: Stolen) -> str:
+    return stolen.theirs.dump(stolen.ours.load(rng.choice(stolen.tokens)))
 
 
-def stored_hash_unsigned(rng: random.Random, loot: Loot) -> str:
-    token = loot.ours.load(rng.choice(loot.tokens))
+def stored_hash_unsigned(rng: random.Random, stolen: Stolen) -> str:
+    token = stolen.ours.load(rng.choice(stolen.tokens))
     payload = urlsafe_b64encode(token.session_id.bytes + token.hash).decode()
-    return f"{PREFIX}{payload}.{rng.choice(loot.tokens).split('.')[1]}"
+    return f"{PREFIX}{payload}.{rng.choice(stolen.tokens).split('.')[1]}"
 
 
-def endless(rng: random.Random, loot: Loot) -> str:
-    return rng.choice((*loot.tokens, PREFIX, "A", ".")) * rng.randrange(1, 80)
+def endless(rng: random.Random, stolen: Stolen) -> str:
+    return rng.choice((*stolen.tokens, PREFIX, "A", ".")) * rng.randrange(1, 80)
 
 
 # Forgeries by somebody who stole the signing key: the signature is good, the secret is not.
 
 
-def stored_hash_as_secret(rng: random.Random, loot: Loot) -> str:
-    token = loot.ours.load(rng.choice(loot.tokens))
-    return loot.ours.dump(SessionToken(token.key, token.hash))
+def stored_hash_as_secret(rng: random.Random, stolen: Stolen) -> str:
+    token = stolen.ours.load(rng.choice(stolen.tokens))
+    return stolen.ours.dump(SessionToken(token.key, token.hash))
 
 
-def secret_made_up(rng: random.Random, loot: Loot) -> str:
-    token = loot.ours.load(rng.choice(loot.tokens))
-    return loot.ours.dump(SessionToken(token.key, rng.randbytes(32)))
+def secret_made_up(rng: random.Random, stolen: Stolen) -> str:
+    token = stolen.ours.load(rng.choice(stolen.tokens))
+    return stolen.ours.dump(SessionToken(token.key, rng.randbytes(32)))
 
 
-def session_made_up(rng: random.Random, loot: Loot) -> str:
-    token = loot.ours.load(rng.choice(loot.tokens))
-    return loot.ours.dump(SessionToken(rng.randbytes(16), token.secret))
+def session_made_up(rng: random.Random, stolen: Stolen) -> str:
+    token = stolen.ours.load(rng.choice(stolen.tokens))
+    return stolen.ours.dump(SessionToken(rng.randbytes(16), token.secret))
 
 
-def successor_made_early(rng: random.Random, loot: Loot) -> str:
-    return loot.ours.dump(loot.theirs.successors(loot.ours.load(rng.choice(loot.tokens)))[0])
+def successor_made_early(rng: random.Random, stolen: Stolen) -> str:
+    return stolen.ours.dump(
+        stolen.theirs.successors(stolen.ours.load(rng.choice(stolen.tokens)))[0]
+    )
 
 
 _SIGNED: Sequence[Forger] = (

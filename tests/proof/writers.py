@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+from tests.proof.deployment import at_once
 from tests.proof.outcome import Outcome
 from tests.proof.processes import in_processes
-from tests.proof.world import at_once
 from tests.support.settings import APPS, settings_for
 from wxsession.errors import WxSessionError
 from wxsession.logins.service import CodeLogin
@@ -40,8 +40,8 @@ def prove(database_url: str, operations: int) -> Outcome:
 
 
 def _write(share: Share) -> list[str]:
-    complaints = _Complaints()
-    logging.getLogger("wxsession").addHandler(complaints)
+    warnings = _Warnings()
+    logging.getLogger("wxsession").addHandler(warnings)
     wechat = WeChat(APPS)
     services = Services.build(
         settings_for(share.database_url, touch_interval="0", wechat_concurrency=_THREADS),
@@ -54,7 +54,7 @@ def _write(share: Share) -> list[str]:
         ]
         found = at_once(pool, [partial(writer.write, share.operations) for writer in writers])
     services.database.close()
-    return complaints.heard + [fault for faults in found for fault in faults]
+    return warnings.messages + [fault for faults in found for fault in faults]
 
 
 class _Writer:
@@ -85,7 +85,8 @@ class _Writer:
         # Another name every time: WeChat counts how often a user comes in a minute.
         self._logins += 1
         code = self._wechat.login(f"{self._name}-{self._logins}")
-        self._token = self._services.logins.by_code(CodeLogin(code), _CLIENT).session_token
+        login = self._services.logins.by_code(CodeLogin(code), _CLIENT)
+        self._token = login.grant.session_token
 
     def _check(self) -> None:
         self._services.sessions.check(self._token or "")
@@ -99,12 +100,12 @@ class _Writer:
         self._token = None
 
 
-class _Complaints(logging.Handler):
+class _Warnings(logging.Handler):
     """Hears what the database says where nobody is told: a check goes on without its write."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.heard: list[str] = []
+        self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.heard.append(record.getMessage())
+        self.messages.append(record.getMessage())

@@ -42,8 +42,8 @@ class Asking:
         token = environ.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
         bearer = {"Authorization": f"Bearer {self._key}"}
         body = {"token": token}
-        told = requests.post(self._introspect, body, headers=bearer, timeout=30).json()
-        return _answer(start_response, place, shape, told.get("sub"))
+        claims = requests.post(self._introspect, body, headers=bearer, timeout=30).json()
+        return _answer(start_response, place, shape, claims.get("sub"))
 
 
 class Trusting:

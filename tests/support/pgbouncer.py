@@ -67,10 +67,10 @@ def version() -> tuple[int, ...]:
     Raises:
         ServerFailed: it is missing.
     """
-    told = subprocess.run(
+    output = subprocess.run(
         [_program(), "--version"], capture_output=True, text=True, check=True, timeout=10
     ).stdout
-    numbers = re.search(r"PgBouncer ([\d.]+)", told)
+    numbers = re.search(r"PgBouncer ([\d.]+)", output)
     return tuple(map(int, re.findall(r"\d+", numbers[1]))) if numbers else ()
 
 

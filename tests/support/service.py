@@ -192,27 +192,27 @@ class Simulator(Server):
 
     def code(self, user: str) -> str:
         """Return a code of wx.login for the first of our apps."""
-        code: str = self._tell("login", user=user, appid=next(iter(APPS)))["code"]
+        code: str = self._post("login", user=user, appid=next(iter(APPS)))["code"]
         return code
 
     def answer_after(self, seconds: float) -> None:
         """Hold back every later answer for so long."""
-        self._tell("answer_after", seconds=seconds)
+        self._post("answer_after", seconds=seconds)
 
     def fail_next(self, fault: str | int, times: int = 1) -> None:
         """Let the next calls fail."""
-        self._tell("fail_next", fault=fault, times=times)
+        self._post("fail_next", fault=fault, times=times)
 
     def exchanges(self) -> list[str]:
         """Return the codes that it was asked about."""
         codes: list[str] = self.http.get(self.url + self.alive, timeout=_PATIENCE).json()["codes"]
         return codes
 
-    def _tell(self, what: str, **wish: object) -> dict[str, Any]:
-        answer = self.http.post(f"{self.url}/simulator/{what}", json=wish, timeout=_PATIENCE)
+    def _post(self, path: str, **body: object) -> dict[str, Any]:
+        answer = self.http.post(f"{self.url}/simulator/{path}", json=body, timeout=_PATIENCE)
         answer.raise_for_status()
-        told: dict[str, Any] = answer.json()
-        return told
+        reply: dict[str, Any] = answer.json()
+        return reply
 
 
 class Service(Server):
@@ -237,8 +237,8 @@ class Service(Server):
 
     def command(self) -> list[str]:
         """Return how gunicorn is called."""
-        # A kept connection is closed by who opened it: else the server may close one in the very
-        # moment in which a test sends on it, and that looks like a worker that died.
+        # The client closes a kept connection: otherwise the server may close one in the moment in
+        # which a test sends on it, and that looks like a worker that died.
         bound = ("--bind", f"127.0.0.1:{self.port}", "--keep-alive", "75")
         return [*GUNICORN, *bound, *self._options, self._module]
 

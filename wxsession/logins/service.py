@@ -1,7 +1,7 @@
 """Logins: a WeChat code, alone or with a username and its password, becomes a session of ours."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import update
@@ -19,7 +19,7 @@ from wxsession.storage.tables import users
 from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo
 from wxsession.users.user import Identity, User
-from wxsession.wechat.open_data import OpenData, OpenDataReader, profile_of
+from wxsession.wechat.open_data import OpenData, OpenDataReader, ParsedOpenData, profile_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,15 @@ class CodeLogin:
     """Of the account that the WeChat user is to be bound to by this login."""
     open_data: OpenData | None = None
     """What wx.getUserInfo gave; if it cannot be read, nobody is logged in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A session that a code was exchanged for, and what WeChat says about its user."""
+
+    grant: Grant
+    open_data: Mapping[str, Any] | None = field(default=None, repr=False)
+    """Of the open data that were sent with the code, if any."""
 
 
 class LoginService:
@@ -61,7 +70,7 @@ class LoginService:
         self._sessions = sessions
         self._line = logins_at_database(database.limits.pool_size)
 
-    def by_code(self, login: CodeLogin, client: ClientInfo) -> Grant:
+    def by_code(self, login: CodeLogin, client: ClientInfo) -> Login:
         """Return a session for the WeChat user whose code this is; a first login makes a user.
 
         WeChat is asked once per code, with no database connection held meanwhile. With
@@ -78,8 +87,9 @@ class LoginService:
             Overloaded: too many wait already, or the database was not free in time.
         """
         appid = self._exchange.apps.choose(login.appid, login.referring_appid)
-        if login.open_data is not None:
-            login.open_data.ensure_form()  # before it costs the code
+        open_data = None
+        if login.open_data is not None and not login.open_data.was_refused:
+            open_data = ParsedOpenData.of(login.open_data)  # before it costs the code
         with self._exchange.audited(appid, client):
             self._exchange.ensure_worthwhile(appid, login.code, client)
             account = None
@@ -88,17 +98,21 @@ class LoginService:
             with self._exchange.exchanging(appid, login.code, client) as exchanged:
                 # The code is spent and cannot be asked for again.
                 return retry_on_disconnect(
-                    lambda: self._log_in(appid, exchanged, login, account, client)
+                    lambda: self._log_in(
+                        appid, exchanged, account, open_data, client, replacing=login.presented
+                    )
                 )
 
     def _log_in(
         self,
         appid: str,
         exchanged: Exchanged,
-        login: CodeLogin,
         account: Account | None,
+        open_data: ParsedOpenData | None,
         client: ClientInfo,
-    ) -> Grant:
+        *,
+        replacing: str | None,
+    ) -> Login:
         with self._line.one(), self._database.transaction() as transaction:
             if exchanged.who is not None:
                 who = WeChatUser(appid, exchanged.who.openid, exchanged.who.unionid)
@@ -116,9 +130,9 @@ class LoginService:
                 key = exchanged.who.session_key
                 self._identities.keep_session_key(transaction, identity, key, is_first=is_new)
                 self._exchange.settle(transaction, exchanged, identity.id)
-            user, data = self._profiled(transaction, identity, user, login)
-            new = NewSession(user, identity, client, replacing=login.presented, new_user=is_new)
-            return replace(self._sessions.issue(transaction, new), open_data=data)
+            user, data = self._profiled(transaction, identity, user, open_data)
+            new = NewSession(user, identity, client, replacing=replacing, new_user=is_new)
+            return Login(self._sessions.issue(transaction, new), data)
 
     def _ensure_may_repeat(
         self, transaction: Transaction, exchanged: Exchanged, user: User
@@ -129,13 +143,17 @@ class LoginService:
             raise CodeUsed
 
     def _profiled(
-        self, transaction: Transaction, identity: Identity, user: User, login: CodeLogin
+        self,
+        transaction: Transaction,
+        identity: Identity,
+        user: User,
+        open_data: ParsedOpenData | None,
     ) -> tuple[User, Mapping[str, Any] | None]:
         """Return the user with the profile that came along, and all that came along."""
-        if login.open_data is None:
+        if open_data is None:
             return user, None
-        data = self._open_data.read(transaction, identity, login.open_data)
-        changes: dict[str, Any] = profile_of(data) if data else {}
+        data = self._open_data.read(transaction, identity, open_data)
+        changes: dict[str, Any] = profile_of(data)
         if changes:
             transaction.execute(update(users).where(users.c.id == user.id).values(changes))
         return user._replace(**changes), data

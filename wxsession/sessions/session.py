@@ -5,10 +5,10 @@ it. There is no database here.
 """
 
 import enum
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from wxsession.errors import SessionEnded, SessionExpired
@@ -126,8 +126,6 @@ class Grant:
     absolute_expires_at: datetime
     user: User
     new_user: bool = False
-    open_data: Mapping[str, Any] | None = field(default=None, repr=False)
-    """What WeChat says about the user, if it was sent with a login by code."""
 
 
 class SessionView(NamedTuple):

@@ -115,7 +115,7 @@ class Guard:
             return self._session(request, token)
         except TokenError:
             code = bodies.read(bodies.CodeBody, {"code": code}).code
-        grant = log_in_by_code(self._services, request, code)
+        grant = log_in_by_code(self._services, request, code).grant
         header = dialect.token_header
         assert header is not None  # noqa: S101 - with a code there is one, see `Dialect`
 

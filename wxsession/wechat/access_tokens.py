@@ -17,11 +17,12 @@ from sqlalchemy import Update, or_, select, update
 
 from wxsession.clock import Clock
 from wxsession.crypto import Sealer, Unsealable
-from wxsession.errors import AccessTokenRejected, AppRejected, Overloaded, WeChatTimeout
+from wxsession.errors import AppRejected, Overloaded, WeChatTimeout
 from wxsession.storage.database import Database, new_id, retry_on_disconnect
 from wxsession.storage.leases import LEASE, Leases, claiming
 from wxsession.storage.tables import access_tokens
 from wxsession.wechat.client import WeChatClient
+from wxsession.wechat.failures import AccessTokenRejected
 
 T = TypeVar("T")
 

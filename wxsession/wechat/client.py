@@ -33,7 +33,6 @@ from urllib3.util import Retry
 
 from wxsession.clock import Timing
 from wxsession.errors import (
-    AccessTokenRejected,
     CodeError,
     SessionKeyStale,
     WeChatTimeout,
@@ -44,7 +43,7 @@ from wxsession.users.phone_numbers import PhoneNumber
 from wxsession.wechat import failures
 from wxsession.wechat.apps import Apps
 from wxsession.wechat.breaker import Breaker
-from wxsession.wechat.failures import Failures
+from wxsession.wechat.failures import AccessTokenRejected, Failures
 from wxsession.wechat.phone_number import phone_number_of
 
 CONNECTION_RETRIES = 1

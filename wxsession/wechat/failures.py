@@ -10,7 +10,6 @@ from functools import partial
 from typing import NamedTuple
 
 from wxsession.errors import (
-    AccessTokenRejected,
     AppRejected,
     CodeUsed,
     InvalidCode,
@@ -23,6 +22,13 @@ from wxsession.errors import (
     WeChatUnreachable,
     WxSessionError,
 )
+
+
+class AccessTokenRejected(AppRejected):
+    """WeChat refuses the access_token (40001, 40014, 41001, 42001): it expired, or was replaced.
+
+    Another one may do, so this never leaves `AccessTokens.use`.
+    """
 
 
 class Failure(NamedTuple):

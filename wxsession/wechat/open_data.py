@@ -58,24 +58,16 @@ class OpenData:
         """Whether nothing was given: the user did not allow it."""
         return self == OpenData()
 
-    def ensure_form(self) -> None:
-        """Return if every field has the form of such a field.
-
-        Raises:
-            InvalidRequest: with every field that is wrong.
-        """
-        _Given.of(self)
-
 
 @dataclass(frozen=True, slots=True)
-class _Given:
-    """Open data whose form is right; a half that did not come along is None."""
+class ParsedOpenData:
+    """Open data whose form is right; the half that was not given is None."""
 
     signed: tuple[str, str] | None
     encrypted: tuple[bytes, bytes | None] | None
 
     @classmethod
-    def of(cls, data: OpenData) -> "_Given":
+    def of(cls, data: OpenData) -> "ParsedOpenData":
         """Return the data in this form.
 
         Raises:
@@ -144,26 +136,25 @@ class OpenDataReader:
         self._clock = clock
 
     def read(
-        self, connection: Asks, identity: Identity, data: OpenData
-    ) -> Mapping[str, Any] | None:
-        """Return what WeChat says, without its ids, or None if the user did not allow it.
+        self, connection: Asks, identity: Identity, given: ParsedOpenData
+    ) -> Mapping[str, Any]:
+        """Return what WeChat says, without its ids.
 
         Signed data alone have no watermark: they are this user's, of whatever time.
 
         Raises:
-            InvalidRequest: a field is missing, or is not what such a field holds.
+            InvalidRequest: what was signed is no JSON object, or is not what was encrypted.
             SessionKeyStale: no kept key fits everything that was given.
             WatermarkMismatch: it is of another app or user, too old, or of the future.
         """
-        if data.was_refused:
-            return None
-        given = _Given.of(data)
         found = self._found(connection, identity, given)
         if given.encrypted is not None:
             self._ensure_meant(found, identity)
         return {name: value for name, value in found.items() if name not in _IDS}
 
-    def _found(self, connection: Asks, identity: Identity, given: _Given) -> Mapping[str, Any]:
+    def _found(
+        self, connection: Asks, identity: Identity, given: ParsedOpenData
+    ) -> Mapping[str, Any]:
         for kept in self._ring.keys(connection, identity.id):
             if given.fits(kept.session_key):
                 try:

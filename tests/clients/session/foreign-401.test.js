@@ -113,7 +113,7 @@ test('a request that began with a login is handed its 401 without a question', a
   assert.deepEqual(costs(), { checks: 0, logins: 1, sent: 1 })
 })
 
-for (const [what, wish] of Object.entries({
+for (const [what, outcome] of Object.entries({
   'is lost': { dropAnswer: true },
   'is a 503': { answer: { statusCode: 503, data: { code: 'overloaded' } } },
   'is a 401 of a stranger too': { answer: { statusCode: 401, data: '<html>' } },
@@ -121,7 +121,7 @@ for (const [what, wish] of Object.entries({
   test(`where the answer of the check ${what}, nobody is logged out, and the 401 is handed on`, async () => {
     const { wxs, request } = await loggedIn()
     const { token } = stored()
-    wx.double.onRequest = ({ url }) => (url === ADDRESS ? { answer: { statusCode: 401, data: '' } } : wish)
+    wx.double.onRequest = ({ url }) => (url === ADDRESS ? { answer: { statusCode: 401, data: '' } } : outcome)
     assert.equal((await request()).statusCode, 401)
     assert.deepEqual(costs(), { checks: 1, logins: 1, sent: 1 })
     assert.equal(stored().token, token)

@@ -43,16 +43,16 @@ const store = (changes, baseUrl) =>
 const sent = (end) => wx.double.requests.filter((request) => request.url.endsWith(end))
 const tokens = (end) => sent(end).map(({ header }) => header.Authorization?.replace('Bearer ', ''))
 
-async function ask(url, { token, ...wish } = {}, method = 'POST') {
+async function ask(url, { token, ...content } = {}, method = 'POST') {
   const headers = { 'Content-Type': 'application/json', ...(token ? { Authorization: `Bearer ${token}` } : {}) }
-  const answer = await fetch(url, { method, headers, body: method === 'GET' ? undefined : JSON.stringify(wish) })
+  const answer = await fetch(url, { method, headers, body: method === 'GET' ? undefined : JSON.stringify(content) })
   const text = await answer.text()
   return { status: answer.status, ...(text ? JSON.parse(text) : {}) }
 }
 
 const check = (token) => ask(`${SERVICE}/check_session`, { token }, 'GET')
 const end = (token) => ask(`${SERVICE}/logout`, { token })
-const weChat = (what, wish) => ask(`${SIMULATOR}/simulator/${what}`, wish)
+const weChat = (path, content) => ask(`${SIMULATOR}/simulator/${path}`, content)
 
 // Return what a promise is rejected with: always an error of ours, and never with a secret in its message.
 async function refused(promise) {
@@ -88,8 +88,8 @@ function answerOnce(end, statusCode, data, header = {}) {
 }
 
 // A number of the hook: what to do with each call of this path.
-function onRequest(end, wish) {
-  wx.double.onRequest = (request) => (request.url.endsWith(end) ? wish(request) : undefined)
+function onRequest(end, outcome) {
+  wx.double.onRequest = (request) => (request.url.endsWith(end) ? outcome(request) : undefined)
 }
 
 module.exports = {

@@ -40,7 +40,7 @@ def login(services: Services, request: Request, body: LoginBody) -> GrantReply:
         credentials=credentials,
         open_data=body.user_info.open_data() if body.user_info else None,
     )
-    return GrantReply.of(services.logins.by_code(wanted, client))
+    return GrantReply.of(services.logins.by_code(wanted, client).grant)
 
 
 ENDPOINTS = (

@@ -13,9 +13,8 @@ from werkzeug.exceptions import HTTPException
 
 from wxsession.accounts.authenticator import Credentials
 from wxsession.errors import InvalidRequest, WxSessionError
-from wxsession.logins.service import CodeLogin
+from wxsession.logins.service import CodeLogin, Login
 from wxsession.services import Services
-from wxsession.sessions.session import Grant
 from wxsession.web import problems
 from wxsession.web.bodies import json_field
 from wxsession.web.request import client_of, header_of, referring_appid
@@ -29,7 +28,7 @@ def log_in_by_code(
     *,
     credentials: Credentials | None = None,
     open_data: OpenData | None = None,
-) -> Grant:
+) -> Login:
     """Return a session for a code, of the app in WeChat's Referer if it is one of ours.
 
     Raises:

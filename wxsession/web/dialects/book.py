@@ -23,8 +23,8 @@ def _add_routes(routes: Blueprint, services: Services) -> None:
     def log_in() -> ResponseReturnValue:
         given = {name: text for name, text in request.args.items() if text not in _NOTHING}
         body = bodies.read(_Login, given)
-        grant = log_in_by_code(services, request, body.code, credentials=body.credentials())
-        return {"sessionId": grant.session_token}
+        login = log_in_by_code(services, request, body.code, credentials=body.credentials())
+        return {"sessionId": login.grant.session_token}
 
 
 BOOK = Dialect(

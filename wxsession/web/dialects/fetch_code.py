@@ -24,7 +24,7 @@ def _add_routes(routes: Blueprint, services: Services) -> None:
     @routes.post("/api/fetch_code")
     def fetch_code() -> ResponseReturnValue:
         body = bodies.read_json(bodies.CodeBody, bodies.raw(request))
-        return {"session_id": log_in_by_code(services, request, body.code).session_token}
+        return {"session_id": log_in_by_code(services, request, body.code).grant.session_token}
 
     @routes.post("/api/login")
     def log_in() -> ResponseReturnValue:

@@ -14,7 +14,7 @@ from wxsession.web.dialects.base import Dialect, log_in_by_code
 
 
 def _log_in(services: Services, body: bodies.CodeBody) -> ResponseReturnValue:
-    grant = log_in_by_code(services, request, body.code)
+    grant = log_in_by_code(services, request, body.code).grant
     return {"3rd_session": grant.session_token, "expires_in": grant.expires_in}
 
 

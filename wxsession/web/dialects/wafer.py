@@ -62,12 +62,13 @@ def _add_routes(routes: Blueprint, services: Services) -> None:
     @routes.route("/weapp/login", methods=["GET", "POST"])
     def log_in() -> ResponseReturnValue:
         given = _given(request)
-        grant = log_in_by_code(services, request, given.code, open_data=given.open_data())
+        login = log_in_by_code(services, request, given.code, open_data=given.open_data())
+        grant = login.grant
         return {
             "code": 0,
             "data": {
                 "skey": grant.session_token,
-                "userinfo": user_info(grant.user, grant.open_data),
+                "userinfo": user_info(grant.user, login.open_data),
                 "expires_in": grant.expires_in,
             },
             _MAGIC: 1,

@@ -75,12 +75,13 @@ class _UnknownInterface(InvalidRequest):
 def _add_routes(routes: Blueprint, services: Services) -> None:
     def log_in(para: Mapping[str, object]) -> Response:
         given = bodies.read(_LogIn, para)
-        grant = log_in_by_code(services, request, given.code, open_data=given.open_data())
+        login = log_in_by_code(services, request, given.code, open_data=given.open_data())
+        grant = login.grant
         view = services.sessions.check(grant.session_token)
         data = {
             "id": str(grant.session_id),
             "skey": grant.session_token,
-            "user_info": _user_info(view, grant.open_data),
+            "user_info": _user_info(view, login.open_data),
             "duration": grant.expires_in,
         }
         kind = "NEW" if grant.new_user else "UPDATE"

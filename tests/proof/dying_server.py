@@ -1,4 +1,4 @@
-"""The service in processes that die on request, for `gunicorn tests.proof.mortal:app`.
+"""The service in processes that die on request, for `gunicorn tests.proof.dying_server:app`.
 
 ``X-Die-At: 7`` lets the process kill itself at the seventh boundary of that request: before and
 after each statement, before COMMIT, and when a connection goes back to the pool, which is the
@@ -25,24 +25,24 @@ from wxsession.services import Services
 _BOUNDARIES = ("before_cursor_execute", "after_cursor_execute", "commit", "checkin")
 
 
-class _Life(threading.local):
+class _Countdown(threading.local):
     """How many boundaries this thread has left; without end where nobody said."""
 
     left: float = float("inf")
 
 
-_life = _Life()
+_countdown = _Countdown()
 
 
 def _boundary(*_: object) -> None:
-    _life.left -= 1
-    if not _life.left:
+    _countdown.left -= 1
+    if not _countdown.left:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _mortal(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+def _counting(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
     def serve(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        _life.left = float(environ.get("HTTP_" + DIE_AT.upper().replace("-", "_"), "inf"))
+        _countdown.left = float(environ.get("HTTP_" + DIE_AT.upper().replace("-", "_"), "inf"))
         return application(environ, start_response)
 
     return serve
@@ -54,11 +54,11 @@ def _watch(engine: Engine) -> None:
 
 
 def _create() -> Flask:
-    made = create_app(config.settings())
-    services: Services = made.extensions[EXTENSION]
+    application = create_app(config.settings())
+    services: Services = application.extensions[EXTENSION]
     _watch(services.database.engine)
 
-    @made.post(PURGE)
+    @application.post(PURGE)
     def purge() -> Response | tuple[Response, int]:
         try:
             done = services.purge.run(
@@ -68,8 +68,8 @@ def _create() -> Flask:
             return jsonify({}), 409
         return jsonify(dataclasses.asdict(done))
 
-    made.wsgi_app = _mortal(made.wsgi_app)  # type: ignore[method-assign]
-    return made
+    application.wsgi_app = _counting(application.wsgi_app)  # type: ignore[method-assign]
+    return application
 
 
 app = _create()

@@ -15,18 +15,18 @@ _OLDEST_NODE: Final = 20
 _EXTRAS: Final = ("flask_session", "flask_sqlalchemy", "flask_login", "django", "matplotlib")
 
 
-class Missing(Exception):
+class MissingProgram(Exception):
     """Something is not installed; the message has a line for each, with what to install."""
 
 
-def insist_on_all(
+def ensure_installed(
     which: Callable[[str], str | None] = shutil.which,
     find_server: Callable[[], Path] = find_postgres,
 ) -> None:
     """Return if nothing is missing; `which` finds programs, `find_server` PostgreSQL's.
 
     Raises:
-        Missing: something is.
+        MissingProgram: something is.
     """
     faults = []
     if which("wrk") is None:
@@ -42,7 +42,7 @@ def insist_on_all(
     if absent := _absent():
         faults.append(f"{', '.join(absent)}: missing; pip install -e '.[bench]'")
     if faults:
-        raise Missing("\n".join(faults))
+        raise MissingProgram("\n".join(faults))
 
 
 def _absent() -> list[str]:

@@ -1,4 +1,4 @@
-"""The parties of a proof: a server of several processes, WeChat, and a look into the database."""
+"""What a proof runs against: a server of several processes, WeChat, and the database."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -28,25 +28,25 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class World:
+class Deployment:
     """A running service, the WeChat it asks, and services of our own on the same database."""
 
     service: Service
     wechat: Simulator
-    here: Services
+    local: Services
     signer: TokenSigner
 
 
 @contextmanager
-def world(
+def deployed(
     database_url: str,
     *,
     workers: int = 2,
     options: tuple[str, ...] = (),
     module: str = "wsgi:app",
     **settings: object,
-) -> Iterator[World]:
-    """Yield a world whose server has that many processes and these settings."""
+) -> Iterator[Deployment]:
+    """Yield a deployment with that many server processes and these settings."""
     with ExitStack() as stack:
         wechat = Simulator()
         service = Service(
@@ -61,8 +61,10 @@ def world(
             server.launch()
         for server in wechat, service:
             server.await_answer()
-        here = stack.enter_context(services(database_url, **settings))
-        yield World(service, wechat, here, TokenSigner(SecretKeys(here.settings.secret_keys)))
+        local = stack.enter_context(services(database_url, **settings))
+        yield Deployment(
+            service, wechat, local, TokenSigner(SecretKeys(local.settings.secret_keys))
+        )
 
 
 @contextmanager
@@ -77,21 +79,21 @@ def services(database_url: str, **settings: object) -> Iterator[Services]:
 
 def at_once(pool: ThreadPoolExecutor, calls: Sequence[Callable[[], R]]) -> list[R]:
     """Return what the calls return, all begun in the same moment; the pool has room for all."""
-    together = threading.Barrier(len(calls))
+    barrier = threading.Barrier(len(calls))
 
     def begin(call: Callable[[], R]) -> R:
-        together.wait(60)
+        barrier.wait(60)
         return call()
 
     return list(pool.map(begin, calls))
 
 
-def issue_token(here: Services, user_id: UUID) -> str:
+def issue_token(local: Services, user_id: UUID) -> str:
     """Return the token of a new session that no login was needed for."""
     user = User(user_id)
-    with here.database.transaction() as connection:
+    with local.database.transaction() as connection:
         new = NewSession(user, None, ClientInfo(None, None), new_user=True)
-        grant = here.sessions.issue(connection, new)
+        grant = local.sessions.issue(connection, new)
     return grant.session_token
 
 
