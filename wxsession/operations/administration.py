@@ -27,7 +27,7 @@ from wxsession.errors import NoSuchSession, NoSuchUser, SessionEnded, SessionExp
 from wxsession.sessions.queries import select_sessions, session_from
 from wxsession.sessions.service import SessionService
 from wxsession.sessions.session import Session
-from wxsession.storage.database import Asks, Database
+from wxsession.storage.database import Database, Executor
 from wxsession.storage.tables import has_enabled_user, identities, is_live, sessions, users
 from wxsession.users.merging import is_merged, merged_into
 from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
@@ -318,7 +318,7 @@ class Administration:
         masked = user.phone.masked() if user.phone else None
         return UserLine(user.id, user.username, user.nickname, masked, user.disabled_at, created_at)
 
-    def _session(self, connection: Asks, session_id: UUID) -> Session:
+    def _session(self, connection: Executor, session_id: UUID) -> Session:
         row = connection.execute(select_sessions().where(sessions.c.id == session_id)).first()
         if row is None:
             raise NoSuchSession
@@ -353,7 +353,7 @@ class Administration:
         return "live", None
 
 
-def _ensure_known(connection: Asks, user_id: UUID) -> None:
+def _ensure_known(connection: Executor, user_id: UUID) -> None:
     """Return if there is a user with this id.
 
     Raises:

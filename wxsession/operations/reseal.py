@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from wxsession.crypto import Sealer, Unsealable
-from wxsession.storage.database import Asks, Database
+from wxsession.storage.database import Database, Executor
 from wxsession.storage.tables import access_tokens, session_keys, users
 from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.wechat.session_keys import column_of_slot
@@ -168,7 +168,7 @@ class Resealing:
 
 
 def _replace(
-    connection: Asks,
+    connection: Executor,
     column: Column[bytes],
     key: Sequence[Column[Any]],
     row: Row[Any],

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from wxsession.clock import Clock
 from wxsession.errors import IdentityBound, UserBlocked, UsernameTaken
-from wxsession.storage.database import Asks, Database, new_id, upsert
+from wxsession.storage.database import Database, Executor, new_id, upsert
 from wxsession.storage.tables import (
     identities,
     is_live,
@@ -186,7 +186,7 @@ def is_merged() -> ColumnElement[bool]:
     return exists().where(merged_users.c.old_id == users.c.id).correlate(users)
 
 
-def merged_into(connection: Asks, user_id: UUID) -> UUID | None:
+def merged_into(connection: Executor, user_id: UUID) -> UUID | None:
     """Return which user another one has become, or None if it was never merged."""
     query = select(merged_users.c.new_id).where(merged_users.c.old_id == user_id)
     return connection.execute(query).scalar()

@@ -13,7 +13,7 @@ from typing import Any
 
 from wxsession.clock import Clock
 from wxsession.errors import InvalidRequest, SessionKeyStale, WatermarkMismatch
-from wxsession.storage.database import Asks
+from wxsession.storage.database import Executor
 from wxsession.storage.tables import LONGEST_AVATAR_URL, LONGEST_NICKNAME
 from wxsession.users.invisible import is_invisible, turns
 from wxsession.users.user import Identity, User
@@ -144,7 +144,7 @@ class OpenDataReader:
         self._clock = clock
 
     def read(
-        self, connection: Asks, identity: Identity, data: OpenData
+        self, connection: Executor, identity: Identity, data: OpenData
     ) -> Mapping[str, Any] | None:
         """Return what WeChat says, without its ids, or None if the user did not allow it.
 
@@ -163,7 +163,7 @@ class OpenDataReader:
             self._ensure_meant(found, identity)
         return {name: value for name, value in found.items() if name not in _IDS}
 
-    def _found(self, connection: Asks, identity: Identity, given: _Given) -> Mapping[str, Any]:
+    def _found(self, connection: Executor, identity: Identity, given: _Given) -> Mapping[str, Any]:
         for kept in self._ring.keys(connection, identity.id):
             if given.fits(kept.session_key):
                 try:

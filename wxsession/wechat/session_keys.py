@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import Row, bindparam, insert, select, update
 
 from wxsession.crypto import Sealer, Unsealable
-from wxsession.storage.database import Asks
+from wxsession.storage.database import Executor
 from wxsession.storage.tables import MOST_SESSION_KEYS, RING_SIZE, session_keys
 from wxsession.storage.transaction import Transaction
 
@@ -37,12 +37,12 @@ class SessionKeyStore:
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
 
-    def keys(self, connection: Asks, identity_id: UUID) -> list[StoredKey]:
+    def keys(self, connection: Executor, identity_id: UUID) -> list[StoredKey]:
         """Return the kept keys, newest first; one that no server key opens is left out."""
         rows = connection.execute(_KEPT, {"its_id": identity_id})
         return [key for row in rows if (key := self._opened(row))]
 
-    def newest(self, connection: Asks, identity_id: UUID) -> StoredKey | None:
+    def newest(self, connection: Executor, identity_id: UUID) -> StoredKey | None:
         """Return the newest key, or None if there is none.
 
         Raises:
