@@ -12,16 +12,16 @@ from wxsession import SettingsError
 
 bind = "127.0.0.1:8000"
 workers = 2
-worker_class = "gthread"  # a login waits for WeChat; it must not keep a whole process
-# A thread that waits costs memory alone, and none is made before it is needed. Three quarters of
-# them may wait: so 512 logins at once have room even if one worker takes all of them.
+worker_class = "gthread"  # a login waits for WeChat, and must not block a whole process
+# A thread that waits costs only memory, and is not created before it is needed. Three quarters of
+# them may wait: so 512 logins at once have room even if one worker gets all of them.
 threads = 768
 worker_connections = 2 * threads
 graceful_timeout = 30
 keepalive = 5
 control_socket_disable = True
-# Nobody says by a header which path was asked for, not even a proxy on this machine, which may hand
-# on what its client sent. Whose address counts is decided by WXSESSION_TRUSTED_PROXIES.
+# No header may say which path was requested, not even from a proxy on this machine, which may pass
+# on what its client sent. WXSESSION_TRUSTED_PROXIES decides whose address counts.
 forwarder_headers = ""
 forwarded_allow_ips = ""
 logconfig_dict = {
@@ -34,23 +34,23 @@ logconfig_dict = {
 }
 
 
-class OnlyWantedAccess(Logger):
-    """Words a line for each request only where an access log is wanted.
+class AccessLogOnDemand(Logger):
+    """Formats a line for each request only with --access-logfile.
 
-    gunicorn takes any configuration of logging for a wish to have one.
+    gunicorn does so for any logging configuration, even if nobody reads the line.
     """
 
     def access(self, *request: Any) -> None:
-        """Log a request, with --access-logfile."""
+        """Log a request, if there is an access log."""
         if self.cfg.accesslog:
             super().access(*request)
 
 
-logger_class = OnlyWantedAccess
+logger_class = AccessLogOnDemand
 
 
 def on_starting(server: Any) -> None:
-    """Refuse a bad configuration once, before any worker is made."""
+    """Refuse a wrong configuration once, before any worker starts."""
     _allow_files(4 * server.cfg.worker_connections)
     try:
         read_settings()
@@ -59,15 +59,15 @@ def on_starting(server: Any) -> None:
 
 
 def pre_fork(server: Any, _worker: Any) -> None:
-    """Tell the worker, which inherits `defaults`, how many threads it will have."""
+    """Tell the worker how many threads it has: the process that is forked inherits `defaults`."""
     defaults["WXSESSION_THREADS"] = str(server.cfg.threads)
 
 
 def _allow_files(wanted: int) -> None:
-    """Let the workers open so many files, as far as the system lets us.
+    """Let the workers open this many files, as far as the system allows it.
 
-    A request under way holds its socket, what waits for it, and a connection to WeChat. systemd
-    and shells begin with 1024, and let whoever asks have more.
+    A request has its socket, and may have connections to WeChat and to the database. systemd and
+    shells start with 1024, and allow more to a process that asks.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

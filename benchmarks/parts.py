@@ -32,7 +32,7 @@ from wxsession.storage.fast_lookup import Lookup, PlainLookup, Row
 from wxsession.storage.migrate import upgrade
 from wxsession.storage.watchdog import Unwatched, Watchdog
 from wxsession.web.api import FastCheck
-from wxsession.web.api.fast_check import json_of
+from wxsession.web.api.fast_check import check_json
 from wxsession.web.api.schemas import CheckReply
 
 A_CHECK = 155
@@ -94,7 +94,11 @@ def _pairs(app: Flask, services: Services, token: str) -> Mapping[str, tuple[Cal
 
     watchdog = Watchdog() if database.is_postgresql else Unwatched()
     uncached = ConnectionCache(
-        database.engine, watchdog, timeout=database.limits.timeout, attempts=1, max_age=0
+        database.engine,
+        watchdog,
+        timeout=database.limits.timeout,
+        pool_size=database.limits.pool_size,
+        max_age=0,
     )
     pairs = {
         "through Flask (fast_check)": (whole(ours, front.application), whole(ours)),
@@ -103,7 +107,7 @@ def _pairs(app: Flask, services: Services, token: str) -> Mapping[str, tuple[Cal
             whole(Lookup(replace(database, connections=uncached), BY_ID)),
             whole(ours),
         ),
-        "JSON by the models (json_of)": (written(_by_models), written(json_of)),
+        "JSON by models (fast_check)": (written(_by_models), written(check_json)),
     }
     if database.is_postgresql:
         pairs |= {

@@ -13,21 +13,18 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
-from types import FrameType
+from typing import IO
+from urllib.request import ProxyHandler, build_opener
 
 HOST = "127.0.0.1"
-APPID = "wx0123456789abcdef"
-APP_SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105 - of an app that is invented, too
-
+APP = "wx0123456789abcdef:0123456789abcdef0123456789abcdef"  # the secret is invented, too
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-PATIENCE = 30.0
-GRACE = 10.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 LOGIN = r"""
 code=$(curl -sS -X POST {wechat}/simulator/login | sed 's/.*"code": *"\([^"]*\)".*/\1/')
@@ -43,65 +40,44 @@ curl -sS -w '\n' -H "Authorization: Bearer $token" {service}/check_session
 """
 
 
-class Stopped(Exception):
-    """Somebody asked this program to stop."""
-
-
-class Failed(Exception):
-    """It cannot run; the message says why."""
-
-
 def main() -> None:
-    """Run both servers until one of them stops, or Ctrl-C.
-
-    Raises:
-        Failed: a port is taken, or a server does not start or stopped by itself.
-        Stopped: by Ctrl-C or by a signal.
-    """
-    port, simulator_port = port_of("PORT", 8000), port_of("SIMULATOR_PORT", 8001)
+    """Run both servers until one of them stops, or Ctrl-C."""
+    port, simulator_port = free_port("PORT", 8000), free_port("SIMULATOR_PORT", 8001)
     if port == simulator_port:
-        raise Failed("PORT and SIMULATOR_PORT must differ.")
-    require_free("PORT", port)
-    require_free("SIMULATOR_PORT", simulator_port)
+        sys.exit("PORT and SIMULATOR_PORT must differ.")
+    service, wechat = f"http://{HOST}:{port}", f"http://{HOST}:{simulator_port}"
     instance = Path(os.environ.get("INSTANCE") or ROOT / "instance").resolve()
     instance.mkdir(parents=True, exist_ok=True)
-    service, wechat = f"http://{HOST}:{port}", f"http://{HOST}:{simulator_port}"
     environment = settings(instance, wechat)
-    migrate(environment)
-    with ExitStack() as stack:
-        log = stack.enter_context((instance / "simulator.log").open("wb"))
-        simulated = [flask(), "--app", "wxsession.simulator", "run", "--no-reload"]
-        simulated += ["--host", HOST, "--port", str(simulator_port)]
-        simulator = stack.enter_context(running(simulated, environment, log.fileno()))
-        await_answer("The simulator", simulator, f"{wechat}/simulator/exchanges")
-        served = [str(BIN / "gunicorn"), "--bind", f"{HOST}:{port}", "wsgi:app"]
-        server = stack.enter_context(running(served, environment))
-        await_answer("The service", server, f"{service}/readyz")
+    flask = [str(BIN / "flask"), "--app"]
+    upgrade = [*flask, "wsgi", "upgrade-database"]
+    if subprocess.run(upgrade, env=environment, cwd=ROOT, check=False).returncode:  # noqa: S603
+        sys.exit("The database could not be upgraded; see above.")
+    simulate = [*flask, "wxsession.simulator", "run", "--no-reload"]
+    simulate += ["--host", HOST, "--port", str(simulator_port)]
+    serve = [str(BIN / "gunicorn"), "--bind", f"{HOST}:{port}", "wsgi:app"]
+    with (
+        (instance / "simulator.log").open("wb") as log,
+        running(simulate, f"{wechat}/simulator/exchanges", environment, log) as simulator,
+        running(serve, f"{service}/readyz", environment) as server,
+    ):
         print_login(service, wechat, log.name, instance / "demo.api-key")
-        while server.poll() is None and simulator.poll() is None:
+        while simulator.poll() is None and server.poll() is None:
             time.sleep(0.2)
-        raise Failed(f"A server has stopped by itself; see above, and {log.name}.")
+        sys.exit(f"A server has stopped by itself; see above, and {log.name}.")
 
 
-def port_of(name: str, default: int) -> int:
-    """Return the port that the environment names, or the default."""
-    text = os.environ.get(name) or str(default)
-    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 65536):  # noqa: PLR2004
-        raise Failed(f"{name} is not a port.")
-    return int(text)
-
-
-def require_free(name: str, port: int) -> None:
-    """Fail, and say why, if something listens on that port."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # of a run just ended
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            raise Failed(
-                f"Port {port} is taken. Stop what listens there, or choose another:"
-                f" make run {name}={port + 1000}"
-            ) from None
+def free_port(name: str, default: int) -> int:
+    """Return the port that the environment names, or the default; nothing listens there."""
+    port = os.environ.get(name) or str(default)
+    try:
+        socket.create_server((HOST, int(port))).close()
+    except (ValueError, OverflowError):
+        sys.exit(f"{name} is not a port.")
+    except OSError:
+        other = f"make run {name}={int(port) + 1000}"
+        sys.exit(f"Port {port} is taken. Stop what listens there, or choose another: {other}")
+    return int(port)
 
 
 def settings(instance: Path, wechat: str) -> dict[str, str]:
@@ -113,40 +89,26 @@ def settings(instance: Path, wechat: str) -> dict[str, str]:
         "no_proxy": HOST,  # a proxy would look for the simulator on its own machine
         "NO_PROXY": HOST,
         "WXSESSION_DATABASE_URL": f"sqlite:///{instance / 'demo.db'}",
-        "WXSESSION_APPS": f"{APPID}:{APP_SECRET}",
-        "WXSESSION_SECRET_KEYS": drawn(instance / "demo.key"),
+        "WXSESSION_APPS": APP,
+        "WXSESSION_SECRET_KEYS": key_in(instance / "demo.key"),
         "WXSESSION_WECHAT_URL": wechat,
-        "WXSESSION_API_KEYS": f"demo:{drawn(instance / 'demo.api-key')}",
+        "WXSESSION_API_KEYS": f"demo:{key_in(instance / 'demo.api-key')}",
     }
 
 
-def drawn(path: Path) -> str:
-    """Return the key in that file, drawn at the first run: so what it signed survives a restart."""
+def key_in(path: Path) -> str:
+    """Return the key in that file, made by the first run: what it signed survives a restart."""
     if not path.exists():
         path.touch(mode=0o600)  # readable by us alone, before there is anything to read
         path.write_text(secrets.token_hex(32))
     return path.read_text()
 
 
-def flask() -> str:
-    """Return the path of the flask command beside this Python."""
-    return str(BIN / "flask")
-
-
-def migrate(environment: dict[str, str]) -> None:
-    """Bring the demo database to the newest revision."""
-    command = [flask(), "--app", "wsgi", "upgrade-database"]
-    done = subprocess.run(command, env=environment, cwd=ROOT, check=False)  # noqa: S603 - ours
-    if done.returncode:
-        raise Failed("The database could not be upgraded; see above.")
-
-
 @contextmanager
 def running(
-    command: list[str], environment: dict[str, str], log: int | None = None
+    command: list[str], url: str, environment: dict[str, str], log: IO[bytes] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server until the block ends; it is asked to stop, and killed if it does not."""
-    # In a group of its own: Ctrl-C in the terminal reaches this program alone, which stops both.
+    """Run a server until the block ends, which begins as soon as the server answers at `url`."""
     server = subprocess.Popen(  # noqa: S603 - ours
         command,
         env=environment,
@@ -154,28 +116,27 @@ def running(
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
-        process_group=0,
+        process_group=0,  # its own: Ctrl-C reaches this program alone, which stops both servers
     )
+    direct = build_opener(ProxyHandler({}))
+    deadline = time.monotonic() + 30
     try:
+        while True:
+            if server.poll() is not None or time.monotonic() > deadline:
+                sys.exit(f"{'The simulator' if log else 'The service'} does not start.")
+            with suppress(OSError, HTTPException), direct.open(url, timeout=2):
+                break
+            time.sleep(0.05)
         yield server
     finally:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not cut this short
         server.terminate()
         try:
-            server.wait(GRACE)
+            server.wait(timeout=10)
         except subprocess.TimeoutExpired:
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()
-
-
-def await_answer(what: str, server: subprocess.Popen[bytes], url: str) -> None:
-    """Return as soon as that server answers."""
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and server.poll() is None:
-        with suppress(OSError, HTTPException), direct.open(url, timeout=2):
-            return
-        time.sleep(0.05)
-    raise Failed(f"{what} does not start.")
 
 
 def print_login(service: str, wechat: str, log: str, api_key: Path) -> None:
@@ -192,23 +153,10 @@ def print_login(service: str, wechat: str, log: str, api_key: Path) -> None:
     sys.stdout.flush()
 
 
-def stop(_number: int, _frame: object) -> None:
-    """Leave through every `finally`; a second Ctrl-C must not cut that short."""
-    on_signals(signal.SIG_IGN)
-    raise Stopped
-
-
-def on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
-    """Handle alike whatever may ask this program to stop."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, handler)
-
-
 if __name__ == "__main__":
-    on_signals(stop)
+    for each in SIGNALS:
+        signal.signal(each, signal.default_int_handler)
     try:
         main()
-    except Failed as reason:
-        sys.exit(str(reason))
-    except Stopped:
+    except KeyboardInterrupt:
         sys.stdout.write("\nStopped.\n")

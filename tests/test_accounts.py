@@ -317,7 +317,7 @@ def test_the_history_of_the_silent_user_stays_under_its_id_and_is_shown_with_the
     silent = UUID(phone.log_in().json["user"]["id"])
     bind(phone)
     alice = UUID(user_of(account)["id"])
-    shown = services.administration.user(alice).events
+    shown = services.directory.user(alice).events
     assert [(one.event, one.user_id) for one in shown] == [
         ("bound", alice),
         ("login", silent),

@@ -231,7 +231,7 @@ def test_disabling_again_changes_nothing(
     assert operator.ask("users", "disable", user_id) == told
     clock.advance(days=1)
     assert operator.ask("users", "disable", user_id) == {**told, "sessions_ended": 0}
-    details = services.administration.user(UUID(user_id))
+    details = services.directory.user(UUID(user_id))
     assert details.user.disabled_at == TODAY
     assert noted(services, "user_disabled") == 1
 
@@ -281,7 +281,7 @@ def test_ending_thousands_of_sessions_is_done_in_bounded_statements_and_may_be_s
     seen: list[int] = []
     assert services.administration.end_sessions(user_id, progress=seen.append) == 2000
     assert seen == [1000, 2000]
-    details = services.administration.user(user_id)
+    details = services.directory.user(user_id)
     assert [one.count for one in details.events if one.event == "session_ended"] == [1000] * 3
     assert live(services) == 0
 

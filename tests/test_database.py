@@ -271,7 +271,7 @@ def test_a_lookup_keeps_its_connection_for_the_next_one(services: Services, phon
 
 def test_what_was_held_for_long_goes_through_the_pool_again(services: Services) -> None:
     engine = services.database.engine
-    cache = ConnectionCache(engine, Unwatched(), timeout=1, attempts=1, max_age=0)
+    cache = ConnectionCache(engine, Unwatched(), timeout=1, pool_size=16, max_age=0)
     first = cache.take()
     cache.give_back(first)
     assert cache.take() is not first
@@ -290,6 +290,15 @@ def test_most_connections_stay_with_the_pool_however_many_lookups_there_were(
     services.database.close()
     assert services.database.engine.pool is not pool
     assert pool.checkedout() == 0
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_a_small_pool_has_connections_left_after_checks(
+    make_app: Callable[..., Flask], wechat: WeChat, size: int
+) -> None:
+    phone = Phone(make_app(pool_size=size, touch_interval="0"), wechat, "alice")
+    for call in (phone.log_in, phone.check, phone.refresh, phone.check, phone.log_in):
+        assert call().status_code == 200
 
 
 @ON_POSTGRESQL

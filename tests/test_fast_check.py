@@ -20,7 +20,7 @@ from wxsession.users.client import ClientInfo
 from wxsession.users.phone_numbers import PhoneNumber
 from wxsession.users.user import User
 from wxsession.web.api import Door, FastCheck
-from wxsession.web.api.fast_check import json_of
+from wxsession.web.api.fast_check import check_json
 from wxsession.web.api.schemas import CheckReply
 
 Sent = tuple[bytes, str, list[tuple[str, str]]]
@@ -108,7 +108,7 @@ def test_the_json_is_what_the_models_write(
         client=ClientInfo(None, None),
         superseded=superseded,
     )
-    assert json_of(view).decode() == CheckReply.of(view).model_dump_json()
+    assert check_json(view).decode() == CheckReply.of(view).model_dump_json()
 
 
 @ON_SQLITE

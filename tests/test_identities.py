@@ -113,7 +113,7 @@ def test_a_ban_outlives_a_unionid_that_is_learnt_late(
     there.log_in()
     for _ in range(2):
         assert problem(phone.log_in()) == (403, "user_blocked", None)
-    assert services.administration.user(banned).user.disabled_at is not None
+    assert services.directory.user(banned).user.disabled_at is not None
     assert id_of(there) != banned
 
 
@@ -382,7 +382,7 @@ def test_a_merge_moves_so_many_old_sessions_and_the_purge_does_the_rest(
     assert sessions_of(services, silent) == 200
     assert sessions_of(services, alice) == MOST_MOVED_SESSIONS + 2
     assert operator.found() == [str(alice)]
-    every = services.administration.sessions(alice, every=True, limit=10_000).items
+    every = services.directory.sessions(alice, every=True, limit=10_000).items
     assert len(every) == MOST_MOVED_SESSIONS + 202
     assert phone.log_in().json["user"]["id"] == str(alice)
 
@@ -458,7 +458,7 @@ def test_who_was_merged_twice_is_found_where_it_ended(
     operator = Operator(phone.app)
     for old in (first, second):
         assert str(alice) in operator.run("users", "show", old).output
-    told = {(one.event, one.user_id) for one in services.administration.user(alice).events}
+    told = {(one.event, one.user_id) for one in services.directory.user(alice).events}
     assert {("merged", second), ("login", second), ("login", first), ("bound", alice)} <= told
 
 

@@ -56,8 +56,8 @@ def test_a_budget_refuses_who_finds_no_place_and_has_it_again_afterwards() -> No
         pass
 
 
-def test_waiting_in_line_ends_with_the_patience() -> None:
-    limit = ConcurrencyLimit(1, patience=0.01)
+def test_waiting_in_line_has_an_end() -> None:
+    limit = ConcurrencyLimit(1, timeout=0.01)
     with limit.one(), pytest.raises(Overloaded), limit.one():
         pass
     with limit.one():
@@ -65,7 +65,7 @@ def test_waiting_in_line_ends_with_the_patience() -> None:
 
 
 def test_everybody_has_a_turn_and_no_more_at_once_than_may_be(pool: ThreadPoolExecutor) -> None:
-    crowd = Crowd(ConcurrencyLimit(2, patience=60), pool)
+    crowd = Crowd(ConcurrencyLimit(2, timeout=60), pool)
     becomes = [crowd.send(number) for number in range(8)]
     inside = {crowd.came_in.get(timeout=30), crowd.came_in.get(timeout=30)}
     for _ in range(6):
@@ -78,7 +78,7 @@ def test_everybody_has_a_turn_and_no_more_at_once_than_may_be(pool: ThreadPoolEx
 
 
 def test_closing_sends_the_line_away_and_lets_who_is_in_go_on(pool: ThreadPoolExecutor) -> None:
-    crowd = Crowd(ConcurrencyLimit(1, patience=60), pool)
+    crowd = Crowd(ConcurrencyLimit(1, timeout=60), pool)
     inside = crowd.send(0)
     crowd.came_in.get(timeout=30)
     waits = [crowd.send(number) for number in range(1, 5)]
@@ -93,7 +93,7 @@ def test_closing_sends_the_line_away_and_lets_who_is_in_go_on(pool: ThreadPoolEx
 
 
 def test_a_failure_that_would_be_everybodys_ends_the_wait_of_the_line() -> None:
-    limit = ConcurrencyLimit(1, patience=60, told_to_all=(DatabaseUnavailable,))
+    limit = ConcurrencyLimit(1, timeout=60, shared_errors=(DatabaseUnavailable,))
     with ThreadPoolExecutor(4) as pool:
 
         def fail() -> str:

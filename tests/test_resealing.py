@@ -14,7 +14,7 @@ from tests.support.phone import Phone
 from tests.support.settings import APPID, OTHER_APPID, SECRET_KEY
 from wxsession.cli import EXIT_NOT_ALL
 from wxsession.crypto import Sealer, SecretKeys
-from wxsession.operations.administration import UserFilter
+from wxsession.operations.directory import UserFilter
 from wxsession.operations.reseal import Resealing
 from wxsession.simulator import SettableClock, WeChat
 from wxsession.storage.database import new_id
@@ -57,7 +57,7 @@ def add_user(app: Flask, number: PhoneNumber) -> None:
 
 def found(app: Flask, number: PhoneNumber) -> list[str | None]:
     """Return the masked numbers of the users who are found by a number."""
-    page = services_of(app).administration.users(UserFilter(phone=number))
+    page = services_of(app).directory.users(UserFilter(phone=number))
     return [user.phone_number for user in page.items]
 
 

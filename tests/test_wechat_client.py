@@ -388,8 +388,9 @@ def test_no_call_takes_longer_than_who_waits_for_one_believes(timeout: tuple[flo
         time = Stopwatch()
         session = requests.Session()
         session.mount(URL, SlowlyBusy(time, [first, second]))
-        options: dict[str, Any] = {"apps": Apps(APPS), "concurrency": 1}
-        asked = WeChatClient(session, url=URL, timeout=timeout, timing=time, **options)
+        asked = WeChatClient(
+            session, url=URL, timeout=timeout, apps=Apps(APPS), concurrency=1, timing=time
+        )
         assert type(failure(asked)) in {WeChatBusy, WeChatTimeout}
         longest = max(longest, time.seconds)
     assert longest_call(timeout) - connect - 1 < longest < longest_call(timeout)

@@ -1,8 +1,8 @@
-"""Limits on what goes on at once in one process.
+"""Limits on what one process does at once.
 
 A thread that waits, for WeChat or for a processor, cannot check a session. So everything that
-waits has a place in one budget, which is a part of the threads. What is costly by itself, a call of
-WeChat or a hash, has a concurrency limit as well, and waits in line for it.
+waits takes a place of one budget, which is a part of the threads. A call to WeChat and a password
+hash are costly by themselves: each kind has a concurrency limit as well, with a queue.
 """
 
 import os
@@ -14,21 +14,21 @@ from contextlib import contextmanager
 
 from wxsession.errors import DatabaseUnavailable, Overloaded, WxSessionError
 
-_PATIENCE = 15.0
+_TIMEOUT = 15.0
 
 
 def logins_at_database(connections: int) -> "ConcurrencyLimit":
-    """Return a limit on how many logins are at the database at once, for one step of a login.
+    """Return a limit on how many logins use the database at once, for one step of a login.
 
-    A process has so many connections, and a caller that waits two seconds for one is refused. A
-    burst waits in front of them instead: longer, in its order, and without holding up refreshes.
+    A caller that waits two seconds for a connection is refused. A burst of logins waits in this
+    queue instead: longer, in order, and without keeping refreshes from the connections.
     """
     most = max(1, connections * 3 // 4)
-    return ConcurrencyLimit(most, patience=_PATIENCE, told_to_all=(DatabaseUnavailable,))
+    return ConcurrencyLimit(most, timeout=_TIMEOUT, shared_errors=(DatabaseUnavailable,))
 
 
 class Places:
-    """A fixed number of places, for a caller that is refused when there is no free one."""
+    """A fixed number of places; a caller that finds none free is refused."""
 
     def __init__(self, count: int) -> None:
         self._free = [None] * max(1, count)
@@ -37,7 +37,7 @@ class Places:
         self._given_back = threading.Semaphore(0)
 
     def take(self) -> bool:
-        """Return whether there was a free place; it has to be given back."""
+        """Return whether there was a free place; the caller has to give it back."""
         try:
             self._free.pop()  # `pop` and `append` of a list are atomic: no lock that could wait
         except IndexError:
@@ -51,9 +51,9 @@ class Places:
             self._given_back.release()
 
     def take_within(self, seconds: float) -> bool:
-        """Return whether there was a free place, or one came free in so many seconds."""
+        """Return whether there was a free place, or one became free within so many seconds."""
         with self._lock:
-            self._waiting += 1  # from now on `give_back` says so
+            self._waiting += 1  # from now on `give_back` wakes us
         try:
             return self.take() or (self._given_back.acquire(timeout=seconds) and self.take())
         finally:
@@ -76,19 +76,19 @@ class Places:
 
 
 class ConcurrencyLimit:
-    """So many at once; a later caller waits in line, for `patience` seconds at most.
+    """Lets `limit` callers in at once; the others wait in a queue, `timeout` seconds at most.
 
-    First come, first served: a free place is handed to the first in line, and nobody overtakes it.
-    An error of a kind in `told_to_all` ends the wait of those in line: it would be theirs as well.
+    First come, first served: a place that becomes free goes to the first in the queue. An error of
+    a kind in `shared_errors` is raised to all in the queue as well: they would get it anyway.
     """
 
     def __init__(
-        self, limit: int, *, patience: float, told_to_all: tuple[type[WxSessionError], ...] = ()
+        self, limit: int, *, timeout: float, shared_errors: tuple[type[WxSessionError], ...] = ()
     ) -> None:
         self._free = limit
-        self._patience = patience
-        self._told_to_all = told_to_all
-        self._line: deque[Future[None]] = deque()
+        self._timeout = timeout
+        self._shared_errors = shared_errors
+        self._queue: deque[Future[None]] = deque()
         self._lock = threading.Lock()
         self._refusal: Callable[[], WxSessionError] | None = None
 
@@ -103,27 +103,27 @@ class ConcurrencyLimit:
         self._enter()
         try:
             yield
-        except self._told_to_all as error:
+        except self._shared_errors as error:
             with self._lock:
-                self._refuse_line(type(error))
+                self._refuse_queue(type(error))
             raise
         finally:
             self._leave()
 
     def close(self, refusal: Callable[[], WxSessionError]) -> None:
-        """Refuse every new caller, and those in line, with this error; who has a place keeps it."""
+        """Refuse new callers, and those in the queue, with this error; the others may finish."""
         with self._lock:
             self._refusal = refusal
-            self._refuse_line(refusal)
+            self._refuse_queue(refusal)
 
     def open(self) -> None:
-        """Take back `close`."""
+        """Let callers in again after `close`."""
         with self._lock:
             self._refusal = None
 
-    def _refuse_line(self, refusal: Callable[[], WxSessionError]) -> None:
-        while self._line:
-            turn = self._line.popleft()
+    def _refuse_queue(self, refusal: Callable[[], WxSessionError]) -> None:
+        while self._queue:
+            turn = self._queue.popleft()
             if turn.set_running_or_notify_cancel():
                 turn.set_exception(refusal())
 
@@ -135,26 +135,26 @@ class ConcurrencyLimit:
                 self._free -= 1
                 return
             turn: Future[None] = Future()
-            self._line.append(turn)
+            self._queue.append(turn)
         try:
-            turn.result(self._patience)
+            turn.result(self._timeout)
         except TimeoutError:
             if turn.cancel():
                 raise Overloaded from None
-            turn.result()  # it came in this very moment
+            turn.result()  # the place came in this very moment
 
     def _leave(self) -> None:
         with self._lock:
-            while self._line:
-                turn = self._line.popleft()
-                if turn.set_running_or_notify_cancel():  # otherwise it has left the line
+            while self._queue:
+                turn = self._queue.popleft()
+                if turn.set_running_or_notify_cancel():  # otherwise that caller has left the queue
                     turn.set_result(None)
                     return
             self._free += 1
 
 
 def processors() -> int:
-    """Return how many processors this process may use, which can be fewer than there are."""
+    """Return how many processors this process may use; the machine may have more."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -18,6 +18,7 @@ from wxsession.logins.exchange import CodeExchange
 from wxsession.logins.identities import Identities
 from wxsession.logins.service import LoginService
 from wxsession.operations.administration import Administration
+from wxsession.operations.directory import Directory
 from wxsession.operations.health import Health
 from wxsession.operations.purge import Purge
 from wxsession.operations.reseal import Resealing
@@ -58,6 +59,7 @@ class Services:
     phones: PhoneNumbers
     introspection: Introspection
     audit: Audit
+    directory: Directory
     administration: Administration
     resealing: Resealing
     purge: Purge
@@ -115,7 +117,12 @@ class Services:
         open_data = OpenDataReader(session_keys, clock)
 
         sessions = SessionService(
-            database, TokenSigner(keys), audit, settings, clock, phones=phones
+            database,
+            TokenSigner(keys),
+            phones=phones,
+            audit=audit,
+            settings=settings,
+            clock=clock,
         )
         throttle = Throttle(
             database,
@@ -173,7 +180,8 @@ class Services:
             phones=phones,
             introspection=Introspection(sessions, settings.api_keys, audit, clock),
             audit=audit,
-            administration=Administration(database, sessions, phones, audit, clock),
+            directory=Directory(database, phones=phones, audit=audit, clock=clock),
+            administration=Administration(database, sessions=sessions, audit=audit, clock=clock),
             resealing=Resealing(database, sealer, phones),
             purge=Purge(database, clock, audit_retention=settings.audit_retention),
             health=Health(database),

@@ -1,7 +1,7 @@
 """The settings: read from any mapping, validated once, frozen.
 
-The names and defaults are those of the README's table. All that is wrong is told at once, and
-no message repeats a value, since a value may be a secret.
+One message lists everything that is wrong, and repeats no value: a value may be a secret. The
+names and defaults stand in the documents as well; a test compares the two.
 """
 
 import logging
@@ -30,10 +30,8 @@ _SHORTEST_SECRET_KEY = 32
 _SHORTEST_API_KEY = 16
 _SHORTEST_DATABASE_TIMEOUT = timedelta(seconds=3)  # a connection alone may take two
 _LONGEST_DATABASE_TIMEOUT = timedelta(seconds=60)
-_log = logging.getLogger(__name__)
-
-_CURE = "draw one with openssl rand -hex 32"
-# What once stood in our documents and examples as a key.
+_CURE = "make one with openssl rand -hex 32"
+# Keys that once stood in our documents and examples.
 _PUBLISHED = frozenset(
     {
         "an-api-key-for-the-demo",
@@ -42,9 +40,11 @@ _PUBLISHED = frozenset(
     }
 )
 
+_log = logging.getLogger(__name__)
+
 
 class Limit(NamedTuple):
-    """So many in so long."""
+    """At most `most` events in each `window`."""
 
     most: int
     window: timedelta
@@ -56,7 +56,7 @@ DEFAULT_REGISTRATION_LIMIT = Limit(10, timedelta(hours=1))
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What one running server is told; `Settings.read` makes it from strings."""
+    """The configuration of one server; `Settings.read` makes it from strings."""
 
     database_url: str = field(repr=False)
     apps: Mapping[str, str] = field(repr=False)
@@ -65,11 +65,11 @@ class Settings:
     """Oldest first."""
     wechat_url: str = "https://api.weixin.qq.com"
     wechat_timeout: tuple[float, float] = (3.0, 5.0)
-    """Seconds to connect, to read."""
+    """In seconds: to connect, and to read."""
     threads: int = DEFAULT_THREADS
-    """How many requests one process serves at once; what may wait is a part of them."""
+    """How many requests one process serves at once; only a part of them may wait."""
     wechat_concurrency: int | None = None
-    """How many calls of WeChat are under way at once in one process; None: half of the threads."""
+    """How many calls to WeChat one process makes at once; None: half of the threads."""
     idle_timeout: timedelta = timedelta(days=7)
     absolute_timeout: timedelta = timedelta(days=30)
     touch_interval: timedelta = timedelta(hours=1)
@@ -79,28 +79,28 @@ class Settings:
     retention: timedelta = timedelta(days=7)
     audit_retention: timedelta = timedelta(days=180)
     api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Keys by the names of the back ends that hold them."""
+    """Keys by the names of the back ends that use them."""
     link_by_unionid: bool = True
-    """Whether a unionid makes one user of the WeChat users of several apps."""
+    """Whether WeChat users of several apps with one unionid are one user."""
     code_limit: Limit | None = DEFAULT_CODE_LIMIT
-    """How many codes from one address may be refused."""
+    """How many codes from one address WeChat may refuse."""
     registration_limit: Limit | None = DEFAULT_REGISTRATION_LIMIT
-    """How many users may be made from one address."""
+    """How many users may register from one address."""
     check_session_keys: bool = False
-    """Whether WeChat is asked about a session_key that open data does not fit."""
+    """Whether to ask WeChat about a session_key that does not fit open data."""
     dialects: Literal["safe", "all"] | tuple[str, ...] = "safe"
     """The dialects to serve besides our own: by name, all, or all that are safe in any log."""
     code_header: str = "mycode"
     token_header: str = "token"  # noqa: S105 - the name of a header
-    """Where the dialect ``code-header`` has its code and its token."""
+    """The headers in which the dialect ``code-header`` looks for the code and for the token."""
     url_prefix: str | None = None
     trusted_proxies: int = 0
     pool_size: int = 16
-    """How many database connections one process may open."""
+    """How many database connections one process opens at most."""
     database_timeout: timedelta = timedelta(seconds=5)
-    """How long a request may wait for the database."""
+    """How long a request waits for the database at most."""
     prepared_statements: bool = True
-    """Whether statements are prepared on the server; a pooler may not know them."""
+    """Whether the server prepares statements; behind some poolers it cannot."""
 
     @classmethod
     def read(
@@ -108,11 +108,11 @@ class Settings:
     ) -> "Settings":
         """Return the settings that `values` holds under their ``WXSESSION_…`` names.
 
-        `dialects` are the names that a dialect may have, where they are known. A name that begins
-        like a setting and is unknown is logged: it is most likely misspelt.
+        `dialects` are the names that a dialect may have, if the caller knows them. A name that
+        begins like a setting but is unknown is logged: most likely it is misspelt.
 
         Raises:
-            SettingsError: with every fault there is.
+            SettingsError: with everything that is wrong.
         """
         given = {
             name.removeprefix(PREFIX): str(value).strip()
@@ -129,7 +129,7 @@ class Settings:
                     faults.append(f"{PREFIX}{name}: {fault}")
             elif name in _REQUIRED:
                 faults.append(f"{PREFIX}{name}: missing; {_REQUIRED[name]}")
-        # Where a value is wrong the default stands in, so that this finds all that is left to find.
+        # The default stands in for a value that is wrong, so that the rest is checked as well.
         settings = cls(**read)
         faults += settings._contradictions()
         if dialects is not None and isinstance(settings.dialects, tuple):
@@ -142,7 +142,7 @@ class Settings:
         return settings
 
     def _contradictions(self) -> list[str]:
-        """Return what is wrong between values that are each right by themselves."""
+        """Return the values that are right by themselves, and wrong together."""
         faults = []
         if self.idle_timeout > self.absolute_timeout:
             faults.append("WXSESSION_IDLE_TIMEOUT is longer than WXSESSION_ABSOLUTE_TIMEOUT")
@@ -152,10 +152,10 @@ class Settings:
 
 
 def duration(text: str) -> timedelta:
-    """Return the duration that `text` spells: ``30s``, ``15m``, ``1h``, ``7d``, or ``0``.
+    """Return the duration in a text like ``30s``, ``15m``, ``1h``, ``7d``, or ``0``.
 
     Raises:
-        ValueError: `text` is none.
+        ValueError: the text is not a duration, or a very long one.
     """
     if text == "0":
         return timedelta(0)
@@ -171,7 +171,7 @@ def duration(text: str) -> timedelta:
 def _positive_duration(text: str) -> timedelta:
     length = duration(text)
     if not length:
-        raise ValueError("must be longer than nothing")
+        raise ValueError("must not be 0")
     return length
 
 
@@ -180,14 +180,14 @@ def _limit(text: str) -> Limit | None:
         return None
     most, slash, window = text.partition("/")
     if not (slash and re.fullmatch(r"\d{1,6}", most, re.ASCII) and int(most)):
-        raise ValueError("not a limit like 30/10m (30 in ten minutes), nor 0 for none")
+        raise ValueError("not a limit like 30/10m (30 in ten minutes), or 0 for no limit")
     return Limit(int(most), _positive_duration(window))
 
 
 def _database_timeout(text: str) -> timedelta:
     length = duration(text)
     if not _SHORTEST_DATABASE_TIMEOUT <= length <= _LONGEST_DATABASE_TIMEOUT:
-        raise ValueError("has to be between 3s and 60s")
+        raise ValueError("must be between 3s and 60s")
     return length
 
 
@@ -204,9 +204,9 @@ _SEVERAL_HOSTS = re.compile(r"(?P<head>[a-z+]+://([^@/]*@)?)(?P<hosts>[^@/?]+,[^
 
 
 def _database_url(text: str) -> str:
-    """Return the URL as SQLAlchemy has it: with our driver, several hosts in the query."""
+    """Return the URL as SQLAlchemy reads it: with our driver, and several hosts in the query."""
     match = _SEVERAL_HOSTS.fullmatch(text)
-    if match:  # libpq's own spelling: postgresql://user@one:5432,two:5432/name
+    if match:  # as libpq writes it: postgresql://user@one:5432,two:5432/name
         query = urlencode([("host", host) for host in match["hosts"].split(",")])
         text = match["head"] + match["tail"] + ("&" if "?" in match["tail"] else "?") + query
     try:
@@ -230,7 +230,7 @@ def _apps(text: str) -> dict[str, str]:
         if not (appid and colon and secret):
             raise ValueError("not of the form appid:secret[,appid:secret…]")
         if appid in apps:
-            raise ValueError("names an appid twice")
+            raise ValueError("has an appid twice")
         apps[appid] = secret
     return apps
 
@@ -247,7 +247,7 @@ def _secret_keys(text: str) -> tuple[str, ...]:
     for key in keys:
         _ensure_unguessable(key, _SHORTEST_SECRET_KEY)
     if len(set(keys)) < len(keys):
-        raise ValueError("names a key twice")
+        raise ValueError("has a key twice")
     return keys
 
 
@@ -266,7 +266,7 @@ def _api_keys(text: str) -> dict[str, str]:
 
 def _switch(text: str) -> bool:
     if text.lower() not in {"on", "off"}:
-        raise ValueError("neither on nor off")
+        raise ValueError("must be on or off")
     return text.lower() == "on"
 
 
@@ -275,16 +275,16 @@ def _dialects(text: str) -> Literal["all"] | tuple[str, ...]:
     if not all(names) or len(set(names)) < len(names):
         raise ValueError("not names of dialects, each once, separated by commas")
     if len(names) > 1 and {ALL, NONE} & set(names):
-        raise ValueError(f"{ALL} and {NONE} stand alone")
+        raise ValueError(f"{ALL} and {NONE} cannot be combined with other names")
     if names == (ALL,):
         return ALL
     return () if names == (NONE,) else names
 
 
 def _header_name(text: str) -> str:
-    # No underscore: behind WSGI nobody can tell it from a hyphen, and gunicorn drops such headers.
+    # No underscore: WSGI cannot tell it from a hyphen, and gunicorn drops such headers.
     if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", text, re.ASCII):
-        raise ValueError("not the name of a header, of letters, digits and hyphens")
+        raise ValueError("not a header name of letters, digits and hyphens")
     return text
 
 
@@ -301,7 +301,7 @@ def _timeouts(text: str) -> tuple[float, float]:
     except ValueError:
         raise ValueError("not two numbers of seconds like 3,5") from None
     if not (0 < connect <= 60 and 0 < read <= 60):  # noqa: PLR2004 - a minute, for each
-        raise ValueError("both have to be above 0 and at most 60 seconds")
+        raise ValueError("both must be above 0 and at most 60 seconds")
     return connect, read
 
 
@@ -345,12 +345,12 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
 _REQUIRED = {
     "DATABASE_URL": "an SQLAlchemy URL",
     "APPS": "appid:secret[,appid:secret…], from the mini-program's console",
-    "SECRET_KEYS": "one random key of 32 characters or more, e.g. from openssl rand -hex 32",
+    "SECRET_KEYS": "a random key of 32 characters or more, e.g. from openssl rand -hex 32",
 }
 
 
 def unknown_dialects(named: Collection[str], known: Collection[str]) -> list[str]:
-    """Return a fault if one of these names is no dialect's."""
+    """Return what is wrong if one of these names is not known."""
     if set(named) <= set(known):
         return []
-    return [f"WXSESSION_DIALECTS: names one that is not there; there are {', '.join(known)}"]
+    return [f"WXSESSION_DIALECTS: has an unknown name; known are {', '.join(known)}"]

@@ -16,6 +16,7 @@ from tests.support.settings import settings_for
 from wxsession.crypto import SecretKeys
 from wxsession.services import Services
 from wxsession.sessions.queries import purge_date
+from wxsession.sessions.session import NewSession
 from wxsession.sessions.tokens import TokenSigner
 from wxsession.storage.database import Database, new_id
 from wxsession.storage.tables import sessions, users
@@ -89,7 +90,8 @@ def issue_token(here: Services, user_id: UUID) -> str:
     """Return the token of a new session that no login was needed for."""
     user = User(user_id)
     with here.database.transaction() as connection:
-        grant = here.sessions.issue(connection, user, None, ClientInfo(None, None), new_user=True)
+        new = NewSession(user, None, ClientInfo(None, None), new_user=True)
+        grant = here.sessions.issue(connection, new)
     return grant.session_token
 
 

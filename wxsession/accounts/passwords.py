@@ -21,7 +21,7 @@ from wxsession.users.invisible import is_invisible
 SHORTEST_USERNAME, LONGEST_USERNAME = 3, 64
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 128
 _REFUSED = 3000
-_PATIENCE = 5.0
+_TIMEOUT = 5.0
 
 _WITHOUT_MEANING = {"Cs", "Co", "Cn"}  # surrogates, private use, unassigned
 
@@ -41,7 +41,7 @@ class Passwords:
         self._hasher = hasher
         self._part = Places(part)
         self._budget = budget
-        self._limit = ConcurrencyLimit(max(1, processors() // 2), patience=_PATIENCE)
+        self._limit = ConcurrencyLimit(max(1, processors() // 2), timeout=_TIMEOUT)
 
     @contextmanager
     def place(self) -> Iterator[None]:

@@ -20,7 +20,7 @@ from wxsession.errors import (
     UsernameTaken,
 )
 from wxsession.sessions.service import SessionService
-from wxsession.sessions.session import Grant, Session, SessionView
+from wxsession.sessions.session import Grant, NewSession, Session, SessionView
 from wxsession.storage.database import Database, retry_on_disconnect
 from wxsession.storage.tables import WECHAT, identities, sessions, users
 from wxsession.storage.transaction import Transaction
@@ -73,7 +73,8 @@ class AccountService:
         try:
             with self._database.transaction() as transaction:
                 user = self._authenticator.lock(transaction, account)[account.user_id]
-                return self._sessions.issue(transaction, user, None, client, replacing=presented)
+                new = NewSession(user, None, client, replacing=presented)
+                return self._sessions.issue(transaction, new)
         except UserBlocked as refusal:
             self._audit.note_refusal(client, refusal.code)
             raise
@@ -134,9 +135,8 @@ class AccountService:
                             transaction, view.session_id, presented, columns, client
                         )
                     user = self._users.register(transaction, name, password_hash)
-                    return self._sessions.issue(
-                        transaction, user, None, client, new_user=True, event="registered"
-                    )
+                    new = NewSession(user, None, client, new_user=True, event="registered")
+                    return self._sessions.issue(transaction, new)
             except IntegrityError:  # the name was free above, and was taken while hashing
                 raise UsernameTaken from None
 
@@ -357,8 +357,7 @@ class AccountService:
         mine = update(users).where(users.c.id == session.user.id, users.c.username.is_(None))
         if not transaction.execute(mine.values(columns)).rowcount:
             raise UsernameTaken
-        return self._sessions.issue(
-            transaction,
+        new = NewSession(
             session.user._replace(username=columns["username"]),
             session.identity,
             client,
@@ -366,6 +365,7 @@ class AccountService:
             event="registered",
             auth_time=session.auth_time,
         )
+        return self._sessions.issue(transaction, new)
 
     def _recent(self, presented: str) -> SessionView:
         view = self._sessions.check(presented)

@@ -10,7 +10,7 @@ from wxsession.audit import AuditEvent
 from wxsession.cli import options
 from wxsession.cli.base import EXIT_NOT_ALL, Group, pass_services
 from wxsession.cli.output import Progress, facts, json_option, show, table
-from wxsession.operations.administration import (
+from wxsession.operations.directory import (
     Page,
     SessionLine,
     UserDetails,
@@ -34,7 +34,7 @@ def users() -> None:
 @pass_services
 def list_users(services: Services, wanted: UserFilter, limit: int, after: UUID | None) -> None:
     """List users, oldest first."""
-    page = services.administration.users(wanted, limit=limit, after=after)
+    page = services.directory.users(wanted, limit=limit, after=after)
     titles = ("USER ID", "STATE", "CREATED", "PHONE", "USERNAME", "NICKNAME")
     rows = [_user_row(user) for user in page.items]
     show({"users": page.items, "next": page.next}, table(titles, rows) + _more(page))
@@ -46,7 +46,7 @@ def list_users(services: Services, wanted: UserFilter, limit: int, after: UUID |
 @pass_services
 def show_user(services: Services, user_id: UUID) -> None:
     """Show a user, with WeChat identities and the last audit events."""
-    details = services.administration.user(user_id)
+    details = services.directory.user(user_id)
     show(details, _described(details))
 
 
@@ -99,7 +99,7 @@ def reset_session_keys(services: Services, user_id: UUID, actor: str) -> None:
     Exits with 0 when no old one is valid any more, 5 when WeChat could not be asked about some
     of them, 1 when WeChat or the database does not respond.
     """
-    services.administration.user(user_id)  # raises an error if it is unknown
+    services.directory.user(user_id)  # raises an error if it is unknown
     done = services.key_checks.reset(user_id, actor=actor)
     counts = done._asdict()
     value = {"user_id": user_id, "session_keys_reset": counts.pop("reset"), **counts}
@@ -124,7 +124,7 @@ def list_sessions(
     services: Services, user_id: UUID | None, limit: int, after: UUID | None, *, every: bool
 ) -> None:
     """List live sessions, newest first."""
-    page = services.administration.sessions(user_id, every=every, limit=limit, after=after)
+    page = services.directory.sessions(user_id, every=every, limit=limit, after=after)
     titles = ("SESSION ID", "USER ID", "STATE", "CREATED", "EXPIRES", "ADDRESS", "USER AGENT")
     rows = [_session_row(session) for session in page.items]
     show({"sessions": page.items, "next": page.next}, table(titles, rows) + _more(page))
@@ -136,7 +136,7 @@ def list_sessions(
 @pass_services
 def show_session(services: Services, session_id: UUID) -> None:
     """Show a session, live or not."""
-    session = services.administration.session(session_id)
+    session = services.directory.session(session_id)
     named = dataclasses.asdict(session)
     show(session, facts({name.replace("_", " "): value for name, value in named.items()}))
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from wxsession.audit import UNKNOWN
-from wxsession.operations.administration import PAGE, UserFilter
+from wxsession.operations.directory import PAGE, UserFilter
 from wxsession.storage.tables import LONGEST_ACTOR
 from wxsession.users import phone_numbers
 from wxsession.users.phone_numbers import PhoneNumber

@@ -13,7 +13,7 @@ from wxsession.limits import logins_at_database
 from wxsession.logins.exchange import CodeExchange, Exchanged
 from wxsession.logins.identities import Identities, WeChatUser
 from wxsession.sessions.service import SessionService
-from wxsession.sessions.session import Grant
+from wxsession.sessions.session import Grant, NewSession
 from wxsession.storage.database import Database, retry_on_disconnect
 from wxsession.storage.tables import users
 from wxsession.storage.transaction import Transaction
@@ -117,10 +117,8 @@ class LoginService:
                 self._identities.keep_session_key(transaction, identity, key, is_first=is_new)
                 self._exchange.settle(transaction, exchanged, identity.id)
             user, data = self._profiled(transaction, identity, user, login)
-            grant = self._sessions.issue(
-                transaction, user, identity, client, replacing=login.presented, new_user=is_new
-            )
-            return replace(grant, open_data=data)
+            new = NewSession(user, identity, client, replacing=login.presented, new_user=is_new)
+            return replace(self._sessions.issue(transaction, new), open_data=data)
 
     def _ensure_may_repeat(
         self, transaction: Transaction, exchanged: Exchanged, user: User

@@ -1,4 +1,4 @@
-"""Whether the server could do its work."""
+"""Health: whether the server can do its work."""
 
 from sqlalchemy import text
 
@@ -7,15 +7,15 @@ from wxsession.storage.database import SCHEMA_REVISION, Database
 
 
 class Health:
-    """Asks the database whether it is there and migrated."""
+    """Looks whether the database is available and migrated."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def ensure_ready(self) -> None:
-        """Return if the database answers and its schema is at least the one needed here.
+        """Return if the database answers and its schema is new enough for this code.
 
-        A newer schema is as good: during an upgrade, the old code runs on it for a while.
+        A schema that is newer is fine: during an upgrade the old code uses it for a while.
 
         Raises:
             NotReady: there is no schema, or an older one.

@@ -67,7 +67,7 @@ def session_from(row: Sequence[Any], phones: PhoneNumbers) -> Session:
         user_from(row[:_IDENTITY_AT], phones),
         Identity._make(row[_IDENTITY_AT:_CLIENT_AT]) if has_identity else None,
         ClientInfo._make(row[_CLIENT_AT:_OWN_AT]),
-        *row[_OWN_AT:],  # in the order of the fields
+        *row[_OWN_AT:],  # `_OWN_COLUMNS` are in the order of the fields
     )
 
 
@@ -80,13 +80,19 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 _NO_USER = (_NO_ID, None, None, None, None, None)
 _NO_IDENTITY = (None, None, None, None)
 _NO_CLIENT = (None, None)
-NO_SESSION = (
-    *_NO_USER,
-    *_NO_IDENTITY,
-    *_NO_CLIENT,
-    *(_NO_ID, bytes(32), _NEVER, _NEVER, _NEVER, _NEVER),
-    *(None, None, None, None),
+_NO_OWN = (
+    _NO_ID,
+    bytes(32),  # no hash: SHA-256 of no known input
+    _NEVER,
+    _NEVER,
+    _NEVER,
+    _NEVER,
+    None,  # never refreshed, so no token can be an older one
+    None,
+    None,
+    None,
 )
+NO_SESSION = (*_NO_USER, *_NO_IDENTITY, *_NO_CLIENT, *_NO_OWN)
 """A row that no token fits: so an unknown id takes the path of a wrong secret."""
 
 INSERT = insert(sessions)

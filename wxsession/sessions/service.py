@@ -45,6 +45,7 @@ from wxsession.sessions.queries import (
 )
 from wxsession.sessions.session import (
     Grant,
+    NewSession,
     OwnSessions,
     Session,
     SessionView,
@@ -58,10 +59,10 @@ from wxsession.storage.tables import is_live, sessions
 from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo
 from wxsession.users.phone_numbers import PhoneNumbers
-from wxsession.users.user import Identity, User
+from wxsession.users.user import User
 
 Asking = Callable[[], ClientInfo]
-"""Says who asks, for the few who want to know."""
+"""Returns who asks; called only where the audit wants to know."""
 
 _ATTEMPTS = 5
 _LONGEST_LIST = 200
@@ -79,11 +80,11 @@ class SessionService:
         self,
         database: Database,
         signer: TokenSigner,
+        *,
+        phones: PhoneNumbers,
         audit: Audit,
         settings: Settings,
         clock: Clock,
-        *,
-        phones: PhoneNumbers,
     ) -> None:
         self._database = database
         self._signer = signer
@@ -100,7 +101,7 @@ class SessionService:
         token is first used. A write that fails or comes late does not fail the check.
 
         Raises:
-            TokenError: the token is no way in; a malformed one has cost no query. An older one
+            TokenError: the token is not accepted; a malformed one has cost no query. An older one
                 than the previous, twenty times the grace after the last refresh, is a copy: it
                 ends the session (``token_reused``).
             Overloaded: the database did not answer in time.
@@ -110,7 +111,7 @@ class SessionService:
         session, standing, _ = self._find(token, now)
         session.ensure_live(now)
         if standing is Standing.OLDER:
-            # Who refreshes has received the token before; a check may have been long on its way.
+            # A device that refreshes has the token before; a check may have been sent long ago.
             self._refuse_older(session, asking(), now, ways=_LONGEST_WAY)
             raise SessionSuperseded
         expires_at = self._touch(session, standing, now)
@@ -193,26 +194,14 @@ class SessionService:
         with self._database.transaction() as connection:
             self.end_rows(connection, which, "revoked", user_id=own.user.id, client=client)
 
-    def issue(  # noqa: PLR0913 - these are what a session consists of
-        self,
-        connection: Transaction,
-        user: User,
-        identity: Identity | None,
-        client: ClientInfo,
-        *,
-        replacing: str | None = None,
-        new_user: bool = False,
-        event: str = "login",
-        auth_time: datetime | None = None,
-    ) -> Grant:
-        """Return a new session of `user`, inside the caller's transaction.
+    def issue(self, connection: Transaction, new: NewSession) -> Grant:
+        """Return the grant of a new session, inside the caller's transaction.
 
         The caller holds a lock on the user's row: that is what keeps the cap under parallel
-        logins. `replacing` is the token that the device presented, if any: its session ends.
-        `event` is what the audit calls it; `auth_time` is now, unless it was proved earlier.
+        logins.
         """
-        now = self._clock()
-        ended = [] if new_user else self._make_room(connection, user.id, replacing, now)
+        now, user, identity, client = self._clock(), new.user, new.identity, new.client
+        ended = [] if new.new_user else self._make_room(connection, user.id, new.replacing, now)
         token = self._signer.draw(new_id())
         absolute = now + self._settings.absolute_timeout
         idle = min(now + self._settings.idle_timeout, absolute)
@@ -222,7 +211,7 @@ class SessionService:
             "identity_id": identity.id if identity else None,
             "token_hash": token.hash,
             "created_at": now,
-            "auth_time": auth_time or now,
+            "auth_time": new.auth_time or now,
             "absolute_expires_at": absolute,
             "idle_expires_at": idle,
             "purge_on": purge_date(idle),
@@ -232,14 +221,15 @@ class SessionService:
         connection.add(INSERT, row)
         self._audit.write(
             connection,
-            event,
+            new.event,
             client,
             user_id=user.id,
             session_id=token.session_id,
             appid=identity.appid if identity else None,
         )
         self._audit.write_ends(connection, ended, client, user_id=user.id)
-        return self._grant(token, user, _whole_seconds(idle, now), absolute, new_user=new_user)
+        expires_in = _whole_seconds(idle, now)
+        return self._grant(token, user, expires_in, absolute, new_user=new.new_user)
 
     def renew(self, connection: Transaction, session: Session, presented: str, user: User) -> Grant:
         """Return the session's next token and its `user`, inside the caller's transaction.

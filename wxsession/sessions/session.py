@@ -1,7 +1,7 @@
 """What a session is, and the rules that decide about it.
 
 A session is judged here and nowhere else: whether it is live, and what a presented token is to
-it. There is no database in it.
+it. There is no database here.
 """
 
 import enum
@@ -21,17 +21,13 @@ class Standing(enum.Enum):
     """What a properly signed token is to the session that it names."""
 
     CURRENT = "the token in use"
-    PREVIOUS = "the one before it, still to be accepted"
-    OLDER = "one that was followed by another"
-    FOREIGN = "none that this session ever had"
+    PREVIOUS = "the one before it, still accepted"
+    OLDER = "one that is not accepted any more"
+    FOREIGN = "one that this session never had"
 
 
-@dataclass(slots=True)
-class Session:
-    """One login of one user on one device, as its row was read.
-
-    Not frozen, because to make a frozen one takes five times as long; nobody changes it.
-    """
+class Session(NamedTuple):
+    """One login of one user on one device, as its row was read."""
 
     user: User
     identity: Identity | None
@@ -52,7 +48,7 @@ class Session:
 
         Raises:
             SessionEnded: it was ended, or its user was disabled.
-            SessionExpired: one of its two times is over; at that second it is over.
+            SessionExpired: one of its two times is over, at that second or later.
         """
         if self.ended_at is not None:
             raise SessionEnded(self.end_reason or "revoked")
@@ -71,7 +67,7 @@ class Session:
         now: datetime,
         grace: timedelta,
     ) -> tuple[Standing, SessionToken | None]:
-        """Return what `token` is to this session; of the previous one, the next one as well.
+        """Return what `token` is to this session, and for the previous one its successor.
 
         The previous token is accepted until the next one was used, and within `grace` in any case:
         the device may have lost the response with the next one.
@@ -86,14 +82,14 @@ class Session:
         return Standing.OLDER, None
 
     def rotated_within(self, grace: timedelta, now: datetime) -> bool:
-        """Return whether the last refresh is no longer ago than `grace`."""
+        """Return whether the last refresh was within `grace`."""
         return self.rotated_at is not None and now < self.rotated_at + grace
 
     def was_handed_on_within(self, period: timedelta, now: datetime) -> bool:
-        """Return whether the last refresh, or the first use of its token, is no longer ago.
+        """Return whether the last refresh, or the first use of its token, was within `period`.
 
-        A device that asked for its next token again after days may still have a request with the
-        one before on its way when it uses that one.
+        A device that asks for its next token again after days may still have a request with the
+        previous one on its way when it uses the next one.
         """
         moments = (self.rotated_at, self.confirmed_at)
         return any(moment is not None and now < moment + period for moment in moments)
@@ -104,8 +100,25 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class NewSession:
+    """Whose session begins, and how.
+
+    `replacing` is the token that the device presented, if any: its session ends. `event` is what
+    the audit calls it; `auth_time` is now, unless it was proved earlier.
+    """
+
+    user: User
+    identity: Identity | None
+    client: ClientInfo
+    replacing: str | None = field(default=None, repr=False)
+    new_user: bool = False
+    event: str = "login"
+    auth_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
-    """What a login or a refresh hands back; `expires_in` is in seconds."""
+    """What a login or a refresh returns; `expires_in` is in seconds."""
 
     session_token: str = field(repr=False)
     session_id: UUID
@@ -114,7 +127,7 @@ class Grant:
     user: User
     new_user: bool = False
     open_data: Mapping[str, Any] | None = field(default=None, repr=False)
-    """What WeChat says about the user, if that came along with a login by code."""
+    """What WeChat says about the user, if it was sent with a login by code."""
 
 
 class SessionView(NamedTuple):

@@ -21,6 +21,9 @@ from wxsession.storage.watchdog import Watchdog
 T = TypeVar("T")
 
 MAX_IDLE = 4
+_SHARE = 4
+"""Of so many connections of the pool one may stay checked out: the others are for the rest."""
+
 MAX_AGE_SECONDS = 60
 
 AT_ONCE_SECONDS = 1.0
@@ -28,7 +31,7 @@ AT_ONCE_SECONDS = 1.0
 
 
 class CachedConnection:
-    """A connection that was checked out of the pool and stays so, until `until` (monotonic)."""
+    """A connection that stays checked out of the pool until `until` (monotonic)."""
 
     __slots__ = ("connection", "driver", "info", "until")
 
@@ -44,8 +47,8 @@ class ConnectionCache:
     """A few connections of the pool, kept for single statements.
 
     They go back after `max_age` seconds, so that the pool can renew them when they are old, and
-    when nobody needed them for a while. `timeout` is in seconds, for one statement; `attempts` is
-    how many connections may turn out to be broken.
+    when nobody needed them for a while. `timeout` is in seconds, for one statement; `pool_size` is
+    how many connections the pool has.
     """
 
     def __init__(
@@ -54,13 +57,14 @@ class ConnectionCache:
         watchdog: Watchdog,
         *,
         timeout: float,
-        attempts: int,
+        pool_size: int,
         max_age: float = MAX_AGE_SECONDS,
     ) -> None:
         self._engine = engine
         self._watchdog = watchdog
         self._timeout = timeout
-        self._attempts = attempts
+        self._pool_size = pool_size
+        self._max_idle = min(MAX_IDLE, pool_size // _SHARE)
         self._max_age = max_age
         self._driver: Any = engine.dialect.loaded_dbapi
         self._free: deque[CachedConnection] = deque()
@@ -79,7 +83,7 @@ class ConnectionCache:
         begun = time.monotonic()
         until = begun + self._timeout
         # After a restart of the database every pooled connection is broken; each is tried once.
-        for _ in range(self._attempts):
+        for _ in range(self._pool_size):
             try:
                 return self._run_once(ask, until)
             except Disconnected:
@@ -142,25 +146,29 @@ class ConnectionCache:
         return CachedConnection(self._engine.pool.connect(), now + self._max_age)
 
     def give_back(self, cached: CachedConnection) -> None:
-        """Keep it for the next caller, or leave it to the pool if there are enough."""
-        if len(self._free) < MAX_IDLE:
+        """Keep it for the next caller, or return it to the pool if there are enough."""
+        if len(self._free) < self._max_idle:
             self._free.append(cached)
         else:
             cached.connection.close()
 
     def tick(self) -> None:
-        """Leave to the pool what was unused for a while; it closes what it does not need."""
+        """Return what was unused for a while to the pool, and let the pool close what it can."""
         pool = self._engine.pool
         if isinstance(pool, SharingPool):
             self._leave(self._unused.look(len(self._free), looks=pool.looks()))
             pool.tick()
 
     def release(self) -> None:
-        """Leave all of them to the pool."""
+        """Return all of them to the pool."""
         self._leave(len(self._free))
 
     def forget(self) -> None:
-        """Use none of them in a forked child; left alone, since a lock may be held for ever."""
+        """Use none of them in a forked child.
+
+        They are the parent's. They are not closed, either: in the child a lock of theirs may never
+        be released.
+        """
         self._free, self._of_parent = deque(), self._free
         self._engine.dispose(close=False)
 
@@ -168,5 +176,5 @@ class ConnectionCache:
         for _ in range(how_many):
             try:
                 self._free.popleft().connection.close()
-            except IndexError:  # somebody needs them after all
+            except IndexError:  # others took them
                 return

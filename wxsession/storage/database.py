@@ -272,7 +272,7 @@ def connect(url: str, limits: Limits = Limits()) -> Database:
     engine = create_engine(parsed, isolation_level="AUTOCOMMIT", **options)
     watchdog = Watchdog() if is_postgresql else Unwatched()
     connections = ConnectionCache(
-        engine, watchdog, timeout=limits.timeout, attempts=limits.pool_size
+        engine, watchdog, timeout=limits.timeout, pool_size=limits.pool_size
     )
     watchdog.at_each_look(connections.tick)
     event.listen(engine, "begin", _begin)

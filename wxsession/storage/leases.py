@@ -19,7 +19,7 @@ from wxsession.errors import Overloaded
 from wxsession.storage.database import Database, upsert
 
 LEASE = timedelta(seconds=2.5)
-"""How long the holder of a lease may be dead, or without the database, before it expires."""
+"""How long a lease lives after its holder died, or lost the database."""
 
 _INTERVAL = 0.5
 _FIRST_PAUSE = 0.01
@@ -46,11 +46,11 @@ def claiming(
 
 
 class Leases:
-    """Renews every `interval` seconds what is under way, in a thread that ends when nothing is.
+    """Renews leases every `interval` seconds, in a thread that ends when there is none to renew.
 
-    What somebody else has a lease on is waited for, for `patience` seconds. There is no thread
-    before the first lease, so none is lost when a server forks its workers; and it is a daemon, so
-    that no process waits for it.
+    A lease of somebody else is waited for, `patience` seconds at most. The thread starts with the
+    first lease, so a server that forks its workers loses none; and it is a daemon, so that no
+    process waits for it.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class Leases:
         self._thread: threading.Thread | None = None
 
     def attempts(self) -> Iterator[None]:
-        """Yield for each attempt at what somebody else has a lease on.
+        """Yield once for each attempt to claim what somebody else may have a lease on.
 
-        It sleeps after each of them, twice as long each time: `patience` seconds altogether.
+        Sleeps after each attempt, twice as long each time, for `patience` seconds in all.
         """
         waited, pause = 0.0, _FIRST_PAUSE
         while waited <= self._patience:
@@ -80,9 +80,9 @@ class Leases:
 
     @contextmanager
     def renewed(self, renew: Callable[[frozenset[Claim]], None], claim: Claim) -> Iterator[None]:
-        """Call `renew` for a claim again and again while the block runs, with others of its kind.
+        """Renew a claim for as long as the block runs.
 
-        It renews all of them in one statement.
+        `renew` gets all the claims that have the same `renew`, and renews them in one statement.
         """
         with self._lock:
             self._under_way.setdefault(renew, set()).add(claim)
@@ -105,8 +105,9 @@ class Leases:
                     self._thread = None
                     return
             for renew, claims in now.items():
-                # What began since the last time has time; and most of it is done by the next.
+                # A claim that is new since the last round is not due yet, and most are done by
+                # the next one: they never cost a statement.
                 if due := claims & before.get(renew, frozenset()):
-                    with suppress(Overloaded):  # there is time for a few more tries
+                    with suppress(Overloaded):  # a lease outlives a few failed renewals
                         renew(due)
             before = now

@@ -1,6 +1,6 @@
-"""The schema's history: brings a database to the newest revision.
+"""Migrations: bring a database to the newest revision.
 
-Imports Alembic, so it is loaded by the command alone and never while serving.
+Imports Alembic, so only the command loads this module, never a server.
 """
 
 from pathlib import Path
@@ -12,13 +12,13 @@ from sqlalchemy import func, select
 
 from wxsession.storage.database import Database
 
-_LOCK = 0x77787365_73636865  # "wxsesche", as a PostgreSQL advisory lock has it
+_LOCK = 0x77787365_73636865  # "wxsesche": the key of an advisory lock is a number
 
 
 def upgrade(database: Database) -> str:
     """Bring the schema to the newest revision in one transaction; return that revision.
 
-    Several at once wait for one another.
+    Several at once wait for each other.
 
     Raises:
         Overloaded: the database did not answer in time.
@@ -34,7 +34,7 @@ def upgrade(database: Database) -> str:
 
 
 def migrations_path() -> Path:
-    """Return where the migrations are: inside an installed package, or beside it in a checkout."""
+    """Return the folder of the migrations: in an installed package, or beside it in a checkout."""
     package = Path(__file__).parents[1]
     installed = package / "migrations"
     return installed if installed.is_dir() else package.parent / "migrations"

@@ -1,7 +1,8 @@
-"""A pool of connections that other processes need as well.
+"""A connection pool that leaves connections to other processes.
 
-What a role may open is shared by all processes of a service. So a pool gives back what it did not
-need for a while; and where the server refuses to open one more, it waits for one of its own.
+All processes of a service share the number of connections that their role may open. So the pool
+closes what it did not need for a while; and when the server refuses to open one more, it waits for
+one of its own.
 """
 
 import time
@@ -23,14 +24,14 @@ _SCARCE_SECONDS = 60.0
 
 
 class Unused:
-    """How many of something were unused each time that it was looked at, in a row of looks."""
+    """The smallest number of unused things over a series of looks."""
 
     def __init__(self) -> None:
         self._least = 0
         self._looks = 0
 
     def look(self, unused: int, *, looks: int) -> int:
-        """Return how many were unused at each of the last so many looks, 0 in between."""
+        """Return how many were unused at every one of the last `looks` looks, and 0 in between."""
         self._least = min(self._least, unused) if self._looks else unused
         self._looks += 1
         if self._looks < looks:
@@ -40,9 +41,9 @@ class Unused:
 
 
 def wait_for_another(pool: Pool, refusal: BaseException | None, deadline: float) -> bool:
-    """Return whether to ask the pool again, after a wait if it has nothing that may come back.
+    """Return whether to ask the pool again; before that, wait if the pool has no connection.
 
-    `refusal` is why the server opened no connection, `deadline` until when to ask (monotonic).
+    `refusal` is why the server opened no connection, `deadline` when to stop asking (monotonic).
     """
     if not (isinstance(pool, SharingPool) and is_refused_for_number(refusal)):
         return False
@@ -54,7 +55,7 @@ def wait_for_another(pool: Pool, refusal: BaseException | None, deadline: float)
 
 
 class SharingPool(QueuePool):
-    """SQLAlchemy's pool, without connections that nobody needs."""
+    """SQLAlchemy's pool, which closes the connections that nobody needs."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -63,7 +64,7 @@ class SharingPool(QueuePool):
         self._unused = Unused()
 
     def cap(self) -> bool:
-        """Open no more for a moment, since the server refuses; return whether any is open."""
+        """Open no more for a second, because the server refuses; return whether any is open."""
         now = time.monotonic()
         self._scarce_until = now + _SCARCE_SECONDS
         if opened := self._overflow + self.size():
@@ -71,17 +72,18 @@ class SharingPool(QueuePool):
         return opened > 0
 
     def looks(self) -> int:
-        """Return after how many looks what is unused is given back: at once where it is scarce."""
+        """Return after how many looks to close what is unused: one while connections are scarce."""
         return 1 if time.monotonic() < self._scarce_until else _TICKS
 
     def _do_get(self) -> ConnectionPoolEntry:
+        # QueuePool opens a connection if none is free; while that is refused, wait for a free one.
         if (left := self._capped_until - time.monotonic()) > 0:
             with suppress(Empty):
                 return self._pool.get(block=True, timeout=left)
         return super()._do_get()
 
     def tick(self) -> None:
-        """Close what was unused for a while; keep one."""
+        """Close what was unused for a while, but keep one connection."""
         unused = self._unused.look(self.checkedin(), looks=self.looks())
         self._close(unused - (self.checkedout() == 0))
 
@@ -89,7 +91,7 @@ class SharingPool(QueuePool):
         for _ in range(how_many):
             try:
                 record = self._pool.get(block=False)
-            except Empty:  # somebody needs them after all
+            except Empty:  # others took them
                 return
             record.close()
             self._dec_overflow()

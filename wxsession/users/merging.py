@@ -25,7 +25,13 @@ from sqlalchemy import (
 )
 
 from wxsession.clock import Clock
-from wxsession.errors import IdentityBound, UserBlocked, UsernameTaken
+from wxsession.errors import (
+    IdentityBound,
+    NoSuchUser,
+    UserBlocked,
+    UserMerged,
+    UsernameTaken,
+)
 from wxsession.storage.database import Database, Executor, new_id, upsert
 from wxsession.storage.tables import (
     identities,
@@ -195,6 +201,19 @@ def merged_into(connection: Executor, user_id: UUID) -> UUID | None:
     """Return the id of the user into which this one was merged, or None."""
     query = select(merged_users.c.new_id).where(merged_users.c.old_id == user_id)
     return connection.execute(query).scalar()
+
+
+def ensure_known(connection: Executor, user_id: UUID) -> None:
+    """Return if there is a user with this id.
+
+    Raises:
+        UserMerged: the user was merged into another one.
+        NoSuchUser: no such user is known.
+    """
+    if new_id := merged_into(connection, user_id):
+        raise UserMerged(new_id)
+    if connection.execute(select(users.c.id).where(users.c.id == user_id)).first() is None:
+        raise NoSuchUser
 
 
 def finish_merges(database: Database) -> int:

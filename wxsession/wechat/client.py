@@ -106,7 +106,7 @@ class WeChatClient:
         timing: Timing = time,
     ) -> None:
         self._apps = apps
-        limit = ConcurrencyLimit(concurrency, patience=sum(timeout))
+        limit = ConcurrencyLimit(concurrency, timeout=sum(timeout))
         self._breaker = Breaker(limit, lambda: WeChatTimeout(retry_after=ceil(timeout[1])))
         self._http = http
         self._url = url

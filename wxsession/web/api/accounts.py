@@ -39,7 +39,7 @@ from wxsession.web.request import bearer_token, client_of, presented_token
 def register(services: Services, request: Request, body: RegisterBody) -> GrantReply:
     """Register a username and a password; with a session, for the session's own user.
 
-    Such a session needs a login of the last ten minutes, and gets a new token. Usernames are
+    Such a session requires a login within the last ten minutes, and gets a new token. Usernames are
     compared after NFKC and case folding, and have 3 to 64 characters; passwords have 8 to 128.
     """
     wanted = Credentials(body.username, body.password)
@@ -50,9 +50,10 @@ def register(services: Services, request: Request, body: RegisterBody) -> GrantR
 def bind(services: Services, request: Request, body: BindBody) -> GrantReply:
     """Bind the session's WeChat user to an account, by its username and password.
 
-    The user that was made by a first login without an account is merged into it. The session
-    goes on with its next token, the other sessions of that user end. Asked again with the same
-    token, within the grace, the same again. Needs a login by WeChat of the last ten minutes.
+    The user that a first login without an account created is merged into it. The session gets a
+    new token; the other sessions of that user end. The same request with the same token, within the
+    grace period, returns the same token again. Requires a login by WeChat within the last ten
+    minutes; a refresh does not count.
     """
     wanted = Credentials(body.username, body.password)
     grant = services.accounts.bind(bearer_token(request), wanted, client_of(request))
@@ -60,15 +61,15 @@ def bind(services: Services, request: Request, body: BindBody) -> GrantReply:
 
 
 def list_identities(services: Services, request: Request) -> IdentitiesReply:
-    """List the apps whose WeChat users lead to this user, oldest first."""
+    """List the apps whose WeChat users are bound to this user, oldest first."""
     return IdentitiesReply.of(services.accounts.identities(bearer_token(request)))
 
 
 def unbind(services: Services, request: Request, body: UnbindBody) -> UserWrapped:
-    """Take the WeChat user of an app away from the account; that WeChat user starts anew.
+    """Unbind the WeChat user of an app from the account; its next login creates a new user.
 
-    Without `appid` it is the app of the session; with `all` it is every app. Needs a login of
-    the last ten minutes, or the password. The other sessions of those WeChat users end. No
+    Without `appid` it is the app of the session; with `all` it is every app. Requires a login
+    within the last ten minutes, or the password. The other sessions of those WeChat users end. No
     unionid binds them to this account again.
     """
     user = services.accounts.unbind(
@@ -82,9 +83,9 @@ def unbind(services: Services, request: Request, body: UnbindBody) -> UserWrappe
 
 
 def change_password(services: Services, request: Request, body: PasswordBody) -> GrantReply:
-    """Change the password; the session goes on with its next token, every other one ends.
+    """Change the password; the session gets a new token, and every other session ends.
 
-    Needs a login of the last ten minutes, and the password so far.
+    Requires a login within the last ten minutes, and the current password.
     """
     grant = services.accounts.change_password(
         bearer_token(request), body.password, body.new_password, client_of(request)

@@ -80,12 +80,13 @@ class Endpoint:
 
 def bind(endpoint: Endpoint, blueprint: Blueprint, services: Services) -> None:
     """Serve an endpoint."""
+    model = endpoint.body
 
     def view(**parameters: object) -> Response:
         if endpoint.auth is Auth.API_KEY:
             ensure_api_key(request, services.introspection)
-        if endpoint.body is not None:
-            parameters["body"] = _read(endpoint, endpoint.body)
+        if model is not None:
+            parameters["body"] = _read(endpoint, model)
         result = endpoint.function(services, request, **parameters)
         reply, headers = result if isinstance(result, tuple) else (result, {})
         body = reply.model_dump_json() if reply is not None else None
@@ -107,7 +108,7 @@ def _read(endpoint: Endpoint, model: type[BaseModel]) -> BaseModel:
     """Return the parsed body.
 
     Raises:
-        InvalidRequest: with every field that is wrong, and none of what was sent.
+        InvalidRequest: with every field that is wrong, and no value that was sent.
         UnsupportedMediaType: the body says that it is something else.
         ContentTooLarge: it is longer than `bodies.LONGEST_BODY` bytes.
     """

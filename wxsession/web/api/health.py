@@ -11,12 +11,12 @@ ALIVE = "/healthz"
 
 
 def healthz(_services: Services, _request: Request) -> HealthReply:
-    """Tell that the process is alive; touches nothing."""
+    """Respond as long as the process is alive; touches nothing else."""
     return HealthReply()
 
 
 def readyz(services: Services, _request: Request) -> HealthReply:
-    """Tell whether the database is reachable and migrated."""
+    """Return whether the database is reachable and migrated."""
     services.health.ensure_ready()
     return HealthReply()
 

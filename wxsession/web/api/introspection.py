@@ -9,9 +9,9 @@ from wxsession.web.api.schemas import IntrospectBody, IntrospectReply
 
 
 def introspect(services: Services, _request: Request, body: IntrospectBody) -> IntrospectReply:
-    """Tell a back end whose session a token is of (RFC 7662), and count that as use.
+    """Tell a back end whose session a token belongs to (RFC 7662), and count that as use.
 
-    Whatever the reason for which a token is not good: the answer is the same.
+    The response is the same for every token that is not valid, whatever the reason.
     """
     return IntrospectReply.of(services.introspection.introspect(body.token))
 

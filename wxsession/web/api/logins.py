@@ -22,9 +22,9 @@ from wxsession.web.request import client_of, presented_token, referring_appid
 def login(services: Services, request: Request, body: LoginBody) -> GrantReply:
     """Log in by a code of wx.login, by username and password, or by both.
 
-    Without `appid` the app is the one that WeChat names in the Referer if it is one of this
-    server's, else the first. Both together bind the WeChat user to the account; that happens
-    with the login or not at all. The session of a token that comes along is replaced.
+    Without `appid` it is the app that WeChat names in the Referer if this server has it, otherwise
+    the first app of this server. Both together bind the WeChat user to the account; if that fails,
+    so does the login. If a session token is sent with the request, its session is replaced.
     """
     client, presented = client_of(request), presented_token(request)
     credentials = body.credentials()

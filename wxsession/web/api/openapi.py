@@ -56,7 +56,7 @@ def document(endpoints: Iterable[Endpoint], *, mounted_at: str) -> str:
             "title": "wxsession",
             "version": "1",
             "summary": "Logins and sessions of WeChat mini-programs.",
-            "description": "The calls of the other dialects are not on this page.",
+            "description": "The endpoints of the other dialects are not on this page.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": mounted_at}],

@@ -31,23 +31,23 @@ _NUMBERS = ("phoneNumber", "purePhoneNumber")
 
 
 def get_user(services: Services, request: Request) -> UserReply:
-    """Show the user."""
+    """Return the user."""
     return UserReply.of(services.profiles.user(bearer_token(request)))
 
 
 def update_user(services: Services, request: Request, body: ProfileBody) -> UserReply:
-    """Change the nickname or the address of the picture; null clears it.
+    """Change the nickname or the URL of the avatar; null clears it.
 
-    POST does the same as PATCH, because wx.request knows no PATCH.
+    POST does the same as PATCH, because wx.request does not support PATCH.
     """
     changes = body.model_dump(exclude_unset=True)
     return UserReply.of(services.profiles.change(bearer_token(request), changes))
 
 
 def user_info(services: Services, request: Request, body: UserInfoBody) -> UserInfoReply:
-    """Take what wx.getUserInfo gave, and keep nickname and picture.
+    """Read what wx.getUserInfo returned, and save nickname and avatar.
 
-    Takes any other open data too. An object that holds none says that the user refused.
+    Any other open data can be sent too. An object without open data means that the user refused.
     """
     user, found = services.profiles.take(bearer_token(request), body.open_data())
     shown = None if found is None else _masked(found)
@@ -55,9 +55,9 @@ def user_info(services: Services, request: Request, body: UserInfoBody) -> UserI
 
 
 def phone_number(services: Services, request: Request, body: PhoneNumberBody) -> PhoneNumberReply:
-    """Keep the number that the button getPhoneNumber gave: by its code, or encrypted.
+    """Save the phone number of the button getPhoneNumber: by its code, or encrypted.
 
-    The answer shows it masked: the phone knows its number, and nobody else has to.
+    The response has it masked.
     """
     token = bearer_token(request)
     if body.code is not None:

@@ -12,8 +12,8 @@ API_KEY_HEADER = "X-Wxsession-Api-Key"
 IDENTITY_HEADERS = {
     "X-Wxsession-User": "the user's id",
     "X-Wxsession-Session": "the session's id",
-    "X-Wxsession-Appid": "the app that was logged in to, if by WeChat",
-    "X-Wxsession-Openid": "WeChat's id of the user in that app, if by WeChat",
+    "X-Wxsession-Appid": "the app of the login, if it was by WeChat",
+    "X-Wxsession-Openid": "WeChat's id of the user in that app, if it was by WeChat",
 }
 
 

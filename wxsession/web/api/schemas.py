@@ -53,12 +53,12 @@ class Reply(BaseModel):
 
 
 class LoginBody(OptionalCredentials):
-    """A code of wx.login, or a username and its password, or both: then the two are bound."""
+    """A code of wx.login, or a username and its password, or both to bind the two."""
 
     code: Code | None = None
     appid: Text | None = Field(default=None, min_length=1, max_length=64)
     user_info: UserInfoBody | None = Field(
-        default=None, description="what wx.getUserInfo gave; read along with the code"
+        default=None, description="what wx.getUserInfo returned; only together with a code"
     )
 
     @model_validator(mode="after")
@@ -71,7 +71,7 @@ class LoginBody(OptionalCredentials):
 
 
 class RegisterBody(Body):
-    """A username, 3 to 64 characters, and a password, 8 to 128 and none of the commonest."""
+    """A username of 3 to 64 characters, and a password of 8 to 128 that is not a common one."""
 
     username: Username
     password: Password
@@ -85,7 +85,7 @@ class BindBody(Body):
 
 
 class UnbindBody(Body):
-    """Which app's WeChat user to take away; the password instead of a recent login."""
+    """The app whose WeChat user to unbind; the password replaces a recent login."""
 
     appid: Text | None = Field(default=None, min_length=1, max_length=64)
     password: Password | None = None
@@ -99,7 +99,7 @@ class UnbindBody(Body):
 
 
 class PasswordBody(Body):
-    """The password so far, and the next one."""
+    """The current password, and the new one."""
 
     password: Password
     new_password: Password
@@ -129,7 +129,7 @@ def _avatar_url(text: str) -> str:
 
 
 class ProfileBody(Body):
-    """What to change about the user; null clears it, what is left out stays."""
+    """What to change about the user; null clears a field, a missing one stays as it is."""
 
     nickname: Annotated[Text, AfterValidator(_nickname)] | None = Field(
         default=None, min_length=1, max_length=LONGEST_NICKNAME
@@ -140,9 +140,9 @@ class ProfileBody(Body):
 
 
 class PhoneNumberBody(LooseBody):
-    """What the button getPhoneNumber gave: a code, or encryptedData and iv; the code goes first.
+    """What the button getPhoneNumber returned: a code, which is preferred, or encryptedData and iv.
 
-    Today's button gives all three, with errMsg and cloudID: a mini-program may send all of it.
+    Today's button returns all three, with errMsg and cloudID: a mini-program may send all of it.
     """
 
     code: Text | None = Field(default=None, min_length=1, max_length=256)
@@ -164,7 +164,7 @@ class UserReply(Reply):
     nickname: str | None
     avatar_url: str | None
     phone_number: str | None = Field(description="masked")
-    new: bool = Field(description="made by this login")
+    new: bool = Field(description="created by this login")
 
     @classmethod
     def of(cls, user: User, *, new: bool = False) -> "UserReply":
@@ -186,7 +186,7 @@ class UserWrapped(Reply):
 
 
 class UserInfoReply(Reply):
-    """The user after open data were taken over, and the data."""
+    """The user with what open data changed, and the data."""
 
     user: UserReply
     open_data: dict[str, Any] | None = Field(
@@ -195,7 +195,7 @@ class UserInfoReply(Reply):
 
 
 class PhoneNumberReply(Reply):
-    """The number that is kept now."""
+    """The number that was saved."""
 
     phone_number: str = Field(description="masked")
     country_code: str
@@ -229,7 +229,9 @@ class CheckReply(Reply):
     active: Literal[True] = True
     expires_in: Seconds
     absolute_expires_at: Moment
-    superseded: bool = Field(description="a refresh has made a newer token that was not used yet")
+    superseded: bool = Field(
+        description="whether a refresh has returned a newer token that was not used yet"
+    )
     user: UserReply
 
     @classmethod
@@ -247,7 +249,7 @@ class SessionReply(Reply):
     """One of the user's own sessions, without its token."""
 
     id: UUID
-    current: bool = Field(description="the one that asks")
+    current: bool = Field(description="whether it is the session of this request")
     appid: str | None = Field(description="null for a login by password")
     created_at: Moment
     auth_time: Moment
@@ -276,19 +278,19 @@ class SessionsReply(Reply):
     """The user's own live sessions, newest first."""
 
     sessions: list[SessionReply]
-    more: bool = Field(description="whether there are others, older than these")
+    more: bool = Field(description="whether there are older ones")
 
 
 class BoundReply(Reply):
-    """An app whose WeChat user leads to this user."""
+    """An app whose WeChat user is bound to this user."""
 
     appid: str
-    bound_at: Moment = Field(description="since when it leads to this user")
-    current: bool = Field(description="that of the session that asks")
+    bound_at: Moment = Field(description="when it was bound to this user")
+    current: bool = Field(description="whether it is that of this session")
 
 
 class IdentitiesReply(Reply):
-    """The apps whose WeChat users lead to this user, oldest first."""
+    """The apps whose WeChat users are bound to this user, oldest first."""
 
     identities: list[BoundReply]
 
@@ -299,14 +301,14 @@ class IdentitiesReply(Reply):
 
 
 class IntrospectBody(LooseBody):
-    """A session token that a back end was sent; fields unknown here are ignored (RFC 7662, 2.1)."""
+    """A session token that a back end received; unknown fields are ignored (RFC 7662, 2.1)."""
 
     token: str = Field(min_length=1, description="the session token")
     token_type_hint: str | None = Field(default=None, description="ignored")
 
 
 class LiveTokenReply(Reply):
-    """Whose session a live token is of; null where there is none of it."""
+    """Whose session a live token belongs to; null without WeChat or without a username."""
 
     active: Literal[True] = True
     sub: UUID = Field(description="the user's id")
@@ -315,7 +317,7 @@ class LiveTokenReply(Reply):
     openid: str | None
     unionid: str | None
     iat: int = Field(description="when the session began, in seconds since 1970")
-    exp: int = Field(description="when it expires if it is not used again")
+    exp: int = Field(description="when the session expires if it is not used again")
     auth_time: int = Field(description="when the user last logged in to it")
     sid: UUID = Field(description="the session's id")
 
@@ -327,7 +329,7 @@ class DeadTokenReply(Reply):
 
 
 class IntrospectReply(RootModel[LiveTokenReply | DeadTokenReply]):
-    """What a back end learns about a token (RFC 7662, 2.2)."""
+    """What a back end is told about a token (RFC 7662, 2.2)."""
 
     @classmethod
     def of(cls, found: Introspected | None) -> "IntrospectReply":
@@ -342,22 +344,22 @@ class HealthReply(Reply):
 
 
 class FieldError(Reply):
-    """One field that is wrong."""
+    """One field, and what is wrong with it."""
 
     field: str
     message: str
 
 
 class Problem(Reply):
-    """An error (RFC 9457); `code` is what a client branches on."""
+    """An error (RFC 9457); clients branch on `code`."""
 
     type: str
     title: str
     status: int
     detail: str
     code: str
-    retryable: bool = Field(description="whether the same request may be sent again")
+    retryable: bool = Field(description="whether the same request can be sent again")
     reason: str | None = Field(
-        default=None, description="of session_expired, session_ended and too_many_attempts"
+        default=None, description="with session_expired, session_ended and too_many_attempts"
     )
-    errors: list[FieldError] | None = Field(default=None, description="of invalid_request")
+    errors: list[FieldError] | None = Field(default=None, description="with invalid_request")

@@ -1,0 +1,261 @@
+"""The directory: users and sessions looked up by an operator.
+
+What comes out may be shown on a terminal: phone numbers are masked, and there is no token, hash
+or key in any of it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Row, Select, and_, func, select
+
+from wxsession.accounts.passwords import normalised_username
+from wxsession.audit import Audit, AuditEvent
+from wxsession.clock import Clock
+from wxsession.errors import NoSuchSession, NoSuchUser, SessionEnded, SessionExpired
+from wxsession.sessions.queries import select_sessions, session_from
+from wxsession.sessions.session import Session
+from wxsession.storage import tables as t
+from wxsession.storage.database import Database
+from wxsession.users.merging import ensure_known, is_merged
+from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
+from wxsession.users.user import select_former_ids, select_users, user_from
+
+T = TypeVar("T")
+
+PAGE = 50
+_SHOWN_EVENTS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserFilter:
+    """Which users to list; None: any."""
+
+    username: str | None = None
+    phone: PhoneNumber | None = None
+    openid: str | None = None
+    unionid: str | None = None
+    disabled: bool = False
+    """Only users who are disabled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of what was found; `next` is the id to continue after, None at the end."""
+
+    items: tuple[T, ...]
+    next: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class UserLine:
+    """A user as a list shows it; the phone number is masked."""
+
+    user_id: UUID
+    username: str | None
+    nickname: str | None
+    phone_number: str | None
+    disabled_at: datetime | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BoundIdentity:
+    """A WeChat user that is bound to an account, as WeChat names it."""
+
+    appid: str
+    openid: str
+    unionid: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UserDetails:
+    """Everything an operator may see of a user; `events` are the latest ones, newest first."""
+
+    user: UserLine
+    identities: tuple[BoundIdentity, ...]
+    live_sessions: int
+    events: tuple[AuditEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLine:
+    """A session as an administrator may see it.
+
+    `state` is ``live``, ``ended`` or ``expired``, and `reason` says why it is not live.
+    """
+
+    session_id: UUID
+    user_id: UUID
+    appid: str | None
+    openid: str | None = field(repr=False)
+    state: str
+    reason: str | None
+    created_at: datetime
+    auth_time: datetime
+    expires_at: datetime
+    absolute_expires_at: datetime
+    ended_at: datetime | None
+    client_address: str | None
+    user_agent: str | None
+
+
+class Directory:
+    """What an operator may look at."""
+
+    def __init__(
+        self, database: Database, *, phones: PhoneNumbers, audit: Audit, clock: Clock
+    ) -> None:
+        self._database = database
+        self._phones = phones
+        self._audit = audit
+        self._clock = clock
+
+    def users(
+        self, wanted: UserFilter, *, limit: int = PAGE, after: UUID | None = None
+    ) -> Page[UserLine]:
+        """Return users in the order of their ids, oldest first.
+
+        Raises:
+            Overloaded: the database did not answer in time.
+        """
+        query = _users().where(~is_merged(), *self._conditions(wanted)).order_by(t.users.c.id)
+        if after is not None:
+            query = query.where(t.users.c.id > after)
+        with self._database.statement() as connection:
+            rows = connection.execute(query.limit(limit + 1)).all()
+        lines = [self._user_line(row) for row in rows]
+        return _page(lines, limit, lambda line: line.user_id)
+
+    def user(self, user_id: UUID) -> UserDetails:
+        """Return everything an operator may see of a user.
+
+        Raises:
+            NoSuchUser: no user has this id.
+            Overloaded: the database did not answer in time.
+        """
+        c = t.identities.c
+        bound = select(c.appid, c.openid, c.unionid, c.created_at).where(c.user_id == user_id)
+        live = select(func.count()).where(t.sessions.c.user_id == user_id, self._is_live())
+        with self._database.statement() as connection:
+            ensure_known(connection, user_id)
+            row = connection.execute(_users().where(t.users.c.id == user_id)).first()
+            if row is None:
+                raise NoSuchUser
+            return UserDetails(
+                self._user_line(row),
+                tuple(BoundIdentity(*one) for one in connection.execute(bound.order_by(c.id))),
+                connection.execute(live).scalar_one(),
+                tuple(self._audit.of_user(connection, user_id, limit=_SHOWN_EVENTS)),
+            )
+
+    def sessions(
+        self,
+        user_id: UUID | None = None,
+        *,
+        every: bool = False,
+        limit: int = PAGE,
+        after: UUID | None = None,
+    ) -> Page[SessionLine]:
+        """Return live sessions, or `every` session, newest first; of one user or of all.
+
+        Raises:
+            NoSuchUser: no user has this id.
+            Overloaded: the database did not answer in time.
+        """
+        query = select_sessions().order_by(t.sessions.c.id.desc())
+        if not every:
+            query = query.where(self._is_live())
+        if after is not None:
+            query = query.where(t.sessions.c.id < after)
+        with self._database.statement() as connection:
+            if user_id is not None:
+                ensure_known(connection, user_id)
+                ids = (user_id, *connection.execute(select_former_ids(user_id)).scalars())
+                query = query.where(t.sessions.c.user_id.in_(ids))
+            rows = connection.execute(query.limit(limit + 1)).all()
+        lines = [self._session_line(session_from(row, self._phones)) for row in rows]
+        return _page(lines, limit, lambda line: line.session_id)
+
+    def session(self, session_id: UUID) -> SessionLine:
+        """Return one session, whether it is live or not.
+
+        Raises:
+            NoSuchSession: no session has this id.
+            Overloaded: the database did not answer in time.
+        """
+        query = select_sessions().where(t.sessions.c.id == session_id)
+        with self._database.statement() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            raise NoSuchSession
+        return self._session_line(session_from(row, self._phones))
+
+    def _conditions(self, wanted: UserFilter) -> list[ColumnElement[bool]]:
+        found: list[ColumnElement[bool]] = []
+        if wanted.username is not None:
+            found.append(t.users.c.username == normalised_username(wanted.username))
+        if wanted.phone is not None:
+            # Hashed with each server key: not every row has the hash of the newest one yet.
+            found.append(t.users.c.phone_number_hash.in_(self._phones.hashes(wanted.phone)))
+        if wanted.openid is not None:
+            found.append(t.users.c.id.in_(_bound_where(t.identities.c.openid == wanted.openid)))
+        if wanted.unionid is not None:
+            found.append(t.users.c.id.in_(_bound_where(t.identities.c.unionid == wanted.unionid)))
+        if wanted.disabled:
+            found.append(t.users.c.disabled_at.is_not(None))
+        return found
+
+    def _is_live(self) -> ColumnElement[bool]:
+        return and_(t.is_live(self._clock()), t.has_enabled_user())
+
+    def _user_line(self, row: Row[Any]) -> UserLine:
+        user, created_at = user_from(row[:-1], self._phones), row[-1]
+        masked = user.phone.masked() if user.phone else None
+        return UserLine(user.id, user.username, user.nickname, masked, user.disabled_at, created_at)
+
+    def _session_line(self, session: Session) -> SessionLine:
+        state, reason = self._state(session)
+        identity = session.identity
+        return SessionLine(
+            session_id=session.id,
+            user_id=session.user.id,
+            appid=identity.appid if identity else None,
+            openid=identity.openid if identity else None,
+            state=state,
+            reason=reason,
+            created_at=session.created_at,
+            auth_time=session.auth_time,
+            expires_at=session.expires_at(),
+            absolute_expires_at=session.absolute_expires_at,
+            ended_at=session.ended_at,
+            client_address=session.client.address,
+            user_agent=session.client.user_agent,
+        )
+
+    def _state(self, session: Session) -> tuple[str, str | None]:
+        try:
+            session.ensure_live(self._clock())
+        except SessionEnded as over:
+            return "ended", over.reason
+        except SessionExpired as over:
+            return "expired", over.reason
+        return "live", None
+
+
+def _users() -> Select[Any]:
+    return select_users().add_columns(t.users.c.created_at)
+
+
+def _bound_where(condition: ColumnElement[bool]) -> Select[Any]:
+    return select(t.identities.c.user_id).where(condition)
+
+
+def _page(found: Sequence[T], limit: int, id_of: Callable[[T], UUID]) -> Page[T]:
+    """Return the page; one more than `limit` was read, which shows whether there are more."""
+    items = tuple(found[:limit])
+    return Page(items, id_of(items[-1]) if len(found) > limit else None)
