@@ -118,7 +118,7 @@ def test_a_second_rejection_is_the_operators_affair(
     with pytest.raises(AppRejected) as caught:
         make().use(APPID, call)
     assert caught.value.__context__ is None
-    assert f"{APPID}: WeChat rejects the access_token that it has just given" in caplog.text
+    assert f"{APPID}: WeChat rejects the access_token that it has just issued" in caplog.text
     assert "see who else fetches access_tokens of this app" in caplog.text
 
 

@@ -199,7 +199,7 @@ def told(caplog: pytest.LogCaptureFixture) -> logging.LogRecord:
         (50002, "ERROR", "the app's account is frozen or cancelled; look for notices in"),
         (99999, "ERROR", "an errcode that is not known here; look it up"),
         (45011, "WARNING", "too many calls in this minute; find the client that"),
-        (-1, "WARNING", "WeChat is busy, and was so at each of our tries; nothing: the client"),
+        (-1, "WARNING", "WeChat is busy, also after every retry; nothing: the client"),
         (40029, "INFO", "the code is wrong, expired, or of another app; the client calls"),
     ],
 )

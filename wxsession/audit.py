@@ -18,7 +18,7 @@ from sqlalchemy import insert, select
 
 from wxsession.clock import Clock
 from wxsession.errors import Overloaded
-from wxsession.storage.database import Asks, Database, new_id, upsert, uuid7
+from wxsession.storage.database import Database, Executor, new_id, upsert, uuid7
 from wxsession.storage.tables import audit_events
 from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo, network_of
@@ -179,7 +179,7 @@ class Audit:
         with suppress(Overloaded), self._database.statement() as connection:
             connection.execute(counting)
 
-    def of_user(self, connection: Asks, user_id: UUID, *, limit: int) -> list[AuditEvent]:
+    def of_user(self, connection: Executor, user_id: UUID, *, limit: int) -> list[AuditEvent]:
         """Return what happened to a user, and to those merged into this user, newest first."""
         c = audit_events.c
         ids = (user_id, *connection.execute(select_former_ids(user_id)).scalars())

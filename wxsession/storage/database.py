@@ -49,8 +49,8 @@ from wxsession.storage.sqlite_busy import retry_while_busy
 from wxsession.storage.transaction import Transaction
 from wxsession.storage.watchdog import Overdue, Unwatched, Watchdog
 
-Asks = Connection | Transaction
-"""What executes one statement, inside a transaction or by itself."""
+Executor = Connection | Transaction
+"""Runs a statement, inside a transaction or by itself."""
 
 T = TypeVar("T")
 
