@@ -119,7 +119,7 @@ def test_a_second_rejection_is_the_operators_affair(
         make().use(APPID, call)
     assert caught.value.__context__ is None
     assert f"{APPID}: WeChat rejects the access_token that it has just issued" in caplog.text
-    assert "see who else fetches access_tokens of this app" in caplog.text
+    assert "another server fetches access_tokens of this app" in caplog.text
 
 
 def test_a_fetch_that_fails_gives_the_claim_back(make: Make, wechat: WeChat) -> None:

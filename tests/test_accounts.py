@@ -188,7 +188,7 @@ def test_what_looks_like_another_name_is_refused_with_its_cure(phone: Phone, nam
     assert problem(answer)[:2] == (400, "invalid_request")
     assert answer.json["errors"][0]["field"] == "username"
     assert re.search(
-        r"nobody sees, U\+[0-9A-F]{4}; leave it out", answer.json["errors"][0]["message"]
+        r"invisible character, U\+[0-9A-F]{4}; leave it out", answer.json["errors"][0]["message"]
     )
 
 

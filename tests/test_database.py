@@ -254,7 +254,7 @@ def test_a_file_that_was_there_keeps_its_mode_and_is_warned_of_if_everybody_may_
     database.close()
     assert path.stat().st_mode & 0o777 == mode
     told = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
-    assert told == [f"every user of this machine can read {path}; chmod o-r cures that"] * warnings
+    assert told == [f"every user of this machine can read {path}; run chmod o-r on it"] * warnings
 
 
 def test_a_lookup_keeps_its_connection_for_the_next_one(services: Services, phone: Phone) -> None:

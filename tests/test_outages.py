@@ -281,7 +281,7 @@ def test_behind_a_pooler_in_transaction_mode_everything_works(
     with ThreadPoolExecutor(12) as clients:
         statuses = set().union(*clients.map(live, range(lives)))
     assert statuses == {200}
-    warned = "does not know prepared statements" in "".join(service.lines())
+    warned = "does not support prepared statements" in "".join(service.lines())
     assert warned == (setting == "on" and not pooler.prepares)
 
 

@@ -132,11 +132,11 @@ def new_username(username: str) -> str:
             letter != " " and is_invisible(letter)
         ):
             raise InvalidRequest.of(
-                "username", f"has a character that nobody sees, U+{ord(letter):04X}; leave it out"
+                "username", f"has an invisible character, U+{ord(letter):04X}; leave it out"
             )
     if name != " ".join(name.split()):
         raise InvalidRequest.of(
-            "username", "must not begin or end with a blank, nor have two together"
+            "username", "must not begin or end with a blank, nor have two in a row"
         )
     return name
 
@@ -153,7 +153,7 @@ def ensure_acceptable(password: str, *, username: str, field: str = "password") 
             field, f"needs {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters"
         )
     if folded in _commonest():  # folded: case or full-width letters do not make it uncommon
-        raise InvalidRequest.of(field, "is one of the commonest passwords")
+        raise InvalidRequest.of(field, "is one of the most common passwords")
     if folded == username:
         raise InvalidRequest.of(field, "is the username")
 

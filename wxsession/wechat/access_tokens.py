@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 COLUMN = "access_tokens.sealed"
 RENEWED_BEFORE_END = timedelta(minutes=5)
-"""WeChat issues the next token this long before expiry, and accepts both meanwhile."""
+"""WeChat issues the next token this long before expiry, and accepts both until then."""
 
 _log = logging.getLogger(__name__)
 

@@ -187,7 +187,7 @@ def profile_of(data: Mapping[str, Any]) -> dict[str, str]:
 
 
 def user_info(user: User, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return a user as wx.getUserInfo does, without ids: the stored profile, or else the data."""
+    """Return a user as wx.getUserInfo does, without ids: the stored profile, otherwise the data."""
     known = {"nickName": user.nickname, "avatarUrl": user.avatar_url}
     shown = {name: data[name] for name in _USER_INFO if data and name in data}
     return shown | {name: value for name, value in known.items() if value is not None}
