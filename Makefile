@@ -10,17 +10,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := tests/clients
 EXPRESS := benchmarks/peers/express
+TESTED := $(VENV)/.test $(VENV)/.programs $(CLIENTS)/node_modules/.installed $(EXPRESS)/node_modules/.installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help run test coverage prove bench bench-full lint clean
+.PHONY: help run test test-long coverage prove bench bench-full lint clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make run    start the service with a simulated WeChat, and print a login to try'
 	@echo '            (other ports: make run PORT=9000 SIMULATOR_PORT=9001)'
-	@echo 'make test   run the tests, on SQLite and on PostgreSQL (some: make test ARGS="-k login")'
-	@echo '            (with the coverage of branches, half as long again: make coverage)'
+	@echo 'make test   run what a change must not break, in less than 5 minutes, on SQLite and on PostgreSQL'
+	@echo '            (some: make test ARGS="-k login"; with the coverage of branches: make coverage)'
+	@echo '            (what takes longer, samples of proofs and benchmark among it: make test-long)'
 	@echo 'make prove  run the proofs under load and under failures'
 	@echo 'make bench  measure the service beside others, in less than 15 minutes; needs wrk'
 	@echo '            (some: make bench ARGS="--only check"; ten million sessions: make bench-full)'
@@ -31,8 +33,22 @@ help:
 run: $(VENV)/.server
 	@exec $(BIN)/python scripts/run.py
 
-test coverage: $(VENV)/.test $(VENV)/.programs $(CLIENTS)/node_modules/.installed $(EXPRESS)/node_modules/.installed
-	$(BIN)/python -m pytest $(if $(filter coverage,$@),--cov --cov-report=term) $(ARGS)
+# Two lanes: what is independent, on two processors, and then what needs the machine for itself. A
+# choice of tests (ARGS) may leave a lane without any, which pytest tells by 5.
+define run-lanes
+$(BIN)/python -m pytest -n 2 --dist worksteal -m "not serial and $(1)" $(2) $(ARGS) || [ $$? = 5 ]
+$(BIN)/python -m pytest -m "serial and $(1)" $(2) $(3) $(ARGS) || [ $$? = 5 ]
+endef
+
+test: $(TESTED)
+	$(call run-lanes,not long)
+
+test-long: $(TESTED)
+	$(call run-lanes,long,--timeout 900)
+
+coverage: $(TESTED)
+	$(call run-lanes,not long,--cov --cov-report=,--cov-append)
+	$(BIN)/python -m coverage report
 
 prove: $(VENV)/.test
 	$(BIN)/python -m tests.proof $(ARGS)

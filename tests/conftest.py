@@ -1,7 +1,8 @@
-"""One WeChat, one clock, one server, and every test on both databases.
+"""One WeChat, one clock, one server, one database of its own for each test.
 
-The only doubles are the simulator and the clock. PostgreSQL is a real one, started once for the
-run; each test gets a database of its own, cloned from a migrated one.
+The doubles are the simulator, the clock, and a hasher of passwords that costs nothing. The
+database is a file of SQLite, and where that matters (`tests.support.databases`) PostgreSQL as
+well: a real one, started once for a run and shared by the workers of pytest-xdist.
 """
 
 import logging
@@ -9,30 +10,48 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 
+from tests.support.app import CHEAP_HASHER, TODAY, migrate, services_of
 from tests.support.phone import Phone
-from tests.support.postgres import PostgresServer
+from tests.support.postgres import Postgres, PostgresServer
 from tests.support.service import Simulator
 from tests.support.settings import APPID, APPS, SECRET_KEY, settings_for
 from wxsession import create_app
-from wxsession.app import EXTENSION
 from wxsession.services import Services
 from wxsession.settings import Settings
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
-from wxsession.storage.database import connect
-from wxsession.storage.migrate import upgrade
 
 collect_ignore = [] if sys.platform == "linux" else ["test_benchmarks.py"]  # it reads /proc
 
-TODAY = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
-
+_SHARED = pytest.StashKey[PostgresServer]()
+_TEMPLATE = "template"
 _numbers = count()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist where the PostgreSQL is that all of them share."""
+    config: pytest.Config = node.config
+    if _SHARED not in config.stash:
+        server = config.stash[_SHARED] = PostgresServer()
+        config.add_cleanup(server.stop)
+        server.start()
+        _fill(server)
+    node.workerinput["postgres"] = (config.stash[_SHARED].host, config.stash[_SHARED].port)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let a test run once on each database that its mark names."""
+    mark = metafunc.definition.get_closest_marker("databases")
+    if mark and "database_url" in metafunc.fixturenames:
+        metafunc.parametrize("database_url", mark.args, indirect=True)
 
 
 @pytest.fixture(autouse=True)
@@ -46,41 +65,53 @@ def watch_the_logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """Return a running PostgreSQL with a migrated database ``template``."""
-    with PostgresServer() as server:
-        server.create_database("template")
-        _migrate(server.url("template"))
-        yield server
+def worker(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return what a worker of pytest-xdist was told; nothing where there are none."""
+    return dict(getattr(request.config, "workerinput", {}))
+
+
+@pytest.fixture(scope="session")
+def postgres(worker: dict[str, Any]) -> Iterator[Postgres]:
+    """Return a running PostgreSQL with a migrated database to be cloned."""
+    if worker:
+        yield Postgres(*worker["postgres"])
+    else:
+        with PostgresServer() as server:
+            _fill(server)
+            yield server
 
 
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a migrated SQLite file, to be copied."""
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    _migrate(f"sqlite:///{path}")
+    migrate(f"sqlite:///{path}")
     return path
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Return the URL of an empty, migrated database; each test runs once for each kind."""
-    if request.param == "postgresql":
-        yield from _clone(request.getfixturevalue("postgres"))
-    else:
-        yield _copy(request.getfixturevalue("migrated_file"), request.getfixturevalue("tmp_path"))
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Return the URL of an empty, migrated database; of SQLite, unless a mark says otherwise."""
+    kind = getattr(request, "param", "sqlite")
+    url: str = request.getfixturevalue(f"{kind}_url")
+    return url
 
 
 @pytest.fixture
-def postgresql_url(postgres: PostgresServer) -> Iterator[str]:
+def postgresql_url(postgres: Postgres, worker: dict[str, Any]) -> Iterator[str]:
     """Return the URL of an empty, migrated PostgreSQL database."""
-    yield from _clone(postgres)
+    name = f"test_{worker.get('workerid', 'alone')}_{next(_numbers)}"
+    postgres.clone(_TEMPLATE, name)
+    yield postgres.url(name)
+    postgres.drop_database(name)
 
 
 @pytest.fixture
 def sqlite_url(migrated_file: Path, tmp_path: Path) -> str:
     """Return the URL of an empty, migrated SQLite database."""
-    return _copy(migrated_file, tmp_path)
+    path = tmp_path / "wxsession.db"
+    shutil.copy(migrated_file, path)
+    return f"sqlite:///{path}"
 
 
 @pytest.fixture
@@ -88,11 +119,11 @@ def own_postgres() -> Iterator[PostgresServer]:
     """Return a PostgreSQL that a test may take down, with a migrated database ``own``."""
     with PostgresServer() as server:
         server.create_database("own")
-        _migrate(server.url("own"))
+        migrate(server.url("own"))
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def simulator() -> Iterator[Simulator]:
     """Return a WeChat in a process of its own."""
     with Simulator() as running:
@@ -118,9 +149,10 @@ def make_app(
     """Return a function that makes a server, with settings other than the defaults if wanted."""
     made: list[Flask] = []
 
-    def make(**changes: object) -> Flask:
+    def make(*, hasher: PasswordHasher = CHEAP_HASHER, **changes: object) -> Flask:
         settings: Settings = settings_for(database_url, **changes)
-        made.append(create_app(settings, clock=clock, http=wechat_transport(wechat)))
+        http = wechat_transport(wechat)
+        made.append(create_app(settings, clock=clock, http=http, hasher=hasher))
         return made[-1]
 
     yield make
@@ -156,27 +188,6 @@ def make_phone(app: Flask, wechat: WeChat) -> Callable[..., Phone]:
     return make
 
 
-def services_of(app: Flask) -> Services:
-    """Return what a server consists of."""
-    found = app.extensions[EXTENSION]
-    assert isinstance(found, Services)
-    return found
-
-
-def _clone(server: PostgresServer) -> Iterator[str]:
-    name = f"test_{next(_numbers)}"
-    server.clone("template", name)
-    yield server.url(name)
-    server.drop_database(name)
-
-
-def _copy(migrated_file: Path, folder: Path) -> str:
-    path = folder / "wxsession.db"
-    shutil.copy(migrated_file, path)
-    return f"sqlite:///{path}"
-
-
-def _migrate(url: str) -> None:
-    database = connect(url)
-    upgrade(database)
-    database.close()
+def _fill(server: Postgres) -> None:
+    server.create_database(_TEMPLATE)
+    migrate(server.url(_TEMPLATE))

@@ -8,6 +8,7 @@ import pytest
 import requests
 from sqlalchemy import insert, select
 
+from tests.support.databases import ON_BOTH
 from tests.support.line import HeldLine
 from tests.support.settings import APPID, APPS
 from wxsession.crypto import Sealer, SecretKeys
@@ -20,6 +21,8 @@ from wxsession.wechat.access_tokens import COLUMN, AccessTokens, associated_id
 from wxsession.wechat.apps import Apps
 from wxsession.wechat.client import WeChatClient
 from wxsession.wechat.failures import AccessTokenRejected
+
+pytestmark = ON_BOTH
 
 PATIENCE = 20.0
 SEALER = Sealer(SecretKeys(("a-secret-key-that-is-made-up-for-tests",)))
@@ -115,8 +118,8 @@ def test_a_second_rejection_is_the_operators_affair(
     with pytest.raises(AppRejected) as caught:
         make().use(APPID, call)
     assert caught.value.__context__ is None
-    assert f"{APPID}: WeChat rejects the access_token that it has just given" in caplog.text
-    assert "see who else fetches access_tokens of this app" in caplog.text
+    assert f"{APPID}: WeChat rejects the access_token that it has just issued" in caplog.text
+    assert "another server fetches access_tokens of this app" in caplog.text
 
 
 def test_a_fetch_that_fails_gives_the_claim_back(make: Make, wechat: WeChat) -> None:

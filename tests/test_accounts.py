@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 
-from tests.conftest import services_of
+from tests.support.app import CHEAP_HASHER, services_of
+from tests.support.databases import ON_BOTH, ON_SQLITE
 from tests.support.line import HeldLine
 from tests.support.phone import Answer, Phone, problem
 from tests.support.settings import APPID, OTHER_APPID, settings_for
 from wxsession import create_app
 from wxsession.accounts.authenticator import Credentials
-from wxsession.accounts.passwords import Passwords, new_username, normalised_username
+from wxsession.accounts.passwords import OWASP_MINIMUM, Passwords, new_username, normalised_username
 from wxsession.accounts.throttle import FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS
 from wxsession.errors import BadCredentials, InvalidRequest
 from wxsession.limits import Places
@@ -27,6 +28,8 @@ from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat
 from wxsession.storage.tables import audit_events, identities, sessions, users
 from wxsession.users.client import ClientInfo
+
+pytestmark = ON_BOTH
 
 PASSWORD = "correct horse battery"
 NEW_PASSWORD = "quite another one"
@@ -138,6 +141,7 @@ def test_a_user_has_one_username(account: Phone) -> None:
     assert problem(register(account, "somebody-else"))[:2] == (409, "username_taken")
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     "name", ["ab", "a" * 65, "a\tb c", "a\u200bbc", "a\x1b[31m", " abc", "ab\u2028c"]
 )
@@ -174,6 +178,7 @@ def test_a_name_has_no_character_that_nobody_sees() -> None:
     assert all(UNSEEN.search(unicodedata.name(letter)) for letter in unseen)
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     "name",
     ["car\ufe0fol", "car\u034fol", "ca\u3164rol", "carol\u17b4", "car\u2800ol", "car\u202eol"],
@@ -183,10 +188,11 @@ def test_what_looks_like_another_name_is_refused_with_its_cure(phone: Phone, nam
     assert problem(answer)[:2] == (400, "invalid_request")
     assert answer.json["errors"][0]["field"] == "username"
     assert re.search(
-        r"nobody sees, U\+[0-9A-F]{4}; leave it out", answer.json["errors"][0]["message"]
+        r"invisible character, U\+[0-9A-F]{4}; leave it out", answer.json["errors"][0]["message"]
     )
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("name", ["carol  x", "carol ", "\u3000carol", "carol\u1680x"])
 def test_blanks_make_no_other_name(phone: Phone, name: str) -> None:
     assert problem(register(phone, name))[:2] == (400, "invalid_request")
@@ -208,6 +214,7 @@ def test_the_stored_form_of_a_name_is_its_own_stored_form(name: str) -> None:
     assert new_username(stored) == stored == normalised_username(name.swapcase().swapcase())
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     "password",
     [
@@ -227,11 +234,13 @@ def test_a_password_that_is_short_long_or_common_is_refused(
     assert rows(services, users) == 0
 
 
+@ON_SQLITE
 def test_everything_that_is_wrong_is_told_at_once(phone: Phone) -> None:
     answer = register(phone, "ab", "short")
     assert [fault["field"] for fault in answer.json["errors"]] == ["username", "password"]
 
 
+@ON_SQLITE
 def test_the_username_is_no_password(phone: Phone) -> None:
     assert problem(register(phone, "alice-liddell", "Alice-Liddell"))[:2] == (
         400,
@@ -239,6 +248,7 @@ def test_the_username_is_no_password(phone: Phone) -> None:
     )
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("password", ["        x", "ключ-от-двери", "密码密码密码密码", "x" * 128])
 def test_any_characters_make_a_password(phone: Phone, password: str) -> None:
     assert register(phone, "alice", password).status_code == 201
@@ -263,18 +273,28 @@ def test_unknown_user_and_wrong_password_are_told_alike(account: Phone) -> None:
 
 
 def test_a_hash_of_weaker_parameters_is_made_anew_at_the_next_login(
-    account: Phone, services: Services
+    make_app: Callable[..., Flask], wechat: WeChat
 ) -> None:
-    from argon2 import PasswordHasher  # noqa: PLC0415 - what an older version may have stored
-
-    weak = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
-    with services.database.statement() as connection:
+    app = make_app(hasher=OWASP_MINIMUM)
+    desk, database = Phone(app, wechat, "alice"), services_of(app).database
+    assert register(desk).status_code == 201
+    with database.statement() as connection:
+        weak = CHEAP_HASHER.hash(PASSWORD)  # as an older version may have stored it
         connection.execute(update(users).values(password_hash=weak))
-    assert by_password(account).status_code == 200
-    with services.database.statement() as connection:
+    assert by_password(desk).status_code == 200
+    with database.statement() as connection:
         stored = connection.execute(select(users.c.password_hash)).scalar_one()
     assert stored.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
-    assert by_password(account).status_code == 200
+    assert by_password(desk).status_code == 200
+
+
+def test_a_password_costs_what_owasp_asks_for(database_url: str) -> None:
+    services = services_of(create_app(settings_for(database_url)))
+    services.accounts.register(None, Credentials("alice", PASSWORD), ClientInfo(None, None))
+    with services.database.statement() as connection:
+        stored = connection.execute(select(users.c.password_hash)).scalar_one()
+    services.database.close()
+    assert stored.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
 
 def test_a_disabled_account_is_told_so_only_with_its_password(
@@ -286,6 +306,7 @@ def test_a_disabled_account_is_told_so_only_with_its_password(
     assert problem(by_password(account, password="wrong one"))[:2] == (401, "bad_credentials")
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     "body", [{}, {"username": "alice"}, {"password": PASSWORD}, {"code": "x", "username": "alice"}]
 )
@@ -723,8 +744,9 @@ def test_parallel_guesses_are_all_counted(account: Phone, make_phone: MakePhone)
     assert problem(by_password(account))[:2] == (429, "too_many_attempts")
 
 
+@ON_SQLITE
 def test_hashing_is_bounded(make_app: Callable[..., Flask], wechat: WeChat) -> None:
-    phone = Phone(make_app(threads=16), wechat, "alice")
+    phone = Phone(make_app(threads=16, hasher=OWASP_MINIMUM), wechat, "alice")
     phone.log_in()
     with ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(lambda n: by_password(phone, f"name-{n}"), range(64)))

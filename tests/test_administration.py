@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 from flask import Flask
 from sqlalchemy import func, insert, select, update
 
-from tests.conftest import TODAY, services_of
+from tests.support.app import TODAY, services_of
+from tests.support.databases import ON_BOTH, ON_SQLITE
 from tests.support.phone import Phone, problem
 from tests.support.settings import APPID, OTHER_APPID, SECRET_KEY, settings_for
 from wxsession import create_app
@@ -26,6 +27,8 @@ from wxsession.simulator import Fault, SettableClock, WeChat
 from wxsession.storage.database import metadata, new_id
 from wxsession.storage.tables import audit_events, sessions, users
 from wxsession.users.phone_numbers import PhoneNumber
+
+pytestmark = ON_BOTH
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
 NUMBER = "13800138000"
@@ -366,6 +369,7 @@ def test_a_session_is_ended_once(operator: Operator, services: Services, phone: 
     assert noted(services, "session_ended") == 1
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("command", UNKNOWN)
 @pytest.mark.parametrize("form", [(), ("--json",)])
 def test_an_unknown_id_is_told(
@@ -376,6 +380,7 @@ def test_an_unknown_id_is_told(
     assert (result.exit_code, result.output) == (1, f"Error: no {what} has this id\n")
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -410,6 +415,7 @@ def by_whom(services: Services) -> list[tuple[str, str | None]]:
         return [tuple(row) for row in connection.execute(query.order_by(audit_events.c.id))]
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("command", ["disable", "enable", "end-sessions", "reset-session-keys"])
 @pytest.mark.parametrize("given", [(), ("--as", "张三")])
 def test_the_audit_knows_by_whom_a_user_was_changed(
@@ -455,6 +461,7 @@ def test_behind_sudo_the_audit_knows_who_it_was(
     assert by_whom(services) == [("session_ended", "carol")]
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("name", ["", "a\nb", "x" * 65, "\udcff"])
 def test_a_name_that_no_row_can_hold_is_a_usage_error(
     operator: Operator, services: Services, phone: Phone, name: str
@@ -534,6 +541,7 @@ def test_a_wechat_that_does_not_answer_is_told_in_a_line(
         assert result.output.startswith(words)
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("command", EVERY_COMMAND, ids=" ".join)
 def test_a_database_without_a_schema_is_told_in_a_line(
     operator: Operator, services: Services, command: tuple[str, ...]

@@ -8,11 +8,14 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, func, insert, select
 
+from tests.support.databases import ON_BOTH
 from tests.support.phone import Phone
 from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat
 from wxsession.storage.database import new_id
 from wxsession.storage.tables import audit_events, sessions
+
+pytestmark = ON_BOTH
 
 ELSEWHERE = "198.51.100.9"
 

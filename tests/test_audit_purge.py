@@ -8,7 +8,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, insert, select, update
 
-from tests.conftest import services_of
+from tests.support.app import services_of
+from tests.support.databases import ON_BOTH
 from tests.support.phone import Phone
 from tests.support.timing import Sleepless
 from wxsession.operations.purge import Purge
@@ -17,6 +18,8 @@ from wxsession.sessions.queries import purge_date
 from wxsession.simulator import SettableClock
 from wxsession.storage.database import new_id
 from wxsession.storage.tables import audit_events, failed_attempts, sessions
+
+pytestmark = ON_BOTH
 
 WEEK = timedelta(days=7)
 HALF_A_YEAR = timedelta(days=180)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import event, func, select
 from werkzeug import exceptions
 
-from tests.conftest import services_of
+from tests.support.app import services_of
 from tests.support.phone import Phone, problem
 from wxsession.services import Services
 from wxsession.simulator import WeChat

@@ -40,6 +40,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         yield Bench(postgres, bare, PlainLoad(), SAMPLE, folder, say=lambda _line: None)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
 def test_a_sample_of_a_subject_can_be_measured(subject: Subject, bench: Bench) -> None:
     outcome = subject.measure(bench)
@@ -63,6 +64,7 @@ COUNTED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is missing: apt install wrk")
 def test_wrk_counts_what_was_answered_and_what_failed(bench: Bench) -> None:
     good = Wrk().run(bench.bare.port, Work("GET", "/check"), seconds=1)

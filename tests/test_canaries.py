@@ -14,7 +14,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, text
 
-from tests.conftest import services_of
+from tests.support.app import services_of
 from tests.support.phone import Phone
 from tests.support.postgres import EVERY_STATEMENT, PostgresServer
 from tests.support.settings import APPID, settings_for
@@ -44,15 +44,18 @@ def listening() -> Iterator[io.StringIO]:
     heard = io.StringIO()
     handler = logging.StreamHandler(heard)
     handler.setFormatter(JsonFormatter())
-    root = logging.getLogger()
-    before = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
+    # SQLAlchemy gives its own logger a level when it is imported, and says no statement and no row.
+    loggers = [logging.getLogger(), logging.getLogger("sqlalchemy")]
+    before = [logger.level for logger in loggers]
+    loggers[0].addHandler(handler)
+    for logger in loggers:
+        logger.setLevel(logging.DEBUG)
     try:
         yield heard
     finally:
-        root.removeHandler(handler)
-        root.setLevel(before)
+        loggers[0].removeHandler(handler)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 @pytest.fixture
@@ -303,6 +306,8 @@ def test_no_secret_shows_anywhere(
         "repr": repr(services_of(app)) + repr(app.config) + repr(services_of(app).settings),
     }
     assert "unforeseen" in places["log"]  # the tracebacks are in it
+    assert "INSERT INTO sessions" in places["log"]  # and the statements
+    assert "Row (" in places["log"]  # and what they yielded
     assert "execute" in places["PostgreSQL's log"]
     assert wechat.openid("alice") in files  # so what is stored in clear would be seen
     assert wechat.openid("alice") not in places["answers"]

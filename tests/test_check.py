@@ -8,10 +8,13 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, select
 
-from tests.conftest import services_of
+from tests.support.app import services_of
+from tests.support.databases import ON_BOTH, ON_SQLITE
 from tests.support.phone import Phone, problem
 from wxsession.simulator import SettableClock, WeChat
 from wxsession.storage.tables import sessions
+
+pytestmark = ON_BOTH
 
 
 def test_a_live_session_is_active(phone: Phone) -> None:
@@ -99,6 +102,7 @@ def test_a_touch_that_comes_late_shortens_nothing(
     assert stored == clock() + timedelta(days=7)
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("header", "code"),
     [
@@ -123,6 +127,7 @@ def test_no_token_and_a_bad_one_are_told_apart(phone: Phone, header: str | None,
     assert ('error="invalid_token"' in challenge) is (code != "missing_token")
 
 
+@ON_SQLITE
 def test_the_challenge_names_the_scheme_in_any_case(phone: Phone) -> None:
     phone.log_in()
     answer = phone.send(
@@ -131,6 +136,7 @@ def test_the_challenge_names_the_scheme_in_any_case(phone: Phone) -> None:
     assert answer.status_code == 200
 
 
+@ON_SQLITE
 def test_a_token_in_the_url_is_none(phone: Phone) -> None:
     phone.log_in()
     answer = phone.send("GET", f"/check_session?session_token={phone.token}")

@@ -8,12 +8,15 @@ import pytest
 from flask import Flask
 from sqlalchemy import insert, select
 
+from tests.support.databases import ON_BOTH
 from tests.support.settings import APPID
 from wxsession.services import Services
 from wxsession.simulator import SettableClock
 from wxsession.storage.database import new_id
 from wxsession.storage.tables import audit_events, users
 from wxsession.users.client import ClientInfo
+
+pytestmark = ON_BOTH
 
 HERE = ClientInfo("203.0.113.7", "curl/8")
 

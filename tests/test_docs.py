@@ -282,7 +282,7 @@ def test_the_failures_at_wechat_are_those_of_the_log(language: str) -> None:
         failures.OF_PHONE_NUMBER,
         failures.OF_SESSION_KEY,
         {"": failures.UNKNOWN},
-        failures.WITHOUT_ANSWER,
+        failures.WITHOUT_REPLY,
     ]
     known = [(str(key), failure) for table in tables for key, failure in table.items()]
     codes = {f"`{failure.error().code}`" for _, failure in known}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from werkzeug.test import create_environ, run_wsgi_app
 
-from tests.conftest import services_of
+from tests.support.app import services_of
 from tests.support.phone import Phone
 from wxsession.sessions.session import SessionView
 from wxsession.simulator import WeChat
@@ -24,9 +24,6 @@ from wxsession.web.api.fast_check import check_json
 from wxsession.web.api.schemas import CheckReply
 
 Sent = tuple[bytes, str, list[tuple[str, str]]]
-
-# The databases differ in the lookup alone, which has a test of its own.
-ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def ask(application: Any, method: str, path: str, headers: dict[str, str]) -> Sent:
@@ -60,7 +57,6 @@ def break_the_database(phone: Phone) -> None:
         connection.execute(text("ALTER TABLE sessions RENAME TO elsewhere"))
 
 
-@ON_SQLITE
 @pytest.mark.parametrize("happening", [nothing, refresh_and_lose_it, log_out, break_the_database])
 def test_it_sends_what_the_blueprint_sends_byte_by_byte(
     phone: Phone, happening: Callable[[Phone], None]
@@ -111,7 +107,6 @@ def test_the_json_is_what_the_models_write(
     assert check_json(view).decode() == CheckReply.of(view).model_dump_json()
 
 
-@ON_SQLITE
 @pytest.mark.parametrize(
     "headers",
     [
@@ -135,7 +130,6 @@ def test_without_a_session_as_well(app: Flask, headers: dict[str, str]) -> None:
             assert sent == ask(front.application, method, path, headers)
 
 
-@ON_SQLITE
 def test_it_is_where_the_calls_are_mounted(make_app: Callable[..., Flask], wechat: WeChat) -> None:
     app = make_app(url_prefix="/auth", trusted_proxies=1)
     phone = Phone(app, wechat, "alice")
@@ -145,7 +139,6 @@ def test_it_is_where_the_calls_are_mounted(make_app: Callable[..., Flask], wecha
     assert phone.send("GET", "/check_session", token=token).status_code == 404
 
 
-@ON_SQLITE
 def test_a_plain_check_never_comes_to_flask(phone: Phone) -> None:
     phone.log_in()
     asked: list[str] = []

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from flask import Flask
 
-from tests.conftest import services_of
+from tests.support.app import services_of
 from tests.support.phone import Phone, problem
 from tests.support.settings import APPID, environment
 from wxsession import SettingsError, WxSession, current_session, session_required

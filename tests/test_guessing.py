@@ -10,7 +10,8 @@ from argon2 import PasswordHasher
 from flask import Flask
 from sqlalchemy import func, select
 
-from tests.conftest import services_of
+from tests.support.app import services_of
+from tests.support.databases import ON_BOTH, ON_SQLITE
 from tests.support.phone import Answer, Phone, problem
 from tests.support.settings import OTHER_APPID, settings_for
 from tests.support.waiting import eventually
@@ -23,6 +24,8 @@ from wxsession.services import Services
 from wxsession.simulator import Fault, SettableClock, WeChat, wechat_transport
 from wxsession.storage.tables import audit_events, failed_attempts, login_codes, users
 from wxsession.users.client import ClientInfo
+
+pytestmark = ON_BOTH
 
 RIGHT, WRONG = "correct horse battery", "guess guess guess"
 AT_ONCE = 50
@@ -340,6 +343,7 @@ def test_workers_count_codes_together(make_app: MakeApp, wechat: WeChat) -> None
     assert len(wechat.exchanges) == 6
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("dialect", WIRES)
 def test_every_dialect_has_the_limit(make_app: MakeApp, wechat: WeChat, dialect: str) -> None:
     phone = Phone(
@@ -355,6 +359,7 @@ def test_every_dialect_has_the_limit(make_app: MakeApp, wechat: WeChat, dialect:
         assert limited.headers["Retry-After"] == "600"
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     "code",
     [
@@ -376,6 +381,7 @@ def test_what_cannot_be_a_code_costs_nothing(
     assert told(services) == {("login_failed", "invalid_code"): 1}
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     "code", ["12345678", "x" * 128, "0f1xYl000QnGkV1oGV300mHqLw3xYl0L", "-_-_-_-_"]
 )
@@ -384,6 +390,7 @@ def test_what_may_be_a_code_is_asked_about(phone: Phone, wechat: WeChat, code: s
     assert wechat.exchanges == [code]
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("code", ["", "x" * 129, "a\0" * 8])
 def test_what_no_field_holds_is_no_request(phone: Phone, services: Services, code: str) -> None:
     answer = phone.send("POST", "/login", json={"code": code})

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from sqlalchemy import event, select, update
 from werkzeug.test import EnvironBuilder, TestResponse
 
-from tests.conftest import TODAY, services_of
+from tests.support.app import TODAY, services_of
+from tests.support.databases import ON_BOTH
 from tests.support.phone import Answer, Phone, problem
 from tests.support.settings import APPID
 from wxsession.errors import InvalidApiKey
@@ -59,6 +60,7 @@ def introspect(phone: Phone, token: str | None = None, **asked: Any) -> Answer:
     return phone.send("POST", "/introspect", **asked)
 
 
+@ON_BOTH
 def test_a_live_token_is_told_with_everything_a_back_end_needs(
     phone: Phone, clock: SettableClock
 ) -> None:

@@ -24,7 +24,7 @@ def threads() -> list[str]:
 @pytest.fixture(autouse=True)
 def wait_for_other_tests() -> None:
     """Begin when the threads of other tests have ended."""
-    eventually(lambda: not threads())
+    eventually(lambda: not threads(), seconds=60)
 
 
 class Renewals:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from flask import Flask
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -182,14 +183,23 @@ def lifecycle(  # noqa: C901 - a list of rules, however long
     return Lifecycle
 
 
+@pytest.mark.parametrize(
+    ("database_url", "lives"),
+    [
+        ("sqlite", 40),
+        pytest.param("sqlite", 400, marks=pytest.mark.long),
+        pytest.param("postgresql", 400, marks=pytest.mark.long),
+    ],
+    indirect=["database_url"],
+)
 def test_any_life_goes_as_the_model_says(
-    make_app: Callable[..., Flask], wechat: WeChat, clock: SettableClock
+    make_app: Callable[..., Flask], wechat: WeChat, clock: SettableClock, lives: int
 ) -> None:
     app = make_app(max_sessions=CAP, touch_interval="0")
     run_state_machine_as_test(
         lifecycle(app, wechat, clock),
         settings=settings(
-            max_examples=40,
+            max_examples=lives,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -9,13 +9,16 @@ import responses
 from flask import Flask
 from sqlalchemy import Table, func, select
 
-from tests.conftest import services_of
+from tests.support.app import services_of
+from tests.support.databases import ON_BOTH, ON_SQLITE
 from tests.support.phone import Phone, problem
 from tests.support.settings import APPID, OTHER_APPID, settings_for
 from wxsession import create_app
 from wxsession.services import Services
 from wxsession.simulator import Fault, SettableClock, WeChat
 from wxsession.storage.tables import identities, session_keys, sessions, users
+
+pytestmark = ON_BOTH
 
 CODE2SESSION = "https://api.weixin.qq.com/sns/jscode2session"
 
@@ -101,6 +104,7 @@ def test_a_token_that_was_refreshed_away_is_replaced_too(phone: Phone) -> None:
     assert problem(phone.check(after)) == (401, "session_ended", "replaced")
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("token", ["", "nonsense", "wxs_" + "A" * 64 + "." + "A" * 43])
 def test_a_token_that_is_none_does_not_stand_in_the_way_of_a_login(
     phone: Phone, token: str
@@ -157,11 +161,13 @@ def test_sessions_that_are_over_do_not_count_against_the_cap(
     assert problem(expired.check()) == (401, "session_expired", "idle")
 
 
+@ON_SQLITE
 def test_without_an_appid_the_first_app_is_meant(phone: Phone) -> None:
     answer = phone.send("POST", "/login", json={"code": phone.code()})
     assert answer.status_code == 200
 
 
+@ON_SQLITE
 def test_without_an_appid_the_referer_of_wechat_names_the_app(
     make_phone: Callable[..., Phone],
 ) -> None:
@@ -171,6 +177,7 @@ def test_without_an_appid_the_referer_of_wechat_names_the_app(
     assert answer.status_code == 200
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     "referer",
     [
@@ -186,6 +193,7 @@ def test_any_other_referer_is_as_good_as_none(phone: Phone, referer: str) -> Non
     assert answer.status_code == 200
 
 
+@ON_SQLITE
 def test_an_app_that_is_not_ours_is_told_by_name(phone: Phone, wechat: WeChat) -> None:
     body = {"code": phone.code(), "appid": "wx00000000000000ff"}
     answer = phone.send("POST", "/login", json=body)

@@ -6,8 +6,11 @@ from uuid import uuid4
 import pytest
 from flask import Flask
 
+from tests.support.databases import ON_BOTH, ON_SQLITE
 from tests.support.phone import Phone, problem
 from wxsession.simulator import SettableClock, WeChat
+
+pytestmark = ON_BOTH
 
 
 def test_after_a_logout_the_token_is_dead(phone: Phone) -> None:
@@ -113,7 +116,7 @@ def test_a_user_sees_the_own_sessions_newest_first_without_tokens(
     }
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@ON_SQLITE
 def test_a_list_that_does_not_show_all_says_so(
     make_app: Callable[..., Flask], wechat: WeChat, clock: SettableClock
 ) -> None:
@@ -172,7 +175,7 @@ def test_what_is_no_id_is_not_found(phone: Phone, id_: str) -> None:
         ("GET", "/check_session"),
         ("POST", "/refresh"),
         ("GET", "/sessions"),
-        ("DELETE", f"/sessions/{uuid4()}"),
+        ("DELETE", "/sessions/0190a5a4-0000-7000-8000-000000000001"),
     ],
 )
 def test_nothing_is_done_for_a_dead_session(phone: Phone, method: str, path: str) -> None:

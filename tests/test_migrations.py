@@ -1,5 +1,6 @@
 """The schema's history, on both databases."""
 
+import secrets
 import threading
 from collections.abc import Iterator
 from itertools import count
@@ -12,16 +13,14 @@ from alembic.script import ScriptDirectory
 from flask import Flask
 from sqlalchemy import Connection, inspect, text
 
-from tests.conftest import services_of
+from tests.support.app import services_of
 from tests.support.phone import Phone
-from tests.support.postgres import PostgresServer
+from tests.support.postgres import Postgres
 from tests.support.settings import settings_for
 from wxsession import create_app
 from wxsession.simulator import WeChat, wechat_transport
 from wxsession.storage.database import SCHEMA_REVISION, Database, connect, metadata
 from wxsession.storage.migrate import migrations_path, upgrade
-
-_numbers = count()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -30,8 +29,8 @@ def bare_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'not yet' / 'there.db'}"
         return
-    server: PostgresServer = request.getfixturevalue("postgres")
-    name = f"bare_{next(_numbers)}"
+    server: Postgres = request.getfixturevalue("postgres")
+    name = f"bare_{secrets.token_hex(8)}"
     server.create_database(name)
     yield server.url(name)
     server.drop_database(name)

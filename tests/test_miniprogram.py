@@ -64,6 +64,7 @@ def test_the_client_keeps_its_promises(servers: dict[str, str], promises: str) -
 # The next two move WeChat's clock, since it allows a user a hundred logins a minute.
 
 
+@pytest.mark.long
 def test_no_lost_answer_logs_a_user_out(
     sqlite_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -74,6 +75,7 @@ def test_no_lost_answer_logs_a_user_out(
         print(f"\n{LOST_ANSWERS}: {seed}")
 
 
+@pytest.mark.long
 def test_a_storm_costs_one_login(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     # The old client logs in once for each request; the default cap would end most of its sessions.
     with serving(sqlite_url, PATIENT={"max_sessions": 2 * MANY}) as urls:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from statistics import median
 from typing import NamedTuple
 
 import psycopg
@@ -38,7 +39,7 @@ from wxsession.storage.postgresql import CONNECT_SECONDS
 MakeService = Callable[..., Service]
 
 TIMEOUT = 3
-MACHINE = 3.0
+MACHINE = 8.0
 """Seconds that a busy machine may add."""
 
 
@@ -97,12 +98,13 @@ def everything_at_once(
 
 
 def assert_alive(service: Service) -> None:
-    """See liveness told without a wait, three times."""
-    for _ in range(3):
-        answer = timed(service.send, "GET", "/healthz")
-        assert answer.response.ok
-        assert answer.seconds < 1
+    """See liveness told without a wait, again and again."""
+    answers = []
+    for _ in range(5):
+        answers.append(timed(service.send, "GET", "/healthz"))
         time.sleep(0.1)
+    assert all(answer.response.ok for answer in answers)
+    assert median(answer.seconds for answer in answers) < 1
 
 
 def assert_told_in_time(answers: list[Answer]) -> None:
@@ -110,6 +112,7 @@ def assert_told_in_time(answers: list[Answer]) -> None:
     assert "database_unavailable" in {answer.code for answer in answers}
     assert {answer.response.status_code for answer in answers} == {503}
     assert all(int(answer.response.headers["Retry-After"]) > 0 for answer in answers)
+    assert median(answer.seconds for answer in answers) < TIMEOUT + 2
     assert max(answer.seconds for answer in answers) < TIMEOUT + 1 + MACHINE
 
 
@@ -262,8 +265,9 @@ def pooler(request: pytest.FixtureRequest, own_postgres: PostgresServer) -> Iter
 
 
 @pytest.mark.parametrize("setting", ["on", "off"])
+@pytest.mark.parametrize("lives", [40, pytest.param(400, marks=pytest.mark.long)])
 def test_behind_a_pooler_in_transaction_mode_everything_works(
-    serve: MakeService, simulator: Simulator, pooler: PgBouncer, setting: str
+    serve: MakeService, simulator: Simulator, pooler: PgBouncer, setting: str, lives: int
 ) -> None:
     service = serve(pooler.database_url("own"), prepared_statements=setting)
 
@@ -275,12 +279,13 @@ def test_behind_a_pooler_in_transaction_mode_everything_works(
         return seen | {service.check(token).status_code}
 
     with ThreadPoolExecutor(12) as clients:
-        statuses = set().union(*clients.map(live, range(400)))
+        statuses = set().union(*clients.map(live, range(lives)))
     assert statuses == {200}
-    warned = "does not know prepared statements" in "".join(service.lines())
+    warned = "does not support prepared statements" in "".join(service.lines())
     assert warned == (setting == "on" and not pooler.prepares)
 
 
+@pytest.mark.long
 def test_behind_a_pooler_no_purge_finds_another_one_that_is_none(
     serve: MakeService, simulator: Simulator, pooler: PgBouncer
 ) -> None:

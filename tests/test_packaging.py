@@ -20,6 +20,8 @@ from tests.support.documents import block_with
 from tests.support.service import ROOT, Server, Simulator, plain_environment
 from tests.support.settings import environment
 
+pytestmark = pytest.mark.long
+
 
 @dataclass(frozen=True)
 class Installed:

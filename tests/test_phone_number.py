@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from tests.conftest import services_of
+from tests.support.app import services_of
 from tests.support.phone import Answer, Phone, problem
 from wxsession.simulator import Fault, SettableClock, WeChat
 from wxsession.storage.tables import users

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
+from tests.support.databases import ON_BOTH
 from tests.support.phone import Answer, Phone, problem
 from tests.support.settings import OTHER_APPID
 from wxsession.services import Services
@@ -59,6 +60,7 @@ def test_what_no_url_may_hold_is_refused(phone: Phone, place: str, written: str)
     assert "percent-encoded" in answer.json["errors"][0]["message"]
 
 
+@ON_BOTH
 @pytest.mark.parametrize("method", ["PATCH", "POST"])
 def test_a_user_changes_and_clears_the_profile(phone: Phone, method: str) -> None:
     send(phone, {"nickname": "Alice", "avatar_url": AVATAR}, "/user", method)
@@ -95,6 +97,7 @@ def test_what_is_no_profile_is_refused(phone: Phone, body: dict[str, str]) -> No
     assert problem(send(phone, body, "/user"))[:2] == (400, "invalid_request")
 
 
+@ON_BOTH
 def test_what_wechat_says_is_kept_and_told_without_ids(phone: Phone, wechat: WeChat) -> None:
     wechat.set_profile("alice", nickName="爱丽丝", avatarUrl=AVATAR)
     answer = send(phone, wechat.user_info("alice"))
@@ -103,6 +106,7 @@ def test_what_wechat_says_is_kept_and_told_without_ids(phone: Phone, wechat: WeC
     assert shown(phone) == ("爱丽丝", AVATAR)
 
 
+@ON_BOTH
 @pytest.mark.parametrize(
     "name", ["爱丽丝\u2764\ufe0f", "\U0001f468\u200d\U0001f469\u200d\U0001f467", "a b"]
 )
@@ -150,6 +154,7 @@ def test_group_and_steps_are_read(phone: Phone, wechat: WeChat) -> None:
     assert len(send(phone, wechat.steps("alice")).json["open_data"]["stepInfoList"]) == 31
 
 
+@ON_BOTH
 def test_a_phone_number_is_kept_and_told_masked(phone: Phone, wechat: WeChat) -> None:
     wechat.set_phone_number("alice", "13800001234")
     answer = send(phone, wechat.phone_number("alice"))
@@ -296,6 +301,7 @@ def test_a_session_by_password_has_no_key_of_wechats(phone: Phone, wechat: WeCha
     assert send(desk, code, "/phone_number").status_code == 200
 
 
+@ON_BOTH
 def test_what_is_known_already_is_not_written_again(
     phone: Phone, wechat: WeChat, services: Services
 ) -> None:
@@ -335,6 +341,7 @@ def test_nothing_altered_is_taken_for_what_wechat_made(
         }
 
 
+@ON_BOTH
 def test_a_session_key_that_leaked_is_reset_at_wechat(
     app: Flask, phone: Phone, wechat: WeChat
 ) -> None:

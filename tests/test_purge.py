@@ -12,7 +12,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, insert, select, text, update
 
-from tests.conftest import services_of
+from tests.support.app import services_of
+from tests.support.databases import ON_BOTH, ON_POSTGRESQL, ON_SQLITE
 from tests.support.phone import Phone, problem
 from tests.support.timing import Stopwatch
 from wxsession.cli import Progress
@@ -24,6 +25,8 @@ from wxsession.simulator import SettableClock, WeChat
 from wxsession.storage.database import Limits, new_id
 from wxsession.storage.sqlite_busy import MAX_BUSY_PAUSE
 from wxsession.storage.tables import leases, login_codes, sessions
+
+pytestmark = ON_BOTH
 
 WEEK = timedelta(days=7)
 
@@ -168,7 +171,7 @@ def test_after_each_batch_it_pauses_half_as_long_as_the_batch_took(
     assert done.seconds == pytest.approx(0.3)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@ON_SQLITE
 def test_on_sqlite_it_pauses_at_least_until_every_waiting_writer_has_asked_again(
     phone: Phone, services: Services, clock: SettableClock
 ) -> None:
@@ -200,7 +203,7 @@ def test_a_batch_size_that_is_given_stays(
     assert sizes(services, clock, batch_size=300) == [300, 300, 100]
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@ON_POSTGRESQL
 def test_a_session_that_somebody_is_changing_is_left_to_the_next_purge(
     phone: Phone, services: Services, clock: SettableClock
 ) -> None:
@@ -252,7 +255,7 @@ def test_the_lease_of_a_purge_that_died_is_taken_over_when_it_is_over(
     assert services.purge.run(WEEK).sessions == 5
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@ON_POSTGRESQL
 @pytest.mark.parametrize("off", [timedelta(days=365), timedelta(days=-365), timedelta(minutes=2)])
 def test_a_host_whose_clock_is_wrong_purges_nothing(
     phone: Phone, services: Services, clock: SettableClock, off: timedelta
@@ -330,7 +333,7 @@ def test_the_command_tells_by_its_exit_status_that_another_is_running(
     assert set(codes) == {4}
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@ON_POSTGRESQL
 @pytest.mark.parametrize("old_snapshot", [False, True])
 def test_a_batch_costs_the_same_however_many_went_before_it(
     phone: Phone, services: Services, clock: SettableClock, *, old_snapshot: bool

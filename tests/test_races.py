@@ -9,7 +9,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, select, text
 
-from tests.conftest import services_of
+from tests.support.app import services_of
+from tests.support.databases import ON_BOTH, ON_POSTGRESQL
 from tests.support.phone import Phone, problem
 from tests.support.settings import APPID, settings_for
 from wxsession import create_app
@@ -21,7 +22,8 @@ from wxsession.storage.leases import LEASE, Leases
 from wxsession.storage.tables import login_codes, sessions
 from wxsession.users.client import ClientInfo
 
-ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+pytestmark = ON_BOTH
+
 HERE = ClientInfo("203.0.113.7", "phone")
 
 

@@ -7,7 +7,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, select
 
-from tests.conftest import services_of
+from tests.support.app import services_of
+from tests.support.databases import ON_BOTH, ON_POSTGRESQL
 from tests.support.phone import Answer, Phone, problem
 from wxsession.crypto import SecretKeys
 from wxsession.services import Services
@@ -15,6 +16,8 @@ from wxsession.sessions.tokens import SessionToken, TokenSigner
 from wxsession.simulator import SettableClock, WeChat
 from wxsession.storage.tables import audit_events, sessions, users
 from wxsession.users.client import ClientInfo
+
+pytestmark = ON_BOTH
 
 
 def test_a_refresh_hands_back_the_next_token_of_the_same_session(phone: Phone) -> None:
@@ -108,7 +111,7 @@ def test_introspecting_a_copy_long_after_ends_the_session_too(
     assert problem(phone.check()) == (401, "session_ended", "token_reused")
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@ON_POSTGRESQL
 def test_a_check_that_a_refresh_overtakes_ends_nothing(
     phone: Phone, make_app: Callable[..., Flask], clock: SettableClock
 ) -> None:

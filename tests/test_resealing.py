@@ -9,7 +9,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, insert, select, update
 
-from tests.conftest import TODAY, services_of
+from tests.support.app import TODAY, services_of
+from tests.support.databases import ON_BOTH
 from tests.support.phone import Phone
 from tests.support.settings import APPID, OTHER_APPID, SECRET_KEY
 from wxsession.cli import EXIT_NOT_ALL
@@ -21,6 +22,8 @@ from wxsession.storage.database import new_id
 from wxsession.storage.tables import access_tokens, session_keys, users
 from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
 from wxsession.wechat.session_keys import SessionKeyStore
+
+pytestmark = ON_BOTH
 
 NEW = "new-" * 10
 BOTH = f"{SECRET_KEY},{NEW}"

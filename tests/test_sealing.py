@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
-from tests.conftest import services_of
+from tests.support.app import services_of
 from tests.support.phone import Phone
 from wxsession.crypto import Sealer, SecretKeys, Unsealable
 from wxsession.simulator import WeChat

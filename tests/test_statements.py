@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import services_of
+from tests.support.app import services_of
 from tests.support.phone import Phone
 from tests.support.postgres import EVERY_STATEMENT, PostgresServer
 from tests.support.settings import environment, settings_for

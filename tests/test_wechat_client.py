@@ -199,7 +199,7 @@ def told(caplog: pytest.LogCaptureFixture) -> logging.LogRecord:
         (50002, "ERROR", "the app's account is frozen or cancelled; look for notices in"),
         (99999, "ERROR", "an errcode that is not known here; look it up"),
         (45011, "WARNING", "too many calls in this minute; find the client that"),
-        (-1, "WARNING", "WeChat is busy, and was so at each of our tries; nothing: the client"),
+        (-1, "WARNING", "WeChat is busy, also after every retry; nothing: the client"),
         (40029, "INFO", "the code is wrong, expired, or of another app; the client calls"),
     ],
 )
@@ -468,7 +468,7 @@ def test_a_real_connection_that_is_never_made_is_told(caplog: pytest.LogCaptureF
 def test_a_real_silence_ends_at_the_read_timeout(silent_url: str) -> None:
     started = time.monotonic()
     assert type(failure(client(transport(2), url=silent_url))) is WeChatTimeout
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 def test_a_real_answer_that_drips_ends_at_the_deadline() -> None:
@@ -477,7 +477,7 @@ def test_a_real_answer_that_drips_ends_at_the_deadline() -> None:
     http = wechat_transport(asked, real_time=True)
     started = time.monotonic()
     assert type(failure(client(http), asked.login("alice"))) is WeChatTimeout
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
-"""The audit: who logged in, failed, bound, unbound, was caught with a copy, was disabled.
+"""The audit: logins and refusals, bindings, copied tokens, ended sessions, disabled users.
 
-An event holds ids, an address and a time; never a token, a code, a password, a name that
-somebody typed, or anything of WeChat's that opens something.
+An event has ids, an address and a time; never a token, a code, a password, a name that somebody
+typed, or any credential of WeChat's.
 
-What anybody can bring about as often as they like, a refusal, is counted in one row for ten
-minutes: a flood of them does not fill the database.
+Refusals, which anybody can cause any number of times, are counted in one row for ten minutes, so
+that a flood of them does not fill the database.
 """
 
 import hashlib
@@ -18,30 +18,30 @@ from sqlalchemy import insert, select
 
 from wxsession.clock import Clock
 from wxsession.errors import Overloaded
-from wxsession.storage.database import Asks, Database, new_id, upsert, uuid7
+from wxsession.storage.database import Database, Executor, new_id, upsert, uuid7
 from wxsession.storage.tables import audit_events
 from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo, network_of
 from wxsession.users.user import select_former_ids
 
 SYSTEM = ClientInfo(None, None)
-"""The client of what a command did."""
+"""The client of an event that a command causes."""
 
 UNKNOWN = "unknown"
-"""The actor where nobody can say who it was."""
+"""The actor if it is not known who ran a command."""
 
 COUNTED_FOR = timedelta(minutes=10)
-"""How long what is counted goes into one row."""
+"""How long a row counts refusals that are alike; the next row follows."""
 
 _INSERT = insert(audit_events)
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """What happened; `reason` is the error code that it was refused with, if it was.
+    """An event; `reason` is the error code of a refusal, or why a session ended.
 
-    What was counted happened `count` times within ten minutes, from `client_address` or, with
-    IPv6, from its /64; `at` is when it first did.
+    A counted event happened `count` times within ten minutes, first at `at`; its `client_address`
+    is an IPv4 address or the /64 of an IPv6 address.
     """
 
     at: datetime
@@ -57,9 +57,9 @@ class AuditEvent:
 
 
 class Audit:
-    """Writes events down, inside the transaction of what happened.
+    """Writes events, inside the transaction of the change that they record.
 
-    `actor` is by whom: an operator's name, or None for the user.
+    `actor` is the name of the operator who made the change, or None for the user.
     """
 
     def __init__(self, database: Database, clock: Clock) -> None:
@@ -79,7 +79,7 @@ class Audit:
         actor: str | None = None,
         count: int = 1,
     ) -> None:
-        """Write an event down."""
+        """Write an event."""
         facts = {
             "event": event,
             "reason": reason,
@@ -100,10 +100,10 @@ class Audit:
         user_id: UUID,
         actor: str | None = None,
     ) -> None:
-        """Write down the end of a user's sessions, each with its reason.
+        """Write the end of a user's sessions, given as session ids with reasons.
 
-        There is one event for each reason. It names the session if that was the only one, and
-        counts them otherwise: a user may have any number.
+        There is one event per reason, because a user may have any number of sessions. It names
+        the session if there is only one, and counts them otherwise.
         """
         by_reason: dict[str, list[UUID]] = {}
         for session_id, reason in ended:
@@ -136,10 +136,9 @@ class Audit:
         user_id: UUID | None = None,
         appid: str | None = None,
     ) -> None:
-        """Write down a login that failed, if the database is there.
+        """Write a refused login in a transaction of its own, if the database is available.
 
-        There is no transaction for it to be part of, and it is no reason to tell the client
-        anything else than why the login failed.
+        If it is not, the client still gets the reason for the refusal, not an error of the audit.
         """
         with suppress(Overloaded), self._database.transaction() as transaction:
             self.write(
@@ -156,10 +155,10 @@ class Audit:
         appid: str | None = None,
         actor: str | None = None,
     ) -> None:
-        """Count what happens again and again, if the database is there.
+        """Count an event that anybody can repeat, if the database is available.
 
-        There is one row for all that is alike in its arguments and comes from one network within
-        ten minutes. Like `note_refusal`, it is a statement of its own.
+        Within ten minutes, events from one network with the same arguments share a row. Like
+        `note_refusal`, this is not part of a transaction.
         """
         network = network_of(client.address) if client.address is not None else None
         now = self._clock()
@@ -171,6 +170,7 @@ class Audit:
             "client_address": network,
             "actor": actor,
         }
+        # The id is computed from the facts, so the primary key finds the row to count in.
         row = {"id": _counted_id(now, facts), "at": now, "count": 1, **facts}
         counting = upsert(self._database, audit_events).values(row)
         counting = counting.on_conflict_do_update(
@@ -179,8 +179,8 @@ class Audit:
         with suppress(Overloaded), self._database.statement() as connection:
             connection.execute(counting)
 
-    def of_user(self, connection: Asks, user_id: UUID, *, limit: int) -> list[AuditEvent]:
-        """Return what happened to a user, and to those merged into this user, newest first."""
+    def of_user(self, connection: Executor, user_id: UUID, *, limit: int) -> list[AuditEvent]:
+        """Return the events of a user, and of the users merged into this one, newest first."""
         c = audit_events.c
         ids = (user_id, *connection.execute(select_former_ids(user_id)).scalars())
         query = (
@@ -193,7 +193,7 @@ class Audit:
 
 
 def _counted_id(now: datetime, facts: Mapping[str, object]) -> UUID:
-    """Return the id of the row in which this is counted now, the same in every process."""
+    """Return the id of the row that counts these facts now; it is the same in every process."""
     window = int(now.astimezone(UTC).timestamp()) // int(COUNTED_FOR.total_seconds())
     digest = hashlib.sha256(repr(sorted(facts.items())).encode()).digest()
     began = window * int(COUNTED_FOR.total_seconds()) * 1000

@@ -1,9 +1,9 @@
-"""The one home of the server's keys, and of encryption at rest.
+"""The server's keys, and encryption at rest.
 
-Columns are sealed and opened here and nowhere else: AES-256-GCM under keys derived from the
-server's secrets. A value's row and column are its associated data, so a ciphertext that was moved
-to another row does not open. Nonces are random: one key may seal 2**32 values before collisions
-matter (NIST SP 800-38D, 8.3); a new secret key starts that count again.
+Columns are sealed and opened only here, with AES-256-GCM and keys derived from the server's
+secrets. A value's row and column are its associated data, so a ciphertext that was moved to
+another row does not open. Nonces are random: a key may seal 2**32 values before collisions
+matter (NIST SP 800-38D, 8.3); a new secret key starts the count again.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ _NONCE_BYTES = 12
 class SecretKeys:
     """The server's secrets, oldest first: the last one signs and seals, all are accepted.
 
-    What is derived for one purpose tells nothing about the secret, nor about what is derived
-    for another one, so a leak in one place stays there.
+    A key derived for one purpose reveals neither the secret nor the key of another purpose, so a
+    leaked key does no harm elsewhere.
     """
 
     def __init__(self, secrets: Sequence[str]) -> None:
@@ -39,7 +39,7 @@ class SecretKeys:
         )
 
     def __repr__(self) -> str:
-        """Return how many secrets there are, and none of them."""
+        """Return the number of secrets, and no secret."""
         return f"<SecretKeys: {len(self._secrets)}>"
 
 
@@ -48,7 +48,7 @@ class Unsealable(Exception):
 
 
 class Sealer:
-    """Seals and opens values: with the newest key, with any key."""
+    """Seals values with the newest key, and opens those sealed with any key."""
 
     def __init__(self, keys: SecretKeys) -> None:
         derived = keys.derive("sealing")
@@ -59,18 +59,19 @@ class Sealer:
         """Return `value` sealed for this row and column: key id, nonce, ciphertext."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
         cipher = self._ciphers[self._newest]
-        return self._newest + nonce + cipher.encrypt(nonce, value, _place(row, column))
+        return self._newest + nonce + cipher.encrypt(nonce, value, _associated_data(row, column))
 
     def open(self, sealed: bytes, *, row: UUID, column: str) -> bytes:
-        """Return what was sealed for this row and column.
+        """Return the value that was sealed for this row and column.
 
         Raises:
-            Unsealable: the key is not among ours, or the value is not the one sealed here.
+            Unsealable: the key is unknown, or the value was moved or tampered with.
         """
         key_id, rest = sealed[:_KEY_ID_BYTES], sealed[_KEY_ID_BYTES:]
         try:
             nonce, ciphertext = rest[:_NONCE_BYTES], rest[_NONCE_BYTES:]
-            return self._ciphers[key_id].decrypt(nonce, ciphertext, _place(row, column))
+            associated = _associated_data(row, column)
+            return self._ciphers[key_id].decrypt(nonce, ciphertext, associated)
         except (KeyError, InvalidTag, ValueError):
             raise Unsealable(column) from None
 
@@ -81,7 +82,7 @@ class Sealer:
 
     @property
     def newest(self) -> bytes:
-        """The id of the newest key, with which every current value begins (4 bytes)."""
+        """The id of the newest key (4 bytes); a value sealed with that key begins with it."""
         return self._newest
 
 
@@ -89,5 +90,5 @@ def _key_id(key: bytes) -> bytes:
     return hashlib.sha256(b"wxsession key id" + key).digest()[:_KEY_ID_BYTES]
 
 
-def _place(row: UUID, column: str) -> bytes:
+def _associated_data(row: UUID, column: str) -> bytes:
     return row.bytes + column.encode()

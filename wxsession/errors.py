@@ -1,14 +1,14 @@
-"""What can go wrong, in our own words: a stable code and facts, never a status.
+"""The errors that this package raises: each has a stable code and facts, but no HTTP status.
 
 ::
 
     WxSessionError
-    ├── SettingsError            every fault of a configuration at once
-    ├── InvalidRequest           the body is not what the call takes
-    │   └── ContentTooLarge      it is longer than any call takes
-    ├── TokenError               the session token is no way in
+    ├── SettingsError            everything that is wrong with a configuration
+    ├── InvalidRequest           the request is not what the endpoint accepts
+    │   └── ContentTooLarge      the body is longer than any endpoint accepts
+    ├── TokenError               the session token is not accepted
     │   ├── MissingToken
-    │   ├── InvalidToken         malformed, forged, or of no session known here
+    │   ├── InvalidToken         malformed, forged, or of an unknown session
     │   ├── SessionExpired       reason: idle | absolute
     │   ├── SessionEnded         reason: logout | revoked | replaced | evicted | …
     │   └── SessionSuperseded    an older token than the one in use
@@ -17,35 +17,35 @@
     │   ├── CodeUsed
     │   └── UserBlocked
     ├── AccountError             the account does not allow it
-    │   ├── BadCredentials       unknown user or wrong password: nobody is told which
+    │   ├── BadCredentials       unknown user or wrong password; which one is not revealed
     │   ├── TooManyAttempts      too many passwords, codes or registrations for a while
     │   ├── UsernameTaken
     │   ├── IdentityBound        the account has a WeChat user of this app, or the user an account
     │   ├── LastCredential       without it the user could never log in again
     │   └── ReauthenticationRequired
-    ├── OpenDataError            what WeChat encrypted for us cannot be taken
-    │   ├── SessionKeyStale      it fits none of the kept session_keys
-    │   └── WatermarkMismatch    it is of another app, or too old
-    ├── InvalidApiKey            no key of a back end of ours
-    ├── WeChatError              WeChat did not answer the question
+    ├── OpenDataError            open data cannot be read, or are not of this user
+    │   ├── SessionKeyStale      no stored session_key fits
+    │   └── WatermarkMismatch    of another app or user, or too old
+    ├── InvalidApiKey            no API key, or an unknown one
+    ├── WeChatError              WeChat did not give a usable response
     │   ├── WeChatRateLimited
     │   ├── WeChatBusy
     │   ├── WeChatUnreachable
     │   ├── WeChatTimeout
     │   ├── WeChatUnintelligible
     │   └── AppRejected          our appid, secret or address; an operator has to act
-    ├── Overloaded               no connection or no slot was free in time
-    │   ├── Crossed              another transaction was in the way; another try may do
-    │   └── DatabaseUnavailable  it cannot be reached, is read-only or full, or does not answer
-    │       └── Disconnected     the connection broke; another try may find a new one
-    ├── NotReady                 the schema is not there, or older than this code needs
-    ├── ClocksDisagree           this host and its database do not agree what time it is
+    ├── Overloaded               no connection or no place was free in time
+    │   ├── Crossed              a conflict with another transaction; a retry may succeed
+    │   └── DatabaseUnavailable  it cannot be reached, is read-only or full, or does not respond
+    │       └── Disconnected     the connection broke; a retry may get a new one
+    ├── NotReady                 the schema is missing, or older than this code needs
+    ├── ClocksDisagree           the clocks of this host and its database differ
     ├── PurgeRunning             another purge holds the lock
-    ├── NoSuchUser               an administrator named a user that is not here
-    │   └── UserMerged           … any more, and what became of it
-    └── NoSuchSession            … or a session
+    ├── NoSuchUser               an operator named an unknown user
+    │   └── UserMerged           … that was merged into another one
+    └── NoSuchSession            an operator named an unknown session
 
-Each wire decides by itself which status an error has, because the wires disagree about that.
+The API and each dialect choose the status of an error, because they differ in that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,26 +54,26 @@ from uuid import UUID
 
 
 class WxSessionError(Exception):
-    """The base of all: catching it catches everything this package raises on purpose."""
+    """The base class: catching it catches everything that this package raises on purpose."""
 
     code: ClassVar[str] = "internal_error"
     retryable: ClassVar[bool] = False
     """Whether the same request may be sent again, unchanged."""
     retry_after: int | None = None
-    """After how many seconds it may be, where that is known."""
+    """The number of seconds to wait before that, if known."""
 
     def facts(self) -> Mapping[str, object]:
-        """Return what a client may know beyond the code."""
+        """Return the facts that a client may see beside the code."""
         return {}
 
     def __str__(self) -> str:
-        """Return the code and the facts; neither ever holds a secret."""
+        """Return the code and the facts, which have no secret in them."""
         facts = ", ".join(f"{name}={value}" for name, value in self.facts().items())
         return f"{self.code} ({facts})" if facts else self.code
 
 
 class SettingsError(WxSessionError):
-    """The configuration is wrong; `faults` has a line for each reason, none with a secret."""
+    """The configuration is wrong; `faults` has a line for each reason, without any secret."""
 
     code = "invalid_settings"
 
@@ -82,12 +82,12 @@ class SettingsError(WxSessionError):
         self.faults = tuple(faults)
 
     def __str__(self) -> str:
-        """Return every fault, a line each."""
+        """Return the faults, one per line."""
         return "\n".join(["wxsession cannot start:", *(f"  * {fault}" for fault in self.faults)])
 
 
 class InvalidRequest(WxSessionError):
-    """The request is not what the call takes; `errors` lists every field and what is wrong."""
+    """The request is not what the endpoint accepts; `errors` lists the wrong fields and why."""
 
     code = "invalid_request"
 
@@ -97,22 +97,22 @@ class InvalidRequest(WxSessionError):
 
     @classmethod
     def of(cls, field: str, message: str) -> Self:
-        """Return the error of a request in which one field is wrong."""
+        """Return the error for a request with one wrong field."""
         return cls([{"field": field, "message": message}])
 
     def facts(self) -> Mapping[str, object]:
-        """Return the fields that are wrong."""
+        """Return the wrong fields."""
         return {"errors": [dict(error) for error in self.errors]}
 
 
 class ContentTooLarge(InvalidRequest):
-    """The body is longer than any call takes."""
+    """The body is longer than any endpoint accepts."""
 
     code = "content_too_large"
 
 
 class TokenError(WxSessionError):
-    """The presented session token is no way in."""
+    """The presented session token is not accepted."""
 
 
 class MissingToken(TokenError):
@@ -122,45 +122,45 @@ class MissingToken(TokenError):
 
 
 class InvalidToken(TokenError):
-    """The session token is malformed or forged, or its session is not known here."""
+    """The session token is malformed or forged, or its session is unknown."""
 
     code = "invalid_token"
 
 
-class _SessionOver(TokenError):
+class _SessionNotLive(TokenError):
     def __init__(self, reason: str) -> None:
         super().__init__()
         self.reason = reason
 
     def facts(self) -> Mapping[str, object]:
-        """Return why the session is over."""
+        """Return why the session has ended or expired."""
         return {"reason": self.reason}
 
 
-class SessionExpired(_SessionOver):
-    """The session is past its time; `reason` is ``idle`` or ``absolute``."""
+class SessionExpired(_SessionNotLive):
+    """The session has expired; `reason` is ``idle`` or ``absolute``."""
 
     code = "session_expired"
 
 
-class SessionEnded(_SessionOver):
-    """The session was ended before its time; `reason` says by what."""
+class SessionEnded(_SessionNotLive):
+    """The session was ended before it expired; `reason` says by what."""
 
     code = "session_ended"
 
 
 class SessionSuperseded(TokenError):
-    """The session goes on under a newer token than the presented one."""
+    """The session is in use with a newer token than the presented one."""
 
     code = "session_superseded"
 
 
 class CodeError(WxSessionError):
-    """WeChat refuses this code or its user; the same code will not do later either."""
+    """WeChat refuses this code or its user; the code will not be accepted later either."""
 
 
 class InvalidCode(CodeError):
-    """The code is wrong, expired or another app's (WeChat 40029)."""
+    """The code is wrong, expired, or of another app (WeChat 40029)."""
 
     code = "invalid_code"
 
@@ -182,16 +182,16 @@ class AccountError(WxSessionError):
 
 
 class BadCredentials(AccountError):
-    """There is no such user, or the password is wrong; the same in both cases."""
+    """The username is unknown or the password is wrong; the error is the same for both."""
 
     code = "bad_credentials"
 
 
 class TooManyAttempts(AccountError):
-    """Too many for this account or from this address; `retry_after` in seconds.
+    """Too many attempts for this account or from this address; `retry_after` is in seconds.
 
-    `reason` says of what: ``passwords`` that were wrong, ``codes`` that were refused, or
-    ``registrations``. `limit` of them are allowed in `window` seconds.
+    `reason` is ``passwords`` (wrong ones), ``codes`` (refused ones) or ``registrations``. `limit`
+    of them are allowed in `window` seconds.
     """
 
     code = "too_many_attempts"
@@ -205,12 +205,12 @@ class TooManyAttempts(AccountError):
         self.window = window
 
     def facts(self) -> Mapping[str, object]:
-        """Return what there were too many of."""
+        """Return the kind of attempts."""
         return {"reason": self.reason}
 
 
 class UsernameTaken(AccountError):
-    """Somebody has this username, or the user has one already."""
+    """Another user has this username, or the user has one already."""
 
     code = "username_taken"
 
@@ -222,41 +222,41 @@ class IdentityBound(AccountError):
 
 
 class LastCredential(AccountError):
-    """Without it the user could not log in any more."""
+    """Without this credential the user could not log in any more."""
 
     code = "last_credential"
 
 
 class ReauthenticationRequired(AccountError):
-    """The last login is too long ago for this, or was not one by WeChat where that is needed."""
+    """The last login is too long ago for this, or was not by WeChat if that is required."""
 
     code = "reauthentication_required"
 
 
 class OpenDataError(WxSessionError):
-    """What WeChat signed or encrypted for this server cannot be taken."""
+    """Open data cannot be read, or are not of this user."""
 
 
 class SessionKeyStale(OpenDataError):
-    """It fits none of the kept session_keys: log in anew, then ask WeChat for it anew."""
+    """No stored session_key fits the data: log in again, then get them from WeChat again."""
 
     code = "session_key_stale"
 
 
 class WatermarkMismatch(OpenDataError):
-    """It was made for another app or user, or too long ago."""
+    """The data are of another app or user, too old, or from the future."""
 
     code = "watermark_mismatch"
 
 
 class InvalidApiKey(WxSessionError):
-    """No API key came along, or one that is none of ours."""
+    """The request has no API key, or an unknown one."""
 
     code = "invalid_api_key"
 
 
 class WeChatError(WxSessionError):
-    """WeChat did not answer the question; `retry_after` is in seconds."""
+    """WeChat did not give a usable response; `retry_after` is in seconds."""
 
     retryable = True
 
@@ -266,34 +266,34 @@ class WeChatError(WxSessionError):
 
 
 class WeChatRateLimited(WeChatError):
-    """WeChat refuses for now because there were too many calls (45011, 45009)."""
+    """WeChat refuses for a while because there were too many calls (45011, 45009)."""
 
     code = "wechat_rate_limited"
 
 
 class WeChatBusy(WeChatError):
-    """WeChat said -1, and again after every retry."""
+    """WeChat returned -1, also after every retry."""
 
     code = "wechat_busy"
 
 
 class WeChatUnreachable(WeChatError):
-    """No connection to WeChat, or one that broke."""
+    """There was no connection to WeChat, or it broke."""
 
     code = "wechat_unreachable"
 
 
 class WeChatTimeout(WeChatError):
-    """No answer in time; the code may have been spent all the same."""
+    """There was no response in time; the code may have been spent."""
 
     code = "wechat_timeout"
 
 
 class WeChatUnintelligible(WeChatError):
-    """WeChat answered something that is no answer."""
+    """WeChat's response could not be understood."""
 
     code = "wechat_unintelligible"
-    retryable = False  # it did answer, so the code is most likely spent
+    retryable = False  # there was a response, so the code is most likely spent
 
 
 class AppRejected(WeChatError):
@@ -304,7 +304,7 @@ class AppRejected(WeChatError):
 
 
 class Overloaded(WxSessionError):
-    """No database connection, or no place among the WeChat calls, was free in time."""
+    """No database connection, or no place for a call of WeChat or a password, was free in time."""
 
     code = "overloaded"
     retryable = True
@@ -315,11 +315,11 @@ class Overloaded(WxSessionError):
 
 
 class Crossed(Overloaded):
-    """Another transaction was in the way; nothing of this one happened."""
+    """The transaction conflicted with another one and was rolled back."""
 
 
 class DatabaseUnavailable(Overloaded):
-    """The database cannot be reached, is read-only or full, or does not answer in time."""
+    """The database cannot be reached, is read-only or full, or does not respond in time."""
 
     code = "database_unavailable"
 
@@ -328,11 +328,11 @@ class DatabaseUnavailable(Overloaded):
 
 
 class Disconnected(DatabaseUnavailable):
-    """A connection broke that had been good; a new one may be available at once."""
+    """A working connection broke; a new one may be available at once."""
 
 
 class ClocksDisagree(WxSessionError):
-    """The clocks of this host and its database are `seconds` apart; which is right is unknown."""
+    """The clocks of this host and its database are `seconds` apart; either may be wrong."""
 
     code = "clocks_disagree"
 
@@ -341,12 +341,12 @@ class ClocksDisagree(WxSessionError):
         self.seconds = seconds
 
     def facts(self) -> Mapping[str, object]:
-        """Return by how much they differ."""
+        """Return the difference in seconds."""
         return {"seconds": self.seconds}
 
 
 class NotReady(WxSessionError):
-    """The database is there, and its schema is not, or is older than this code needs.
+    """The database has no schema, or one that is older than this code needs.
 
     An operator has to run ``upgrade-database``.
     """
@@ -360,7 +360,7 @@ class NotReady(WxSessionError):
 
 
 class PurgeRunning(WxSessionError):
-    """Another purge of the same database is under way."""
+    """Another purge of the same database is running."""
 
     code = "purge_running"
 
@@ -384,6 +384,6 @@ class UserMerged(NoSuchUser):
 
 
 class NoSuchSession(WxSessionError):
-    """No session has this id: there was none, or a purge has removed it."""
+    """No session has this id: it never existed, or a purge has removed it."""
 
     code = "not_found"

@@ -1,4 +1,4 @@
-"""Profiles: what a user is called and looks like, and the phone number, by way of a session."""
+"""Profiles: the nickname, avatar and phone number of a session's user."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +21,7 @@ from wxsession.wechat.phone_number import phone_number_of
 
 
 class ProfileService:
-    """What a session's user may see and change of the profile; `presented` is a session token."""
+    """Reads and changes the profile of a session's user; `presented` is the session token."""
 
     def __init__(
         self,
@@ -44,27 +44,29 @@ class ProfileService:
         """Return the user.
 
         Raises:
-            TokenError: the token is no way in.
+            TokenError: the token is not accepted.
             Overloaded: the database did not answer in time.
         """
         return self._sessions.check(presented).user
 
     def change(self, presented: str, changes: Mapping[str, str | None]) -> User:
-        """Return the user with another `nickname` or `avatar_url`; None clears it.
+        """Change the `nickname` or `avatar_url`, which None clears; return the user.
 
         Raises:
-            TokenError: the token is no way in.
+            TokenError: the token is not accepted.
             Overloaded: the database did not answer in time.
         """
         return self._save(self._sessions.check(presented).user, changes)
 
     def take(self, presented: str, data: OpenData) -> tuple[User, Mapping[str, Any] | None]:
-        """Return the user as open data change the profile, and the data; None was refused.
+        """Update the profile from open data; return the user and the data.
+
+        The data are None if the user did not give permission.
 
         Raises:
-            TokenError: the token is no way in.
-            InvalidRequest: the data have not the form of open data, or were forged.
-            OpenDataError: they cannot be read, or are not meant for this user.
+            TokenError: the token is not accepted.
+            InvalidRequest: the data are malformed or forged.
+            OpenDataError: the data cannot be read, or are not of this user.
             Overloaded: the database did not answer in time.
         """
         view = self._sessions.check(presented)
@@ -74,12 +76,12 @@ class ProfileService:
         return self._save(view.user, profile_of(found), phone_number_of(found)), found
 
     def phone_number_by_code(self, presented: str, code: str) -> PhoneNumber:
-        """Return the number that a code of the button getPhoneNumber stands for, and keep it.
+        """Exchange a code of the button getPhoneNumber; store and return the number.
 
         Raises:
-            TokenError: the token is no way in.
-            InvalidCode: WeChat does not take the code, or not from this user.
-            WeChatError: WeChat did not answer the question.
+            TokenError: the token is not accepted.
+            InvalidCode: WeChat does not accept the code, or not for this user.
+            WeChatError: WeChat did not give a usable response.
             Overloaded: the database, or a place among the WeChat calls, was not free in time.
         """
         view = self._sessions.check(presented)
@@ -88,18 +90,18 @@ class ProfileService:
         return phone
 
     def phone_number_from(self, presented: str, data: OpenData) -> PhoneNumber:
-        """Return the number that WeChat encrypted, and keep it.
+        """Decrypt a phone number from WeChat; store and return it.
 
         Raises:
-            TokenError: the token is no way in.
-            InvalidRequest: the data hold no phone number.
-            OpenDataError: they cannot be read, or are not meant for this user.
+            TokenError: the token is not accepted.
+            InvalidRequest: the data are malformed or forged, or have no phone number.
+            OpenDataError: the data cannot be read, or are not of this user.
             Overloaded: the database did not answer in time.
         """
         view = self._sessions.check(presented)
         phone = phone_number_of(self._read(view, data) or {})
         if phone is None:
-            raise InvalidRequest.of("encryptedData", "holds no phone number")
+            raise InvalidRequest.of("encryptedData", "has no phone number")
         self._save(view.user, {}, phone)
         return phone
 
@@ -107,14 +109,15 @@ class ProfileService:
         if data.was_refused:
             return None
         identity = view.identity
-        if identity is None:  # a login by password has given us no key of WeChat's
+        if identity is None:  # a login by password brings no session_key
             raise SessionKeyStale
         given = ParsedOpenData.of(data)
         try:
             return retry_on_disconnect(lambda: self._read_once(identity, given))
         except SessionKeyStale:
+            # If our newest key is the current one, the keys are not stale: the data are forged.
             if not self._key_checks.confirms(identity):
-                raise  # the keys may be stale; otherwise the data were never made for this user
+                raise
         name = "encryptedData" if data.encrypted_data is not None else "rawData"
         raise InvalidRequest.of(name, "was not made by WeChat for this user")
 
@@ -125,7 +128,7 @@ class ProfileService:
     def _save(
         self, user: User, changes: Mapping[str, str | None], phone: PhoneNumber | None = None
     ) -> User:
-        """Return the user with these changes, having written what is not so already."""
+        """Write the changes that differ from the user; return the changed user."""
         changed: dict[str, Any] = {
             name: value for name, value in changes.items() if getattr(user, name) != value
         }
@@ -141,4 +144,5 @@ class ProfileService:
         with self._database.statement() as connection:
             writing = update(users).where(users.c.id == user_id, ~is_merged())
             if not connection.execute(writing.values(**columns)).rowcount:
-                raise Overloaded  # merged into an account in this moment: again, and it is there
+                # The user was just merged into an account. A repeated request finds the account.
+                raise Overloaded

@@ -1,4 +1,4 @@
-"""The composition root: settings become parts, and parts become services."""
+"""The composition root: builds the parts from the settings, and the services from the parts."""
 
 from dataclasses import dataclass
 
@@ -74,9 +74,10 @@ class Services:
         http: requests.Session | None = None,
         hasher: PasswordHasher = OWASP_MINIMUM,
     ) -> "Services":
-        """Return the services; `clock`, `http` and `hasher` are the seams of the outside.
+        """Build the services.
 
-        They are the time, WeChat, and how dear a password is to whoever guesses it.
+        `clock`, `http` (the session for requests to WeChat) and `hasher` replace the outside world
+        in tests: the time, WeChat, and the cost of hashing a password.
         """
         limits = Limits(
             settings.pool_size,
@@ -90,7 +91,7 @@ class Services:
         audit = Audit(database, clock)
         users = Users(phones, clock, link_by_unionid=settings.link_by_unionid)
 
-        # What waits, for WeChat or for a processor, leaves a quarter of the threads to the rest.
+        # Requests that wait for WeChat or hash a password leave a quarter of the threads to others.
         places = Places(settings.threads * 3 // 4)
         calls = settings.wechat_concurrency or max(1, settings.threads // 2)
         apps = Apps(settings.apps)

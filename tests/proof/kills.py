@@ -35,7 +35,7 @@ from wxsession.storage.tables import (
 )
 
 _WORKERS = 3
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 _MAX_BOUNDARIES = 200
 _BATCH = 10
 
@@ -79,7 +79,6 @@ def prove(database_url: str, kills: int) -> Outcome:
         workers=_WORKERS,
         options=("--preload",),  # a worker that was killed is back at once
         module="tests.proof.dying_server:app",
-        wechat_timeout="0.3,0.5",
         code_limit="0",  # every code that died is sent again, all from one address
     ) as deployment:
         return _KillTest(deployment).run(kills)

@@ -42,7 +42,7 @@ class Asking:
         token = environ.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
         bearer = {"Authorization": f"Bearer {self._key}"}
         body = {"token": token}
-        claims = requests.post(self._introspect, body, headers=bearer, timeout=10).json()
+        claims = requests.post(self._introspect, body, headers=bearer, timeout=30).json()
         return _answer(start_response, place, shape, claims.get("sub"))
 
 

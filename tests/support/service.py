@@ -18,11 +18,11 @@ from typing import Any, Final, Self
 import requests
 from requests.adapters import HTTPAdapter
 
-from tests.support.settings import APPS, environment
+from tests.support.settings import APPS, PATIENT, environment
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
-_PATIENCE: Final = 30.0
+_PATIENCE: Final = 60.0
 _MOST_CONNECTIONS: Final = 640
 
 # The server's parent is this program, and not the test process. Its standard input ends when the
@@ -93,7 +93,7 @@ class Server:
         """Return when the server answers.
 
         Raises:
-            ServerFailed: it does not within 30 seconds; nothing is left behind.
+            ServerFailed: it does not within a minute; nothing is left behind.
         """
         self.launch()
         self.await_answer()
@@ -118,7 +118,7 @@ class Server:
         """Return when the launched program serves.
 
         Raises:
-            ServerFailed: it does not within 30 seconds; nothing is left behind.
+            ServerFailed: it does not within a minute; nothing is left behind.
         """
         try:
             self._await_answer()
@@ -152,7 +152,7 @@ class Server:
         """Return the exit status of the program, once it has ended.
 
         Raises:
-            ServerFailed: it does not end within 30 seconds.
+            ServerFailed: it does not end within a minute.
         """
         assert self._supervisor is not None
         try:
@@ -231,7 +231,8 @@ class Service(Server):
         **settings: object,
     ) -> None:
         """Start nothing yet; `options` are gunicorn's own, without `wechat_url` WeChat is down."""
-        super().__init__(environment(database_url, wechat_url=wechat_url, **settings))
+        settings = {**PATIENT, "wechat_url": wechat_url, **settings}
+        super().__init__(environment(database_url, **settings))
         self._options = options
         self._module = module
 

@@ -1,11 +1,16 @@
 """Settings for tests, read the way a server reads its own."""
 
+from collections.abc import Mapping
+
 from wxsession.settings import Settings
 
 APPID = "wx0123456789abcdef"
 OTHER_APPID = "wxfedcba9876543210"
 APPS = {APPID: "app-secret-one-0123456789abcdef", OTHER_APPID: "app-secret-two-0123456789abcdef"}
 SECRET_KEY = "a-secret-key-that-is-made-up-for-tests"
+
+PATIENT: Mapping[str, object] = {"database_timeout": "60s", "wechat_timeout": "20,20"}
+"""As long as may be: no test fails because the machine has other things to do."""
 
 
 def environment(database_url: str, /, **changes: object) -> dict[str, str]:
@@ -21,4 +26,4 @@ def environment(database_url: str, /, **changes: object) -> dict[str, str]:
 
 def settings_for(database_url: str, /, **changes: object) -> Settings:
     """Return settings, with changes to the defaults; a test may want many threads."""
-    return Settings.read(environment(database_url, **{"threads": 256, **changes}))
+    return Settings.read(environment(database_url, **{"threads": 256, **PATIENT, **changes}))

@@ -26,7 +26,11 @@ ROOT = Path(__file__).parents[2]
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
 
 
-@pytest.fixture(scope="module", params=find_all(), ids=str)
+INSTALLED = find_all()
+OTHERS = [pytest.param(place, marks=pytest.mark.long) for place in INSTALLED[1:]]
+
+
+@pytest.fixture(scope="module", params=[*INSTALLED[:1], *OTHERS], ids=str)
 def bin_directory(request: pytest.FixtureRequest) -> Path:
     assert isinstance(request.param, Path)
     return request.param

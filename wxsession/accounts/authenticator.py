@@ -1,4 +1,4 @@
-"""Who a username and a password belong to."""
+"""Authentication: which account a username and password open."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from wxsession.users.user import User
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A username as somebody typed it, and a password."""
+    """A username as it was typed, and a password."""
 
     username: str
     password: str = field(repr=False)
@@ -29,14 +29,14 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user whose password was given, and the hash that it fitted."""
+    """A user whose password was verified, and the hash that it matched."""
 
     user_id: UUID
     password_hash: str = field(repr=False)
 
 
 class Authenticator:
-    """Verifies passwords, and limits how often a caller may guess at them."""
+    """Verifies passwords, and limits how often a caller may guess them."""
 
     def __init__(
         self,
@@ -58,16 +58,17 @@ class Authenticator:
     ) -> Account:
         """Return the account that the credentials open; no connection is held while hashing.
 
-        `session_of` is the user whose live session they come with, if it is to be that one's.
+        `session_of` is the user whose live session the credentials are sent with, if the account
+        has to be that user's.
 
         Raises:
             BadCredentials: no such user, or a wrong password.
-            TooManyAttempts: too many were wrong lately, or are being tried, for this name or from
-                this address.
+            TooManyAttempts: too many passwords were wrong recently, or are being tried, for this
+                name or from this address.
             Overloaded: the database or a place for hashing was not free in time.
         """
         name = normalised_username(credentials.username)
-        # The place first: who finds none has cost no counting.
+        # The place first: a caller refused for lack of one costs no statement for counting.
         with (
             self._passwords.place(),
             self._throttle.guess(name, client, session_of=session_of) as guess,
@@ -86,13 +87,14 @@ class Authenticator:
         return account
 
     def lock(self, transaction: Transaction, account: Account, *others: UUID) -> dict[UUID, User]:
-        """Return the account's user, and others, locked inside the caller's transaction.
+        """Lock the account's user, and others, in the caller's transaction; return them by id.
 
         Raises:
             BadCredentials: the password was changed since it was verified.
             UserBlocked: the account is disabled.
         """
         locked = self._users.lock(transaction, {account.user_id, *others})
+        # The password was verified without a lock, and may have been changed since.
         unchanged = select(users.c.id).where(
             users.c.id == account.user_id, users.c.password_hash == account.password_hash
         )
@@ -103,7 +105,7 @@ class Authenticator:
         return locked
 
     def hash(self, password: str) -> str:
-        """Return what is stored of a password.
+        """Return the hash of a password.
 
         Raises:
             Overloaded: no place for hashing was free in time.
@@ -113,10 +115,10 @@ class Authenticator:
     def registration(
         self, client: ClientInfo, user_id: UUID | None
     ) -> AbstractContextManager[None]:
-        """Return a block in which a client registers, or a user who has a session.
+        """Return a block in which this client registers; `user_id` is the session's user, if any.
 
         Raises:
-            TooManyAttempts: there were too many from this address.
+            TooManyAttempts: too many registrations from this address, or of this user.
         """
         return self._throttle.registration(client, user_id)
 
@@ -130,8 +132,9 @@ class Authenticator:
         return Account(*row) if row else None
 
     def _rehash(self, account: Account, password: str) -> Account:
-        """Return the account under a hash of today's strength."""
+        """Replace the account's hash by one with the current parameters; return the account."""
         password_hash = self._passwords.hash(password)
+        # If the password was changed since it was verified, the new hash stays.
         mine = update(users).where(
             users.c.id == account.user_id, users.c.password_hash == account.password_hash
         )
@@ -140,15 +143,15 @@ class Authenticator:
         return Account(account.user_id, password_hash) if done else account
 
     def verify_again(self, view: SessionView, password: str, client: ClientInfo) -> Account:
-        """Return the session's own account, having verified its password.
+        """Verify the password of the session's user; return the account.
 
         Raises:
-            BadCredentials: it is wrong, or there is none.
+            BadCredentials: the password is wrong, or the user has none.
             TooManyAttempts, Overloaded: as for `verify`.
         """
         if view.user.username is None:
             with self._passwords.place():
-                self._passwords.fits(password, None)  # no takes as long as no to a wrong one
+                self._passwords.fits(password, None)  # takes as long as a wrong password
             raise BadCredentials
         credentials = Credentials(view.user.username, password)
         account = self.verify(credentials, client, session_of=view.user.id)

@@ -1,8 +1,8 @@
 """Usernames and passwords: their rules, and argon2id.
 
-Parameters are OWASP's minimum for argon2id (Password Storage Cheat Sheet): 19 MiB, two passes,
-one lane. A hash takes tens of milliseconds of a processor, so each process makes only as many at
-once as half of the processors can.
+The parameters are OWASP's minimum for argon2id (Password Storage Cheat Sheet): 19 MiB, two passes,
+one lane. A hash takes tens of milliseconds of processor time, so the number of hashes that a
+process computes at once is half the number of processors.
 """
 
 import secrets
@@ -23,16 +23,16 @@ SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 128
 _REFUSED = 3000
 _TIMEOUT = 5.0
 
-_WITHOUT_MEANING = {"Cs", "Co", "Cn"}  # halves of characters, private ones, and not yet assigned
+_WITHOUT_MEANING = {"Cs", "Co", "Cn"}  # surrogates, private use, unassigned
 
 OWASP_MINIMUM = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 
 class Passwords:
-    """Hashes and verifies; a caller has a place of `budget` while it waits and hashes.
+    """Hashes and verifies passwords; a caller holds a place of `budget` while it waits and hashes.
 
-    At most `part` of the places are for that: guessing costs a client nothing, and a flood of it
-    leaves the rest to logins by code.
+    At most `part` of the places are for passwords: guessing costs a client nothing, so a flood of
+    guesses must leave the rest to logins by code.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Passwords:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Hold a place among those whose password is hashed, or waits for that.
+        """Hold one of the places for hashing, and for waiting to hash.
 
         Raises:
             Overloaded: too many are waiting.
@@ -54,31 +54,33 @@ class Passwords:
             yield
 
     def hash(self, password: str) -> str:
-        """Return what may be stored of a password.
+        """Return the hash to store for a password.
 
         Raises:
-            Overloaded: too many are waiting, or it took too long until it was this one's turn.
+            Overloaded: too many are waiting, or this one has waited too long.
         """
         with self.place(), self._limit.one():
             return self._hasher.hash(_normalised(password))
 
     def fits(self, password: str, stored: str | None) -> bool:
-        """Return whether this is the password; without a stored one it takes as long to say no.
+        """Return whether the password matches the stored hash; without one, False as slowly.
 
         The caller holds a `place`.
 
         Raises:
-            Overloaded: it took too long until it was this one's turn.
+            Overloaded: this one has waited too long.
         """
         with self._limit.one():
-            decoy = self._decoy  # made before it is looked at, so that its making tells nothing
+            # Computed even if it is not used: the first call of a process hashes it, and must
+            # take as long for a known username as for an unknown one.
+            decoy = self._decoy
             try:
                 return self._hasher.verify(stored or decoy, _normalised(password)) and bool(stored)
             except (VerificationError, InvalidHashError):
                 return False
 
     def is_outdated(self, stored: str) -> bool:
-        """Tell whether a hash was made with other parameters than today's."""
+        """Return whether a hash was made with other parameters than the current ones."""
         return self._hasher.check_needs_rehash(stored)
 
     @cached_property
@@ -88,24 +90,25 @@ class Passwords:
 
 def normalised_username(username: str) -> str:
     """Return the username as it is stored and compared: NFKC, case folded."""
+    # NFKC again, because case folding does not preserve it (Unicode Standard, 3.13).
     folded = unicodedata.normalize("NFKC", username).casefold()
     return unicodedata.normalize("NFKC", folded)
 
 
 def new_credentials(username: str, password: str) -> str:
-    """Return the stored form of a username that may be had together with this password.
+    """Return the stored form of a new username, having checked it and its password.
 
     Raises:
         InvalidRequest: with everything that is wrong with either.
     """
     name = normalised_username(username)
     faults: list[Mapping[str, str]] = []
-    for judge in (
+    for check in (
         lambda: new_username(username),
         lambda: ensure_acceptable(password, username=name),
     ):
         try:
-            judge()
+            check()
         except InvalidRequest as refusal:
             faults += refusal.errors
     if faults:
@@ -114,10 +117,10 @@ def new_credentials(username: str, password: str) -> str:
 
 
 def new_username(username: str) -> str:
-    """Return the stored form of a username that somebody wants to have.
+    """Return the stored form of a new username.
 
     Raises:
-        InvalidRequest: it is too short, too long, or has characters that nobody sees.
+        InvalidRequest: it is too short, too long, or has invisible characters.
     """
     name = normalised_username(username)
     if not SHORTEST_USERNAME <= len(name) <= LONGEST_USERNAME:
@@ -129,17 +132,17 @@ def new_username(username: str) -> str:
             letter != " " and is_invisible(letter)
         ):
             raise InvalidRequest.of(
-                "username", f"has a character that nobody sees, U+{ord(letter):04X}; leave it out"
+                "username", f"has an invisible character, U+{ord(letter):04X}; leave it out"
             )
     if name != " ".join(name.split()):
         raise InvalidRequest.of(
-            "username", "must not begin or end with a blank, nor have two together"
+            "username", "must not begin or end with a blank, nor have two in a row"
         )
     return name
 
 
 def ensure_acceptable(password: str, *, username: str, field: str = "password") -> None:
-    """Return if somebody may take this password; no rules about its composition.
+    """Return if this password may be set; there are no rules about its composition.
 
     Raises:
         InvalidRequest: it is too short or too long, one of the commonest, or the username.
@@ -149,21 +152,21 @@ def ensure_acceptable(password: str, *, username: str, field: str = "password") 
         raise InvalidRequest.of(
             field, f"needs {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters"
         )
-    if folded in _commonest():  # full-width letters are hashed as what they stand for
-        raise InvalidRequest.of(field, "is one of the commonest passwords")
+    if folded in _commonest():  # folded: case or full-width letters do not make it uncommon
+        raise InvalidRequest.of(field, "is one of the most common passwords")
     if folded == username:
         raise InvalidRequest.of(field, "is the username")
 
 
 def _normalised(password: str) -> bytes:
-    # NIST SP 800-63B, 5.1.1.2: two keyboards may write one letter in two ways.
+    # NIST SP 800-63B, 5.1.1.2: two keyboards may encode the same letter differently.
     return unicodedata.normalize("NFKC", password).encode()
 
 
 @cache
 def _commonest() -> frozenset[str]:
-    """Return the commonest among those that are long enough, so that the list refuses something."""
-    from zxcvbn.frequency_lists import FREQUENCY_LISTS  # noqa: PLC0415 - 40 ms, for who registers alone
+    """Return the most common of the passwords that are long enough to be accepted otherwise."""
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS  # noqa: PLC0415 - 40 ms, only to register
 
     long_enough = [p for p in FREQUENCY_LISTS["passwords"] if len(p) >= SHORTEST_PASSWORD]
     return frozenset(long_enough[:_REFUSED])

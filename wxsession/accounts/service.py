@@ -1,4 +1,4 @@
-"""Accounts of the business: usernames and passwords, bound to WeChat users and unbound."""
+"""Accounts: usernames and passwords, and the WeChat users bound to them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ from wxsession.wechat.apps import Apps
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A WeChat user that leads to an account; `current` is that of the session that asks."""
+    """A WeChat user bound to an account; `current` if the session belongs to this one."""
 
     appid: str
     bound_at: datetime
@@ -40,7 +40,7 @@ class Bound:
 
 
 class AccountService:
-    """What can be done with accounts; a presented token is the string that a device sent."""
+    """Registers, binds and changes accounts; `presented` is the token string that a device sent."""
 
     def __init__(
         self,
@@ -62,10 +62,10 @@ class AccountService:
     def log_in(
         self, credentials: Credentials, client: ClientInfo, *, presented: str | None = None
     ) -> Grant:
-        """Return a session of the account; `presented` is the token that came along, if any.
+        """Return a session of the account; `presented` is the token sent with the request, if any.
 
         Raises:
-            AccountError: the credentials are wrong, or were too often.
+            AccountError: the credentials are wrong, or too many were wrong before.
             UserBlocked: the account is disabled.
             Overloaded: the database, or a place for hashing, was not free in time.
         """
@@ -83,7 +83,7 @@ class AccountService:
         """Return the account that the credentials open.
 
         Raises:
-            AccountError: they are wrong, or were too often.
+            AccountError: they are wrong, or too many were wrong before.
             Overloaded: the database, or a place for hashing, was not free in time.
         """
         return self._authenticator.verify(credentials, client)
@@ -96,7 +96,7 @@ class AccountService:
         account: Account,
         client: ClientInfo,
     ) -> User:
-        """Let a locked WeChat user belong to the account; return the account's user.
+        """Bind a locked WeChat user to the account; return the account's user.
 
         Raises:
             BadCredentials: the password was changed since it was verified.
@@ -110,14 +110,15 @@ class AccountService:
     def register(
         self, presented: str | None, credentials: Credentials, client: ClientInfo
     ) -> Grant:
-        """Return a session of a new user, or of the session's own user with a username from now on.
+        """Register a new user, or give the session's user a username; return a session.
 
         Raises:
-            InvalidRequest: the username or the password cannot be taken.
-            UsernameTaken: somebody has the name, or the session's user has one.
-            ReauthenticationRequired: the session's login is longer ago than ten minutes.
-            TokenError: the presented token is no way in.
-            TooManyAttempts: too many users were made from this address, or names found taken.
+            InvalidRequest: the username or the password is not acceptable.
+            UsernameTaken: another user has the name, or the session's user has one already.
+            ReauthenticationRequired: the session's login is more than ten minutes ago.
+            TokenError: the presented token is not accepted.
+            TooManyAttempts: too many users were registered, or taken names tried, from this
+                address.
             Overloaded: as for `verify`.
         """
         name = new_credentials(credentials.username, credentials.password)
@@ -127,28 +128,33 @@ class AccountService:
                 raise UsernameTaken
             password_hash = self._authenticator.hash(credentials.password)
             try:
-                with self._database.transaction() as connection:
+                with self._database.transaction() as transaction:
                     if view is not None and presented is not None:
-                        naming = {"username": name, "password_hash": password_hash}
-                        return self._name(connection, view.session_id, presented, naming, client)
-                    user = self._users.register(connection, name, password_hash)
+                        columns = {"username": name, "password_hash": password_hash}
+                        return self._set_username(
+                            transaction, view.session_id, presented, columns, client
+                        )
+                    user = self._users.register(transaction, name, password_hash)
                     new = NewSession(user, None, client, new_user=True, event="registered")
-                    return self._sessions.issue(connection, new)
-            except IntegrityError:
+                    return self._sessions.issue(transaction, new)
+            except IntegrityError:  # the name was free above, and was taken while hashing
                 raise UsernameTaken from None
 
     def bind(self, presented: str, credentials: Credentials, client: ClientInfo) -> Grant:
-        """Let the session's WeChat user belong to an account; return the session's next token.
+        """Bind the session's WeChat user to an account; return the session's next token.
 
-        Asked again by a device that lost the answer, with the same token, the same again.
+        A device that lost the response may repeat the request with the same token; the result is
+        the same.
 
         Raises:
-            TokenError: the presented token is no way in.
-            ReauthenticationRequired: the session's login is longer ago than ten minutes, or was
-                not one by WeChat.
-            BadCredentials, TooManyAttempts, UserBlocked, Overloaded: as for `verify` and
-                `lock_account`.
-            IdentityBound: as for `bind`.
+            TokenError: the presented token is not accepted.
+            ReauthenticationRequired: the session's login is more than ten minutes ago, or was
+                not by WeChat.
+            BadCredentials: the credentials are wrong, or the password was changed in between.
+            TooManyAttempts, Overloaded: as for `verify`.
+            IdentityBound: the WeChat user has another account, or the account another WeChat
+                user of the same app.
+            UserBlocked: one of the two is disabled.
         """
         view = self._recent(presented)
         if view.identity is None:
@@ -157,10 +163,10 @@ class AccountService:
         return retry_on_disconnect(lambda: self._bind(presented, view.session_id, account, client))
 
     def identities(self, presented: str) -> list[Bound]:
-        """Return which WeChat users lead to the session's user, oldest first.
+        """Return the WeChat users bound to the session's user, oldest first.
 
         Raises:
-            TokenError: the presented token is no way in.
+            TokenError: the presented token is not accepted.
             Overloaded: the database did not answer in time.
         """
         view = self._sessions.check(presented)
@@ -180,18 +186,18 @@ class AccountService:
         password: str | None,
         everything: bool = False,
     ) -> User:
-        """Take the WeChat user of an app away from the session's account; return the account.
+        """Unbind the WeChat user of an app from the session's account; return the account.
 
-        Without `appid` it is the app of the session; `everything` is those of every app. The
-        password stands in for a login of the last ten minutes. An app that has no WeChat user here
-        is no error. Sessions of those WeChat users end, but the one that asks goes on, as one of
-        the account. No unionid brings them back.
+        Without `appid` the app is that of the session; `everything` unbinds those of all apps.
+        The password replaces a login within the last ten minutes. An app without a bound WeChat
+        user is no error. Sessions of the unbound WeChat users end, except this one, which stays a
+        session of the account. No unionid binds them again.
 
         Raises:
-            TokenError: the presented token is no way in.
-            InvalidRequest: the appid is not one of ours, or none is known.
-            ReauthenticationRequired: no password, and the login is longer ago than ten minutes.
-            LastCredential: the user would have no way to log in.
+            TokenError: the presented token is not accepted.
+            InvalidRequest: the appid is unknown, or there is none.
+            ReauthenticationRequired: no password, and the login is more than ten minutes ago.
+            LastCredential: the user would have no way left to log in.
             BadCredentials, TooManyAttempts, Overloaded: as for `verify`.
         """
         view = self._sessions.check(presented)
@@ -201,18 +207,18 @@ class AccountService:
             self._authenticator.verify_again(view, password, client)
         if appid is None and view.identity is not None:
             appid = view.identity.appid
-        which = None if everything else self._apps.ensure_known(appid)
-        return retry_on_disconnect(lambda: self._unbind(view.session_id, which, client))
+        chosen = None if everything else self._apps.ensure_known(appid)
+        return retry_on_disconnect(lambda: self._unbind(view.session_id, chosen, client))
 
     def change_password(
         self, presented: str, password: str, new_password: str, client: ClientInfo
     ) -> Grant:
-        """Change the password; every other session of the user ends. Return the next token.
+        """Change the password, end all other sessions of the user, and return the next token.
 
         Raises:
-            TokenError: the presented token is no way in.
-            ReauthenticationRequired: the session's login is longer ago than ten minutes.
-            InvalidRequest: the new password cannot be taken.
+            TokenError: the presented token is not accepted.
+            ReauthenticationRequired: the session's login is more than ten minutes ago.
+            InvalidRequest: the new password is not acceptable.
             BadCredentials, TooManyAttempts, UserBlocked, Overloaded: as for `verify`.
         """
         view = self._recent(presented)
@@ -220,38 +226,40 @@ class AccountService:
         ensure_acceptable(new_password, username=username, field="new_password")
         account = self._authenticator.verify_again(view, password, client)
         password_hash = self._authenticator.hash(new_password)
-        with self._database.transaction() as connection:
-            session, locked = self._lock_own(connection, view.session_id, account)
+        with self._database.transaction() as transaction:
+            session, locked = self._lock_own(transaction, view.session_id, account)
             mine = update(users).where(users.c.id == account.user_id)
-            connection.execute(mine.values(password_hash=password_hash))
+            transaction.execute(mine.values(password_hash=password_hash))
             user_id, reason = account.user_id, "password_changed"
             others = (sessions.c.user_id == user_id) & (sessions.c.id != session.id)
-            self._sessions.end_rows(connection, others, reason, user_id=user_id, client=client)
+            self._sessions.end_rows(transaction, others, reason, user_id=user_id, client=client)
             self._audit.write(
-                connection,
+                transaction,
                 reason,
                 client,
                 user_id=user_id,
                 session_id=session.id,
             )
-            return self._sessions.renew(connection, session, presented, locked[account.user_id])
+            return self._sessions.renew(transaction, session, presented, locked[account.user_id])
 
     def _lock_own(
-        self, connection: Transaction, session_id: UUID, account: Account | None = None
+        self, transaction: Transaction, session_id: UUID, account: Account | None = None
     ) -> tuple[Session, dict[UUID, User]]:
-        """Return a session and its user, both locked, and with them the user of an account.
+        """Return a session, locked, and by id its user and that of the account, locked.
 
         Raises:
-            TokenError: the session has ended meanwhile.
-            Crossed: its user became another one while the locks were waited for.
-            BadCredentials, UserBlocked: as for `lock_account`.
+            TokenError: the session has ended since it was checked.
+            Crossed: the session moved to another user while this waited for the locks.
+            BadCredentials, UserBlocked: as for `Authenticator.lock`.
         """
-        user_id = self._sessions.reload(connection, session_id).user.id
+        # Users are locked before sessions, so the session is read twice: without a lock, to know
+        # its user, and again with one, because a merge may have moved it in between.
+        user_id = self._sessions.reload(transaction, session_id).user.id
         if account is None:
-            locked = self._users.lock(connection, [user_id])
+            locked = self._users.lock(transaction, [user_id])
         else:
-            locked = self._authenticator.lock(connection, account, user_id)
-        session = self._sessions.reload(connection, session_id, lock=True)
+            locked = self._authenticator.lock(transaction, account, user_id)
+        session = self._sessions.reload(transaction, session_id, lock=True)
         if session.user.id not in locked:
             raise Crossed
         return session, locked
@@ -259,20 +267,23 @@ class AccountService:
     def _bind(
         self, presented: str, session_id: UUID, account: Account, client: ClientInfo
     ) -> Grant:
-        with self._database.transaction() as connection:
-            session, locked = self._lock_own(connection, session_id, account)
+        with self._database.transaction() as transaction:
+            session, locked = self._lock_own(transaction, session_id, account)
             if session.identity is None:
-                raise IdentityBound  # it was unbound by somebody else just now
+                raise IdentityBound  # another request has just unbound it
             user = self._bind_user(
-                *(connection, locked[session.user.id], locked[account.user_id], client),
+                transaction,
+                locked[session.user.id],
+                locked[account.user_id],
+                client,
                 appid=session.identity.appid,
                 session_id=session.id,
             )
-            return self._sessions.renew(connection, session, presented, user)
+            return self._sessions.renew(transaction, session, presented, user)
 
     def _bind_user(
         self,
-        connection: Transaction,
+        transaction: Transaction,
         user: User,
         account: User,
         client: ClientInfo,
@@ -280,10 +291,11 @@ class AccountService:
         appid: str,
         session_id: UUID | None = None,
     ) -> User:
-        """Let the WeChat user belong to the account, inside the caller's transaction.
+        """Bind the WeChat user to the account, inside the caller's transaction.
 
-        Both users are locked. The user that a silent first login made is merged away. Its live
-        sessions end, but for `session_id`: none of them has proved the account's password.
+        The caller holds the locks of both users. The user that a silent first login created is
+        merged into the account. Its live sessions end, except `session_id`: none of them has
+        proved the account's password.
 
         Raises:
             IdentityBound: the WeChat user has another account, or the account another WeChat
@@ -295,35 +307,35 @@ class AccountService:
         others = sessions.c.user_id == user.id
         if session_id is not None:
             others &= sessions.c.id != session_id
-        self._sessions.end_rows(connection, others, "revoked", user_id=user.id, client=client)
-        merged = self._users.merge(connection, user, account)
-        self._sessions.end_surplus(connection, account.id, client)
+        self._sessions.end_rows(transaction, others, "revoked", user_id=user.id, client=client)
+        merged = self._users.merge(transaction, user, account)
+        self._sessions.end_surplus(transaction, account.id, client)
         self._audit.write(
-            connection, "bound", client, user_id=account.id, session_id=session_id, appid=appid
+            transaction, "bound", client, user_id=account.id, session_id=session_id, appid=appid
         )
         return merged
 
     def _unbind(self, session_id: UUID, appid: str | None, client: ClientInfo) -> User:
-        with self._database.transaction() as connection:
-            session, _ = self._lock_own(connection, session_id)
+        with self._database.transaction() as transaction:
+            session, _ = self._lock_own(transaction, session_id)
             user = session.user
             mine = identities.c.user_id == user.id, identities.c.provider == WECHAT
             query = select(*IDENTITY_COLUMNS).where(*mine)
-            bound = [Identity._make(row) for row in connection.execute(query)]
-            leaving = [one for one in bound if appid in {None, one.appid}]
+            bound = [Identity._make(row) for row in transaction.execute(query)]
+            leaving = [one for one in bound if appid in {None, one.appid}]  # None: of all apps
             if not leaving:
                 return user
             if user.username is None and len(leaving) == len(bound):
                 raise LastCredential
-            self._users.part(connection, user.id, leaving)
+            self._users.part(transaction, user.id, leaving)
             theirs = sessions.c.identity_id.in_([one.id for one in leaving])
             others = theirs & (sessions.c.user_id == user.id) & (sessions.c.id != session.id)
-            self._sessions.end_rows(connection, others, "unbound", user_id=user.id, client=client)
+            self._sessions.end_rows(transaction, others, "unbound", user_id=user.id, client=client)
             own = update(sessions).where(sessions.c.id == session.id, theirs)
-            connection.execute(own.values(identity_id=null()))
+            transaction.execute(own.values(identity_id=null()))
             for one in leaving:
                 self._audit.write(
-                    connection,
+                    transaction,
                     "unbound",
                     client,
                     user_id=user.id,
@@ -332,28 +344,28 @@ class AccountService:
                 )
             return user
 
-    def _name(
+    def _set_username(
         self,
-        connection: Transaction,
+        transaction: Transaction,
         session_id: UUID,
         presented: str,
-        naming: Mapping[str, str],
+        columns: Mapping[str, str],
         client: ClientInfo,
     ) -> Grant:
-        """Give the session's own user a username; the session gets a new token with that."""
-        session, _ = self._lock_own(connection, session_id)
+        """Set the username and password of the session's user; return the session's next token."""
+        session, _ = self._lock_own(transaction, session_id)
         mine = update(users).where(users.c.id == session.user.id, users.c.username.is_(None))
-        if not connection.execute(mine.values(naming)).rowcount:
+        if not transaction.execute(mine.values(columns)).rowcount:
             raise UsernameTaken
         new = NewSession(
-            session.user._replace(username=naming["username"]),
+            session.user._replace(username=columns["username"]),
             session.identity,
             client,
             replacing=presented,
             event="registered",
             auth_time=session.auth_time,
         )
-        return self._sessions.issue(connection, new)
+        return self._sessions.issue(transaction, new)
 
     def _recent(self, presented: str) -> SessionView:
         view = self._sessions.check(presented)

@@ -1,14 +1,13 @@
-"""Limits of what somebody can only try: passwords, codes, usernames.
+"""Limits on failed attempts: passwords, codes, registrations.
 
-The counters are in the database, so that all workers count together. A counter begins with the
-first attempt and is over after its window, whatever comes in between: a caller that keeps trying
-does not make it longer. A name counts whether or not somebody has it, so that its lock tells
-nothing.
+The counters are in the database, so that all workers count together. A counter's window starts
+at the first attempt and is not extended by later ones, so an attacker cannot lock the owner out
+for good. Unknown usernames are counted as well, so a lock does not reveal that an account exists.
 
-A guess is counted before it is evaluated, in one statement that adds only below the limit, and
-taken back unless it was wrong. So parallel guesses gain nothing, and what is refused is refused
-before anybody knows whether it was right. Codes are counted after WeChat refused them: they
-cannot be guessed, and the many who log in behind one address are never in each other's way.
+A guess is counted before it is evaluated, in one statement that adds only below the limit, and is
+taken back unless it was wrong. So parallel guesses gain nothing, and a refused guess does not
+reveal whether it was right. Codes are counted after WeChat refused them: they cannot be guessed,
+and users who log in behind the same address never block each other.
 """
 
 import hmac
@@ -40,7 +39,7 @@ from wxsession.users.client import ClientInfo, network_of
 
 WINDOW = timedelta(minutes=15)
 FAILURES_PER_ACCOUNT = 10
-FAILURES_PER_ADDRESS = 100  # a whole office, or a carrier's NAT, may stand behind it
+FAILURES_PER_ADDRESS = 100  # an address may be that of a whole office, or of a carrier's NAT
 _MOST_SUSPECTS = 10_000
 
 _log = logging.getLogger(__name__)
@@ -54,7 +53,7 @@ class _Counter:
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """One attempt in one counter, which had `failures` with it and is over at `expires_at`."""
+    """One attempt in a counter, which has `failures` with it and expires at `expires_at`."""
 
     key_hash: bytes
     failures: int
@@ -63,13 +62,13 @@ class _Counted:
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A password that is tried; `is_last`: if it is wrong, the account is closed for a while."""
+    """A password under verification; if `is_last` and wrong, it locks the account for a while."""
 
     is_last: bool
 
 
 class Throttle:
-    """Lets nobody try for long; `codes` and `registrations` may be without a limit."""
+    """Limits attempts; `codes` and `registrations` may be None, for no limit."""
 
     def __init__(
         self,
@@ -86,24 +85,23 @@ class Throttle:
         self._clock = clock
         self._codes = codes
         self._registrations = registrations
-        # Where refused codes came from, as far as this process knows, and until when that counts:
-        # only for these is the database asked. So each worker may ask WeChat once more than the
-        # limit allows.
+        # Networks whose codes were refused, as far as this process knows, and until when. Only
+        # for these is the database asked, so each worker may ask WeChat once more than the limit.
         self._suspects: dict[str, datetime] = {}
 
     @contextmanager
     def guess(
         self, username: str, client: ClientInfo, *, session_of: UUID | None = None
     ) -> Iterator[Guess]:
-        """Let a password be tried inside; only a `BadCredentials` out of it stays counted.
+        """Run a block that verifies a password; the attempt stays counted on `BadCredentials` only.
 
-        A right password forgets the wrong ones before it, unless somebody else is trying. With a
-        session the user has a counter that only they can fill: others cannot keep the user from
-        changing the password that they guess at.
+        A right password resets the account's counter, unless another attempt is under way. A user
+        with a session has a counter that nobody else can fill, so an attacker who guesses the
+        password cannot keep the user from changing it.
 
         Raises:
-            TooManyAttempts: too many were wrong, or are being tried, for this name or from this
-                address.
+            TooManyAttempts: too many passwords were wrong, or are being tried, for this name or
+                from this address.
             Overloaded: the database did not answer in time.
         """
         of_account = Limit(FAILURES_PER_ACCOUNT, WINDOW)
@@ -131,25 +129,25 @@ class Throttle:
         """Return if a code from this address may be exchanged.
 
         Raises:
-            TooManyAttempts: too many codes from there were refused lately.
+            TooManyAttempts: too many codes from this address were refused recently.
             Overloaded: the database did not answer in time.
         """
         if self._codes is None or client.address is None:
             return
         now, network = self._clock(), network_of(client.address)
         if self._suspects.get(network, now) <= now:
-            return  # and an honest login costs no statement
+            return  # so a normal login costs no statement
         try:
-            self._ensure_open([self._counter("codes", network, self._codes)], "codes")
+            self._ensure_below([self._counter("codes", network, self._codes)], "codes")
         except TooManyAttempts as refusal:
             self._audit.count("login_failed", client, reason=refusal.code, appid=appid)
             raise
 
     @contextmanager
     def counting_codes(self, client: ClientInfo) -> Iterator[None]:
-        """Let a code be exchanged inside; one that is refused is counted, if the database is there.
+        """Run a block that exchanges a code, and count a refused one if the database is available.
 
-        A blocked user has a good code.
+        `UserBlocked` does not count: the code was good.
         """
         try:
             yield
@@ -160,13 +158,14 @@ class Throttle:
 
     @contextmanager
     def registration(self, client: ClientInfo, user_id: UUID | None) -> Iterator[None]:
-        """Let a username be registered inside, from this address or for this user.
+        """Run a block that registers a username, from this address or for this user.
 
-        Counted are taken usernames, since each tells that somebody has it, and new users. A user
-        who gets a username is none, and whose others behind the same address do not count.
+        New users count, and taken usernames, because each of these reveals that an account
+        exists. An existing user who gets a username does not count, and has a counter apart from
+        that of the address.
 
         Raises:
-            TooManyAttempts: there were too many lately.
+            TooManyAttempts: there were too many recently.
             Overloaded: the database did not answer in time.
         """
         if self._registrations is None or client.address is None:
@@ -189,19 +188,19 @@ class Throttle:
         if len(self._suspects) >= _MOST_SUSPECTS:
             self._suspects.clear()
         self._suspects[network] = self._clock() + limit.window
-        with suppress(Overloaded, TooManyAttempts):  # others may have filled it meanwhile
+        with suppress(Overloaded, TooManyAttempts):  # other requests may have filled it by now
             [counted] = self._add([self._counter("codes", network, limit)], "codes")
             if counted.failures == limit.most:
                 _log.warning(
-                    "no more codes from %s for a while, %d were refused; if that is the address"
-                    " of a proxy of yours, see WXSESSION_TRUSTED_PROXIES",
+                    "no more codes from %s for a while: %d were refused; if this is the address"
+                    " of your own proxy, see WXSESSION_TRUSTED_PROXIES",
                     *(network, limit.most),
                 )
 
     def _count(
         self, reason: str, counters: Sequence[_Counter], client: ClientInfo
     ) -> list[_Counted]:
-        """Count an attempt in all of these, or refuse it and count that in the audit."""
+        """Count an attempt in all counters, or refuse it and count the refusal in the audit."""
         event = "registration_failed" if reason == "registrations" else "login_failed"
         try:
             return self._add(counters, reason)
@@ -211,37 +210,38 @@ class Throttle:
 
     def _add(self, counters: Sequence[_Counter], reason: str) -> list[_Counted]:
         """Add one to each counter, or to none of them if one is full."""
-        self._ensure_open(counters, reason)  # who is refused is so without a write
+        self._ensure_below(counters, reason)  # a flood of refused attempts writes nothing
         now = self._clock()
         c = failed_attempts.c
-        # In one order everywhere: two statements never wait for each other.
+        # The same order everywhere, so that two statements never deadlock.
         ordered = sorted(counters, key=lambda counter: counter.key_hash)
         rows = [
             {"key_hash": one.key_hash, "failures": 1, "expires_at": now + one.limit.window}
             for one in ordered
         ]
         fresh = upsert(self._database, failed_attempts).values(rows)
-        is_over = or_(c.expires_at <= now, c.failures == 0)
+        starts_again = or_(c.expires_at <= now, c.failures == 0)
         most = case(*((c.key_hash == one.key_hash, one.limit.most) for one in ordered), else_=0)
         adding = fresh.on_conflict_do_update(
             index_elements=["key_hash"],
             set_={
-                "failures": case((is_over, 1), else_=c.failures + 1),
-                "expires_at": case((is_over, fresh.excluded.expires_at), else_=c.expires_at),
+                "failures": case((starts_again, 1), else_=c.failures + 1),
+                "expires_at": case((starts_again, fresh.excluded.expires_at), else_=c.expires_at),
             },
-            where=or_(is_over, c.failures < most),
+            where=or_(starts_again, c.failures < most),
         ).returning(c.key_hash, c.failures, c.expires_at)
-        # No transaction: all guesses of an address wait for one row, and would for each other's
-        # COMMIT as well.
+        # No transaction: all guesses from an address update one row, and its lock would be held
+        # until COMMIT, a round trip longer.
         with self._database.statement() as connection:
             counted = [_Counted(bytes(key), *rest) for key, *rest in connection.execute(adding)]
         if len(counted) < len(ordered):
+            # One was full: the statement has added to the others only.
             self._take_back(counted)
-            self._ensure_open(ordered, reason)
-            raise _too_many(reason, ordered[0].limit, timedelta(0))  # it was full just now
+            self._ensure_below(ordered, reason)
+            raise _too_many(reason, ordered[0].limit, timedelta(0))  # it has just expired
         return counted
 
-    def _ensure_open(self, counters: Sequence[_Counter], reason: str) -> None:
+    def _ensure_below(self, counters: Sequence[_Counter], reason: str) -> None:
         now = self._clock()
         c = failed_attempts.c
         limits = {one.key_hash: one.limit for one in counters}
@@ -255,25 +255,25 @@ class Throttle:
             raise _too_many(reason, limits[bytes(last.key_hash)], last.expires_at - now)
 
     def _take_back(self, counted: Sequence[_Counted], forgetting: _Counted | None = None) -> None:
-        """Take one off each counter that is still the same, if the database is there.
+        """Subtract one from each counter whose window is still the same, if that is possible.
 
-        One that then holds nothing goes, and so does the one to be forgotten if nobody has
-        counted in it since. What stays counted is over soon, and no reason to fail. Two that
-        take theirs back at once may leave a counter of nothing, which begins again like none.
+        A counter of zero is deleted, and so is `forgetting` if no attempt was added since. If the
+        database is not available the attempt stays counted until it expires.
         """
         c = failed_attempts.c
         with suppress(Overloaded), self._database.statement() as connection:
-            for one in counted:  # each by itself: no two rows are locked at once
+            for one in counted:  # one statement each, so that no two rows are locked at once
                 same = (c.key_hash == one.key_hash, c.expires_at == one.expires_at)
                 most = one.failures if one is forgetting else 1
                 dropping = delete(failed_attempts).where(*same, c.failures <= most)
                 if not connection.execute(dropping).rowcount:
+                    # Two at once may both come here and leave a zero: `_add` starts it again.
                     lowering = update(failed_attempts).where(*same)
                     connection.execute(lowering.values(failures=c.failures - 1))
 
     def _counter(self, kind: str, value: str, limit: Limit) -> _Counter:
-        # Keyed, because what was typed as a name may be a password. With the newest key: while
-        # machines get it one after the other, they count apart for those minutes.
+        # A keyed hash, because people sometimes type a password as the username. With the newest
+        # key: while a new key is rolled out, machines with and without it count separately.
         return _Counter(hmac.digest(self._key, f"{kind}\0{value}".encode(), "sha256"), limit)
 
 

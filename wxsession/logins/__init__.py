@@ -1,1 +1,1 @@
-"""From a code, a password, or both to a session."""
+"""Logins: a code, a password, or both become a session."""

@@ -1,13 +1,12 @@
 """Login codes: one exchange per code, however many workers are asked to make it.
 
-A code works once at WeChat, but a device that lost the answer sends it again. So a code is
-claimed before WeChat is asked, what came of it is noted, and whoever sends it again within the
-replay window is answered from the note. Only the same address and user agent are: to anybody
-else the code is used up.
+WeChat accepts a code once, but a device that lost the response sends it again. So a code is
+claimed before WeChat is asked, the outcome is stored, and a request that repeats the code within
+the replay window gets the stored outcome. This holds only for the same address and user agent:
+for any other client the code is used up.
 
-A claim is a short lease, renewed while the exchange is under way. A worker that dies with it
-leaves nothing to clean up: once the lease is over, the next one to send the code makes the
-exchange.
+A claim is a short lease, renewed during the exchange. A worker that dies with it leaves nothing
+to clean up: once the lease has expired, the next request with the code makes the exchange.
 """
 
 import hashlib
@@ -44,30 +43,30 @@ _REFUSALS: dict[str, type[CodeError]] = {e.code: e for e in (InvalidCode, CodeUs
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to exchange a code, or what came of it when somebody else did."""
+    """The right to exchange a code, or the outcome of an exchange that was made before."""
 
     code_hash: bytes
     claim_id: UUID
     identity_id: UUID | None = None
-    """Set where the code was exchanged already: whose it is."""
+    """The WeChat user of the code, if it was exchanged before."""
     exchanged_at: datetime | None = None
-    """Set where the code was exchanged already: when."""
+    """The time of the exchange, if it was made before."""
 
 
 def ensure_code(code: str) -> None:
-    """Return if this may be a code of wx.login, whose form WeChat does not tell.
+    """Return if this may be a code of wx.login; WeChat does not document their form.
 
-    "the code is a mock one", which the developer tools make without an appid, is none.
+    "the code is a mock one", which the developer tools return without an appid, is not a code.
 
     Raises:
-        InvalidCode: it cannot be one, and WeChat need not be asked.
+        InvalidCode: it cannot be a code, so WeChat need not be asked.
     """
     if not _CODE.fullmatch(code):
         raise InvalidCode
 
 
 class LoginCodes:
-    """Keeps count of the codes under way, and of those exchanged within `replay`."""
+    """Remembers the codes under exchange, and those exchanged within `replay`."""
 
     def __init__(
         self, database: Database, *, clock: Clock, leases: Leases, replay: timedelta
@@ -76,17 +75,18 @@ class LoginCodes:
         self._clock = clock
         self._leases = leases
         self._replay = replay
-        self._taking = _taking(database)
+        self._claiming = _claiming(database)
         self._line = logins_at_database(database.limits.pool_size)
 
     def claim(self, appid: str, code: str, client: ClientInfo) -> Claim:
-        """Return the right to exchange the code, or wait for what came of it elsewhere.
+        """Return the right to exchange the code, or wait for the outcome of another worker.
 
         No connection is held while it waits.
 
         Raises:
             CodeError: the code was refused a moment ago, or another client sent it first.
-            WeChatTimeout: whoever exchanges it has not been answered in time.
+            WeChatTimeout: the worker that exchanges it had no response in time.
+            Overloaded: the database was not free in time.
         """
         code_hash = hashlib.sha256(f"{appid}\0{code}".encode()).digest()
         own = Claim(code_hash, new_id())
@@ -98,24 +98,24 @@ class LoginCodes:
         raise WeChatTimeout(retry_after=1)
 
     def renewed(self, claim: Claim) -> AbstractContextManager[None]:
-        """Return what keeps a claim one's own for as long as its block runs."""
+        """Return a block that renews the claim while it runs."""
         return self._leases.renewed(self._renew, claim)
 
     def settle(self, transaction: Transaction, claim: Claim, identity_id: UUID) -> None:
-        """Note whose code it was."""
+        """Store the WeChat user of the code."""
         transaction.add(_SETTLE, self._settlement(claim, _GRANTED, identity_id))
 
     def refuse(self, claim: Claim, refusal: CodeError) -> None:
-        """Note, if the database is there, that the code does not lead to a session."""
+        """Store, if the database is available, that the code does not lead to a session."""
         self._note(_SETTLE, self._settlement(claim, refusal.code, None))
 
     def release(self, claim: Claim) -> None:
-        """Give the claim up: nothing is known about the code, the next one may ask WeChat."""
+        """Give the claim up: the code may still be good, so the next request may ask WeChat."""
         self._note(_RELEASE, {"its_hash": claim.code_hash, "its_claim": claim.claim_id})
 
     def _note(self, statement: Executable, values: Mapping[str, object]) -> None:
-        # What is not noted costs whoever sends the code again the rest of the lease; that is no
-        # reason to hide from this client what WeChat said.
+        # Without the note, a repeated request waits for the rest of the lease. That is no reason
+        # to hide WeChat's response from this client.
         with suppress(Overloaded), self._statement() as connection:
             connection.execute(statement, values)
 
@@ -125,7 +125,7 @@ class LoginCodes:
             yield connection
 
     def _take(self, claim: Claim, client: ClientInfo) -> bool:
-        """Write the claim down, unless there is another one; done twice, it is there once."""
+        """Store the claim and return True, or return False if there is another; repeatable."""
         now = self._clock()
         values = {
             "code_hash": claim.code_hash,
@@ -138,13 +138,15 @@ class LoginCodes:
             "now": now,
         }
         with self._statement() as connection:
-            return connection.execute(self._taking, values).first() is not None
+            return connection.execute(self._claiming, values).first() is not None
 
     def _renew(self, claims: frozenset[Claim]) -> None:
+        # The hashes select by the primary key; the claim ids leave out a lease that another
+        # worker has taken since.
         renewing = update(login_codes).where(
             login_codes.c.code_hash.in_([claim.code_hash for claim in claims]),
             login_codes.c.claim_id.in_([claim.claim_id for claim in claims]),
-            login_codes.c.outcome.is_(None),  # what is noted has a time of its own
+            login_codes.c.outcome.is_(None),  # a stored outcome has its own expiry
         )
         with self._database.statement() as connection:
             connection.execute(renewing.values(expires_at=self._clock() + LEASE))
@@ -175,8 +177,8 @@ class LoginCodes:
         }
 
 
-def _taking(database: Database) -> Executable:
-    """Return the statement that writes a claim down, and returns it unless there is another one."""
+def _claiming(database: Database) -> Executable:
+    """Return the statement that stores a claim; it returns no row if there is another claim."""
     c = login_codes.c
     outcome = (c.outcome, c.identity_id, c.client_address, c.user_agent, c.expires_at)
     is_free = c.expires_at <= bindparam("now")

@@ -1,4 +1,4 @@
-"""The exchange of a code: WeChat is asked once, and what comes of it is noted."""
+"""The exchange of a code: WeChat is asked once, and the outcome is stored."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,11 +29,11 @@ class Exchanged:
 
     claim: Claim
     who: WeChatIdentity | None
-    """None where the code was exchanged a moment ago: the claim has its identity."""
+    """None if the code was exchanged a moment ago: the claim has its identity."""
 
 
 class CodeExchange:
-    """Exchanges a code of wx.login for what WeChat knows, once, and notes what comes of it."""
+    """Exchanges a code of wx.login for a WeChat identity, once, and stores the outcome."""
 
     def __init__(
         self, wechat: WeChatApi, *, codes: LoginCodes, throttle: Throttle, audit: Audit
@@ -49,7 +49,7 @@ class CodeExchange:
         """Audit a refusal; wrong passwords are audited where they are verified."""
         try:
             yield
-        except (InvalidCode, CodeUsed) as refusal:  # anybody may send as many as they like
+        except (InvalidCode, CodeUsed) as refusal:  # counted: anybody can send any number of them
             self._audit.count("login_failed", client, reason=refusal.code, appid=appid)
             raise
         except (UserBlocked, IdentityBound) as refusal:
@@ -57,12 +57,12 @@ class CodeExchange:
             raise
 
     def ensure_worthwhile(self, appid: str, code: str, client: ClientInfo) -> None:
-        """Return if it makes sense to ask WeChat for this code.
+        """Return if it makes sense to ask WeChat about this code.
 
         Raises:
-            TooManyAttempts: too many codes from this address were refused lately.
-            InvalidCode: it is no code.
-            WeChatTimeout: WeChat has not answered for a while.
+            TooManyAttempts: too many codes from this address were refused recently.
+            InvalidCode: this cannot be a code.
+            WeChatTimeout: WeChat has not responded for a while.
         """
         self._throttle.ensure_codes_allowed(client, appid=appid)
         with self._throttle.counting_codes(client):
@@ -71,14 +71,14 @@ class CodeExchange:
 
     @contextmanager
     def exchanging(self, appid: str, code: str, client: ClientInfo) -> Iterator[Exchanged]:
-        """Exchange the code for the block, in which its user is logged in.
+        """Exchange the code and run the block, which logs its user in.
 
-        If that fails, the code is used up, and that is noted.
+        If the block fails, the code is used up; that is stored.
 
         Raises:
-            CodeError: WeChat refuses the code or its user, or it was used before.
-            WeChatError: WeChat did not answer the question.
-            Overloaded: too many wait already, or the database was not free in time.
+            CodeError: WeChat refuses the code or its user, or the code was used before.
+            WeChatError: WeChat did not give a usable response.
+            Overloaded: too many logins are waiting, or the database was not free in time.
         """
         with self._wechat.places.one():
             claim = self._codes.claim(appid, code, client)
@@ -92,11 +92,11 @@ class CodeExchange:
                     yield Exchanged(claim, who)
 
     def settle(self, transaction: Transaction, exchanged: Exchanged, identity_id: UUID) -> None:
-        """Note whose code it was: sent again within the replay window it leads there again."""
+        """Store the WeChat user of the code, for a repeated request within the replay window."""
         self._codes.settle(transaction, exchanged.claim, identity_id)
 
     def _ask(self, claim: Claim, appid: str, code: str) -> WeChatIdentity:
-        """Return what WeChat says, or note that it refuses the code, or was not asked."""
+        """Return WeChat's identity; store a refusal, and release the claim on any other error."""
         try:
             return self._wechat.code2session(appid, code)
         except CodeError as refusal:
@@ -108,14 +108,14 @@ class CodeExchange:
 
     @contextmanager
     def _noted(self, claim: Claim) -> Iterator[None]:
-        """Note why a code that WeChat accepted did not lead to a session."""
+        """Store why a code that WeChat accepted did not lead to a session."""
         try:
             yield
         except CodeError as refusal:
             self._codes.refuse(claim, refusal)
             raise
         except DatabaseUnavailable:
-            raise  # nor can this be noted; it would be waited for as long again
+            raise  # storing this would only wait for the same database once more
         except WxSessionError:
-            self._codes.refuse(claim, CodeUsed())  # nothing came of it here
+            self._codes.refuse(claim, CodeUsed())  # spent at WeChat, and no session came of it
             raise

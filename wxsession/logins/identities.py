@@ -1,4 +1,4 @@
-"""WeChat users as rows: found, made at a first login, and joined by their unionid."""
+"""WeChat users as rows: found, created at a first login, and linked by their unionid."""
 
 import logging
 from typing import NamedTuple
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class WeChatUser(NamedTuple):
-    """Who somebody is, as WeChat says; the unionid only if the app is on an open platform."""
+    """The ids that WeChat gives a user; a unionid only if the app is on an open platform."""
 
     appid: str
     openid: str
@@ -37,7 +37,7 @@ class WeChatUser(NamedTuple):
 
 
 class Identities:
-    """Turns what WeChat says about somebody into rows: an identity, its user, its session_key."""
+    """Turns a WeChat identity into rows: an identity, its user, its session_key."""
 
     def __init__(
         self, *, users: Users, session_keys: SessionKeyStore, audit: Audit, clock: Clock
@@ -48,7 +48,7 @@ class Identities:
         self._clock = clock
 
     def of(self, transaction: Transaction, claim: Claim) -> WeChatUser:
-        """Return whose code it was that was exchanged a moment ago."""
+        """Return the WeChat user of a code that was exchanged a moment ago."""
         query = select_identities().where(identities.c.id == claim.identity_id)
         identity = identity_from(transaction.execute(query).one())
         return WeChatUser(identity.appid, identity.openid, None)
@@ -56,7 +56,7 @@ class Identities:
     def keep_session_key(
         self, transaction: Transaction, identity: Identity, session_key: str, *, is_first: bool
     ) -> None:
-        """Keep what WeChat encrypts this user's open data with; the identity is locked."""
+        """Keep the key of this user's open data; the caller holds the identity's lock."""
         self._session_keys.remember(
             transaction, identity.id, session_key, self._clock(), is_first=is_first
         )
@@ -71,26 +71,28 @@ class Identities:
     ) -> tuple[Identity, User, bool]:
         """Return the identity and its user, locked, and whether the user is new.
 
-        The user of `account_id`, who is needed besides, is locked with them.
+        The user `account_id` is locked with them.
 
         Raises:
-            UserBlocked: the user is disabled, or another one who has the same unionid.
-            Crossed: it changed while its locks were waited for; in a transaction of its own it
+            UserBlocked: the user, or another user with the same unionid, is disabled.
+            Crossed: the rows changed while this waited for their locks; the whole transaction
                 can be tried again.
         """
-        if account_id is None:  # what most logins need is a single statement
+        if account_id is None:  # most logins need this single statement
             if found := self._find(transaction, who):
                 return found
             if who.unionid is None:
                 return self._make(transaction, who, None)
-            # It may have gone to another user while its lock was waited for. That lock is held
-            # then, and the unionid, which comes before it in the order of locks, must not be
-            # waited for: two who did so would wait for each other.
-            known = transaction.execute(_IT, {"appid": who.appid, "openid": who.openid}).first()
+            # `_find` may have returned nothing because the identity moved to another user while
+            # this waited for its lock. The lock is held now, and the unionid's lock, which comes
+            # first in the order, must not be waited for: that could deadlock.
+            known = transaction.execute(_BY_OPENID, who._asdict()).first()
             if known is not None and identity_from(known).unionid == who.unionid:
                 raise Crossed
         if who.unionid is not None and self._users.link_by_unionid:
             self._users.lock_unionid(transaction, who.unionid)
+        # Which rows to lock is known only after reading them: read, lock in the common order, and
+        # read again. If anything moved in between, the locks are not the right ones.
         seen = self._look(transaction, who)
         identity, user_id, sibling_id = seen
         wanted = {one for one in (user_id, sibling_id, account_id) if one is not None}
@@ -106,7 +108,7 @@ class Identities:
     def _find(
         self, transaction: Transaction, who: WeChatUser
     ) -> tuple[Identity, User, bool] | None:
-        """Return the identity and its user, locked, if nothing has to be learnt about it."""
+        """Return the identity and its user, locked, if WeChat's ids are all stored already."""
         query = _LOCKED if who.unionid is None else _LOCKED_WITH_UNIONID
         row = transaction.execute(query, who._asdict()).first()
         if row is None:
@@ -116,12 +118,12 @@ class Identities:
     def _look(
         self, transaction: Transaction, who: WeChatUser
     ) -> tuple[Identity | None, UUID | None, UUID | None]:
-        """Return the identity, its user's id, and that of a user whom the unionid makes the same.
+        """Return the identity, its user's id, and the id of a user to merge by the unionid.
 
-        A user who has another WeChat user of this app is not the same: which of them is meant,
-        nobody can know here. Of several it is one who is disabled, if there is one.
+        A user with another WeChat user of this app is left out: it is unknown which of the two
+        is meant. Of several users, a disabled one comes first, so that nobody gets around that.
         """
-        row = transaction.execute(_IT, {"appid": who.appid, "openid": who.openid}).first()
+        row = transaction.execute(_BY_OPENID, who._asdict()).first()
         identity = identity_from(row) if row else None
         user_id = self._users.of_identity(row).id if row else None
         if who.unionid is None or not self._users.link_by_unionid:
@@ -149,13 +151,13 @@ class Identities:
     def _make(
         self, transaction: Transaction, who: WeChatUser, sibling: User | None
     ) -> tuple[Identity, User, bool]:
-        """Return a new identity with its user.
-
-        The identity is claimed first, and only who got it makes a user: no user is left over.
+        """Return a new identity with its user: the sibling, or a new one.
 
         Raises:
-            Crossed: another login was faster.
+            Crossed: another login created the identity first.
         """
+        # The identity first (its foreign key is deferred): only the login that gets it adds a
+        # user, so a lost race leaves no user without an identity.
         user = sibling or User(new_id())
         identity = Identity(new_id(), *who)
         claiming = upsert(transaction, identities).values(
@@ -183,9 +185,9 @@ class Identities:
         who: WeChatUser,
         client: ClientInfo,
     ) -> User:
-        """Note a unionid that came late; return the one user that it makes of two, if it can.
+        """Store a unionid that was unknown so far; merge the two users that it links, if possible.
 
-        Two accounts of the business stay two.
+        Two users with usernames are not merged.
         """
         if who.unionid in {None, identity.unionid}:
             return user
@@ -193,12 +195,14 @@ class Identities:
         transaction.execute(mine.values(unionid=who.unionid))
         if sibling is None:
             return user
-        # The account stays; of two users without a username, the one that was there first.
+        # The user with a username stays; of two users without one, the older.
         first, second = sorted((user, sibling), key=lambda one: (one.username is None, one.id))
         try:
             merged = self._users.merge(transaction, second, first)
         except IdentityBound:
-            _log.warning("users %s and %s have one unionid and cannot be one", first.id, second.id)
+            _log.warning(
+                "users %s and %s have the same unionid but cannot be merged", first.id, second.id
+            )
             return user
         self._audit.write(transaction, "merged", client, user_id=second.id, appid=identity.appid)
         return merged
@@ -210,10 +214,10 @@ def _enabled(user: User) -> User:
     return user
 
 
-_IT = (
+_BY_OPENID = (
     select_identities()
     .where(identities.c.provider == WECHAT)
     .where(identities.c.appid == bindparam("appid"), identities.c.openid == bindparam("openid"))
 )
-_LOCKED = _IT.with_for_update(of=[identities, users])
+_LOCKED = _BY_OPENID.with_for_update(of=[identities, users])
 _LOCKED_WITH_UNIONID = _LOCKED.where(identities.c.unionid == bindparam("unionid"))

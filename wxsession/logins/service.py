@@ -1,4 +1,4 @@
-"""Logins: a WeChat code, alone or with a username and its password, becomes a session of ours."""
+"""Logins: a WeChat code, alone or with a username and password, becomes a session."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,10 +24,10 @@ from wxsession.wechat.open_data import OpenData, OpenDataReader, ParsedOpenData,
 
 @dataclass(frozen=True, slots=True)
 class CodeLogin:
-    """A login as a device asks for it.
+    """A login as a device requests it.
 
-    `appid` is what the request says itself; `referring_appid` is what WeChat's Referer hints at,
-    and anybody can write that. `presented` is the session token that came along, if any.
+    `appid` is named by the request itself; `referring_appid` is from WeChat's Referer header,
+    which anybody can forge. `presented` is the session token sent with the request, if any.
     """
 
     code: str
@@ -35,9 +35,9 @@ class CodeLogin:
     referring_appid: str | None = None
     presented: str | None = None
     credentials: Credentials | None = None
-    """Of the account that the WeChat user is to be bound to by this login."""
+    """The account to which this login binds the WeChat user, if any."""
     open_data: OpenData | None = None
-    """What wx.getUserInfo gave; if it cannot be read, nobody is logged in."""
+    """The result of wx.getUserInfo, if any; if it cannot be read, the login fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,25 +71,25 @@ class LoginService:
         self._line = logins_at_database(database.limits.pool_size)
 
     def by_code(self, login: CodeLogin, client: ClientInfo) -> Login:
-        """Return a session for the WeChat user whose code this is; a first login makes a user.
+        """Return a session for the WeChat user of this code; a first login creates a user.
 
-        WeChat is asked once per code, with no database connection held meanwhile. With
-        credentials, the WeChat user is bound to their account in the same transaction; if that
-        cannot be, nobody is logged in, and the code is used up.
+        WeChat is asked once per code, and no database connection is held during that request.
+        With credentials, the WeChat user is bound to their account in the same transaction; if
+        that is not possible, the login fails and the code is used up.
 
         Raises:
-            InvalidRequest: the appid is not one of ours, or open data have not their form.
+            InvalidRequest: the appid is unknown, or the open data are malformed.
             CodeError: WeChat refuses the code or the user, or the user is disabled here.
-            AccountError: the credentials are wrong, or the two cannot be bound; wrong ones have
-                not cost the code. Or too many codes from this address were refused lately.
-            WeChatError: WeChat did not answer the question, or has not for a while.
-            OpenDataError: the open data that came along cannot be taken.
-            Overloaded: too many wait already, or the database was not free in time.
+            AccountError: the credentials are wrong (the code is not used up then), the binding is
+                not possible, or too many codes from this address were refused recently.
+            WeChatError: WeChat did not give a usable response, or has not for a while.
+            OpenDataError: the open data sent with the login cannot be used.
+            Overloaded: too many logins are waiting, or the database was not free in time.
         """
         appid = self._exchange.apps.choose(login.appid, login.referring_appid)
         open_data = None
         if login.open_data is not None and not login.open_data.was_refused:
-            open_data = ParsedOpenData.of(login.open_data)  # before it costs the code
+            open_data = ParsedOpenData.of(login.open_data)  # while the code is still good
         with self._exchange.audited(appid, client):
             self._exchange.ensure_worthwhile(appid, login.code, client)
             account = None
@@ -137,7 +137,7 @@ class LoginService:
     def _ensure_may_repeat(
         self, transaction: Transaction, exchanged: Exchanged, user: User
     ) -> None:
-        # Otherwise a client that goes on sending its code would leave a row each time.
+        # Each repetition adds a session row: a client that keeps sending its code is stopped.
         since = exchanged.claim.exchanged_at
         if since is not None and self._sessions.are_enough(transaction, user.id, since):
             raise CodeUsed
@@ -149,7 +149,7 @@ class LoginService:
         user: User,
         open_data: ParsedOpenData | None,
     ) -> tuple[User, Mapping[str, Any] | None]:
-        """Return the user with the profile that came along, and all that came along."""
+        """Return the user with the profile of the login's open data, and these data."""
         if open_data is None:
             return user, None
         data = self._open_data.read(transaction, identity, open_data)

@@ -30,7 +30,7 @@ from wxsession.clock import Clock, Timing
 from wxsession.errors import ClocksDisagree, PurgeRunning
 from wxsession.operations.batching import FIRST_SIZE, BatchSize
 from wxsession.operations.job_lock import job_lock
-from wxsession.storage.database import Asks, Database
+from wxsession.storage.database import Database, Executor
 from wxsession.storage.sqlite_busy import MAX_BUSY_PAUSE
 from wxsession.storage.tables import audit_events, failed_attempts, login_codes, sessions
 from wxsession.users.merging import finish_merges
@@ -217,7 +217,7 @@ def _expired_events(since: datetime) -> Expired:
 
 
 def _delete_in_postgresql(
-    connection: Asks, expired: Expired, after: Cursor | None, size: int
+    connection: Executor, expired: Expired, after: Cursor | None, size: int
 ) -> tuple[int, Cursor | None]:
     """Delete a batch in one statement; return how many rows, and the cursor, None at the end."""
     found = expired.next(after, size).cte("found")
@@ -234,7 +234,7 @@ def _delete_in_postgresql(
 
 
 def _delete_in_sqlite(
-    connection: Asks, expired: Expired, after: Cursor | None, size: int
+    connection: Executor, expired: Expired, after: Cursor | None, size: int
 ) -> tuple[int, Cursor | None]:
     """Do the same in two statements; nobody else writes between them in SQLite."""
     found = expired.next(after, size).subquery("found")
@@ -253,7 +253,7 @@ def _last_of(found: Select[Any]) -> Select[Any]:
 class Strategy:
     """How to delete a batch in one of the databases, and at what pace."""
 
-    delete: Callable[[Asks, Expired, Cursor | None, int], tuple[int, Cursor | None]]
+    delete: Callable[[Executor, Expired, Cursor | None, int], tuple[int, Cursor | None]]
     target_seconds: float
     """How long a batch should take."""
     shortest_pause: float

@@ -53,7 +53,7 @@ from wxsession.sessions.session import (
 )
 from wxsession.sessions.tokens import SessionToken, TokenSigner
 from wxsession.settings import Settings
-from wxsession.storage.database import Asks, Database, new_id, retry_on_disconnect
+from wxsession.storage.database import Database, Executor, new_id, retry_on_disconnect
 from wxsession.storage.fast_lookup import Lookup
 from wxsession.storage.tables import is_live, sessions
 from wxsession.storage.transaction import Transaction
@@ -393,7 +393,7 @@ class SessionService:
         return idle if "idle_expires_at" in changes else session.expires_at()
 
     def _rotate(
-        self, connection: Asks, session: Session, token: SessionToken, now: datetime
+        self, connection: Executor, session: Session, token: SessionToken, now: datetime
     ) -> Grant | None:
         """Swap the token for its successor, or return None if the session is not as it was."""
         next_ = self._signer.successors(token)[0]

@@ -1,6 +1,6 @@
 """Connections that stay checked out of the pool, for statements that stand by themselves.
 
-To check a connection out and in takes 12 to 14 µs of CPU: 8 to 9 % of a check
+To check a connection out and in takes 12 to 17 µs of CPU: 8 to 11 % of a check
 (``python -m benchmarks.parts``). The plain twin is `Database.statement`: one connection for the
 caller alone, watched, and the errors of the driver translated.
 """

@@ -1,9 +1,9 @@
-"""The database: one metadata, the column types, and connections that know both databases.
+"""The database: metadata, column types, and connections to PostgreSQL or SQLite.
 
-PostgreSQL is reached through psycopg 3, SQLite as a file in WAL mode. A connection is always in
-autocommit mode, so that a single statement costs a single round trip and stays prepared; where a
-transaction is wanted, BEGIN is said here. To SQLite it is BEGIN IMMEDIATE: a deferred transaction
-that turns into a writer half way is refused however long it would wait.
+PostgreSQL is used through psycopg 3, SQLite as a file in WAL mode. A connection is always in
+autocommit mode, so that a single statement costs a single round trip and stays prepared; a
+transaction sends its own BEGIN. For SQLite that is BEGIN IMMEDIATE: a deferred transaction whose
+first write comes after a read may be refused at once, however long it could wait.
 """
 
 import logging
@@ -49,8 +49,8 @@ from wxsession.storage.sqlite_busy import retry_while_busy
 from wxsession.storage.transaction import Transaction
 from wxsession.storage.watchdog import Overdue, Unwatched, Watchdog
 
-Asks = Connection | Transaction
-"""What executes one statement, inside a transaction or by itself."""
+Executor = Connection | Transaction
+"""Runs a statement, inside a transaction or by itself."""
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ SCHEMA_REVISION = "20261124_01"
 """The oldest schema that this code can work with; revisions sort by their dates."""
 
 _ATTEMPTS = 4
-_PATIENCE_SECONDS = 1.5  # PostgreSQL looks for deadlocks after one
+_RETRY_SECONDS = 1.5  # PostgreSQL looks for deadlocks after one second
 
 _TRANSACTIONAL = "wxsession_transactional"
 _READ_ONLY_TRANSACTION = "25006"
@@ -82,7 +82,11 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the moment as the database wants it; a naive one is refused."""
+        """Return the moment in the form of the database.
+
+        Raises:
+            ValueError: it is naive.
+        """
         if value is None:
             return None
         if value.tzinfo is None:
@@ -93,8 +97,8 @@ class UtcDateTime(TypeDecorator[datetime]):
     def result_processor(
         self, dialect: Dialect, coltype: object
     ) -> Callable[[Any], datetime | None]:
-        """Return what reads a moment, in UTC."""
-        del coltype  # a type says how it is read; the column it is in does not matter
+        """Return the function that converts a value of the driver to a moment in UTC."""
+        del coltype  # the same for every column
         return _moment_of_aware if dialect.name == "postgresql" else _moment_of_text
 
 
@@ -103,29 +107,29 @@ def _moment_of_aware(value: datetime | None) -> datetime | None:
 
 
 def _moment_of_text(value: str | None) -> datetime | None:
-    # Not by way of DateTime and `replace(tzinfo=UTC)`: a check on SQLite reads four moments, and
-    # that would take 2 % of it.
+    # Parsed directly, not by DateTime and `replace(tzinfo=UTC)`: a check on SQLite reads four
+    # moments, and that would take 2 % of its time.
     return None if value is None else datetime.fromisoformat(value + "+00:00")
 
 
 def new_id() -> UUID:
-    """Return a UUIDv7 (RFC 9562, 5.7): rows made together lie together, none can be guessed."""
+    """Return a UUIDv7 (RFC 9562, 5.7): new rows are adjacent in the index; ids are unguessable."""
     return uuid7(time.time_ns() // 1_000_000, secrets.randbits(80))
 
 
 def uuid7(milliseconds: int, rest: int) -> UUID:
-    """Return the UUIDv7 of a time since 1970 and 80 bits, six of which give way to its form."""
+    """Return the UUIDv7 of a Unix time and of `rest`, 80 bits of which 74 are used."""
     number = milliseconds << 80 | rest
     number = number & ~(0xF << 76) | 0x7 << 76
     return UUID(int=number & ~(0x3 << 62) | 0x2 << 62)
 
 
 def retry_on_disconnect(action: Callable[[], T]) -> T:
-    """Do what may be done twice, and do it again if it was interrupted for a reason that is over.
+    """Run an action that may run twice, and run it again after a lost connection or a conflict.
 
-    After a restart of the database every pooled connection is broken, and the first to notice would
-    otherwise have to tell its client; so would the one that was picked to end a deadlock. Whoever
-    waited long for that has waited enough.
+    After a restart of the database every pooled connection is broken, and the first requests to
+    use them would fail; so would the transaction that is chosen to end a deadlock. An action that
+    has already taken long is not run again.
     """
     begun = time.monotonic()
     attempts = 1
@@ -133,14 +137,14 @@ def retry_on_disconnect(action: Callable[[], T]) -> T:
         try:
             return action()
         except (Crossed, Disconnected):
-            if attempts == _ATTEMPTS or time.monotonic() - begun > _PATIENCE_SECONDS:
+            if attempts == _ATTEMPTS or time.monotonic() - begun > _RETRY_SECONDS:
                 raise
         attempts += 1
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one process takes of the database; `timeout` is in seconds."""
+    """The limits of one process at the database; `timeout` is in seconds."""
 
     pool_size: int = 16
     timeout: float = 5.0
@@ -149,43 +153,43 @@ class Limits:
 
 @dataclass(frozen=True)
 class Database:
-    """Where rows are: a way to run one statement, and a way to run several as one.
+    """Runs single statements and transactions.
 
-    Nothing here waits for the database longer than the timeout of its limits.
+    Except for a long transaction, nothing waits for the database longer than the limits' timeout.
     """
 
     engine: Engine
     """Its connections are in autocommit mode."""
     _transactional: Engine
-    """The same, with a BEGIN where SQLAlchemy begins."""
+    """The same connections, with a BEGIN when SQLAlchemy begins a transaction."""
     connections: ConnectionCache
-    """Some of the first kind that stay checked out, for what is asked most often."""
+    """Autocommit connections that stay checked out, for the most frequent statements."""
     _watchdog: Watchdog
     limits: Limits
 
     @property
     def is_postgresql(self) -> bool:
-        """Whether this is PostgreSQL, which has locks that SQLite has not."""
+        """Whether this is PostgreSQL, which has row locks and advisory locks, unlike SQLite."""
         return self.engine.dialect.name == "postgresql"
 
     @contextmanager
     def statement(self) -> Iterator[Connection]:
-        """Yield a connection on which each statement stands by itself: no BEGIN, no COMMIT.
+        """Yield a connection in autocommit mode: there is no BEGIN and no COMMIT.
 
         Raises:
-            Overloaded: no connection was to be had in time, or it broke.
-            NotReady: the schema is not there, or too old.
+            Overloaded: no connection was available in time, or it broke.
+            NotReady: the schema is missing or too old.
         """
         with self._connection(self.engine, time.monotonic() + self.limits.timeout) as connection:
             yield connection
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """Yield a transaction: all of it happens, or nothing.
+        """Yield a transaction; it is committed at the end, or rolled back by an exception.
 
         Raises:
-            Overloaded: no connection was to be had in time, or it broke.
-            NotReady: the schema is not there, or too old.
+            Overloaded: no connection was available in time, or it broke.
+            NotReady: the schema is missing or too old.
         """
         until = time.monotonic() + self.limits.timeout
         with self._connection(self._transactional, until) as connection, connection.begin():
@@ -195,11 +199,11 @@ class Database:
 
     @contextmanager
     def long_transaction(self) -> Iterator[Connection]:
-        """Yield a connection inside a transaction that may take its time: for commands alone.
+        """Yield a connection inside a transaction without a time limit; only for commands.
 
         Raises:
-            Overloaded: no connection was to be had in time, or it broke.
-            NotReady: the schema is not there, or too old.
+            Overloaded: no connection was available in time, or it broke.
+            NotReady: the schema is missing or too old.
         """
         with (
             self._connection(self._transactional, math.inf) as connection,
@@ -210,7 +214,7 @@ class Database:
             yield connection
 
     def now(self) -> datetime:
-        """Return what time the database has; an SQLite file has its host's.
+        """Return the time of the database's clock; for SQLite this is the host's clock.
 
         Raises:
             Overloaded: the database did not answer in time.
@@ -238,37 +242,37 @@ class Database:
 
 
 def upsert(database: "Database | Transaction", table: Table) -> postgresql.Insert | sqlite.Insert:
-    """Return an INSERT that has ON CONFLICT in the database's own dialect."""
+    """Return an INSERT that supports ON CONFLICT, in the dialect of the database."""
     return postgresql.insert(table) if database.is_postgresql else sqlite.insert(table)
 
 
 def connect(url: str, limits: Limits = Limits()) -> Database:
-    """Return the database at `url`; nothing is opened before it is asked.
+    """Return the database at `url`; a connection is opened when the first one is needed.
 
     Connections are never shared with a forked child: each process opens its own.
     """
     parsed = make_url(url)
     is_postgresql = parsed.get_backend_name() == "postgresql"
     options: dict[str, object] = {
-        "hide_parameters": True,  # an error text may end in a log; the values may be secrets
+        "hide_parameters": True,  # an error may be logged, and the values may be secrets
         "poolclass": SharingPool,
         "pool_timeout": POOL_TIMEOUT_SECONDS,
         "pool_size": limits.pool_size,
         "max_overflow": 0,
-        "pool_reset_on_return": None,  # whoever begins a transaction ends it, see `transaction`
+        "pool_reset_on_return": None,  # no ROLLBACK needed: `transaction` ends what it begins
     }
     if is_postgresql:
         defaults = {"application_name": "wxsession", **network_options(limits.timeout)}
         options["connect_args"] = {
             **{k: v for k, v in defaults.items() if k not in parsed.query},
-            "client_encoding": "utf8",  # whatever the URL says: a lookup reads bytes
+            "client_encoding": "utf8",  # whatever the URL says: `fast_lookup` reads bytes
         }
         options |= {"pool_use_lifo": True, "pool_recycle": 1800}
     else:
         path = Path(parsed.database or "")
         path.parent.mkdir(parents=True, exist_ok=True)
         if os.name == "posix" and path.is_file() and path.stat().st_mode & stat.S_IROTH:
-            _log.warning("every user of this machine can read %s; chmod o-r cures that", path)
+            _log.warning("every user of this machine can read %s; run chmod o-r on it", path)
     engine = create_engine(parsed, isolation_level="AUTOCOMMIT", **options)
     watchdog = Watchdog() if is_postgresql else Unwatched()
     connections = ConnectionCache(
@@ -283,19 +287,20 @@ def connect(url: str, limits: Limits = Limits()) -> Database:
     else:
         event.listen(engine, "do_connect", _make_private)
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "do_execute", _execute_patiently)
+        event.listen(engine, "do_execute", _execute_with_retries)
     _forget_in_children(connections, watchdog)
     transactional = engine.execution_options(**{_TRANSACTIONAL: True})
     return Database(engine, transactional, connections, watchdog, limits)
 
 
-def _forget_in_children(*ours: ConnectionCache | Watchdog) -> None:
-    known = [weakref.ref(mine) for mine in ours]
+def _forget_in_children(*parts: ConnectionCache | Watchdog) -> None:
+    # Weak references, because a handler cannot be removed and would keep every database alive.
+    known = [weakref.ref(part) for part in parts]
 
     def forget() -> None:
         for ref in known:
-            if (mine := ref()) is not None:
-                mine.forget()
+            if (part := ref()) is not None:
+                part.forget()
 
     if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork either
         os.register_at_fork(after_in_child=forget)
@@ -303,7 +308,7 @@ def _forget_in_children(*ours: ConnectionCache | Watchdog) -> None:
 
 @contextmanager
 def _checked_out(engine: Engine) -> Iterator[Connection]:
-    """Check a connection out; where the server opens no more, wait for one as for a free one."""
+    """Check a connection out; if the server accepts no more, wait for one to become free."""
     deadline = time.monotonic() + POOL_TIMEOUT_SECONDS
     while True:
         try:
@@ -335,14 +340,14 @@ def _errors_translated() -> Iterator[None]:
 def _make_private(
     _dialect: Dialect, _entry: ConnectionPoolEntry, arguments: list[str], _options: object
 ) -> None:
-    """Make the file, if there is none, for our own account; SQLite makes -wal and -shm alike."""
+    """Create the file, if it is missing, readable by its owner only, as then are -wal and -shm."""
     if not arguments[0].startswith("file:"):
-        with suppress(OSError):  # it is there, or SQLite says what is wrong
+        with suppress(OSError):  # the file exists, or SQLite reports the error
             os.close(os.open(arguments[0], os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
-    connection.execute("PRAGMA busy_timeout = 0")  # waiting is ours to do, see `retry_while_busy`
+    connection.execute("PRAGMA busy_timeout = 0")  # `retry_while_busy` waits instead
     connection.execute("PRAGMA foreign_keys = ON")
     retry_while_busy(lambda: connection.execute("PRAGMA journal_mode = WAL"))
 
@@ -353,15 +358,15 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_sqlite else "BEGIN")
 
 
-def _execute_patiently(
+def _execute_with_retries(
     cursor: sqlite3.Cursor, statement: str, parameters: Any, _context: object
 ) -> bool:
-    """Execute in place of SQLAlchemy; return that it was done."""
+    """Execute in place of SQLAlchemy, which True stops from doing it again."""
     retry_while_busy(lambda: cursor.execute(statement, parameters))
     return True
 
 
 def _count_read_only_as_broken(context: ExceptionContext) -> None:
-    # A primary that was demoted still answers, for as long as we keep talking to it.
+    # A demoted primary still responds on the old connections; a new one finds the new primary.
     if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY_TRANSACTION:
         context.is_disconnect = True

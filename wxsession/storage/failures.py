@@ -1,4 +1,4 @@
-"""What an error of a database's driver means to whoever asked."""
+"""Translation of the database drivers' errors into this package's own."""
 
 import re
 import sqlite3
@@ -8,11 +8,12 @@ from wxsession.logs import RareWarning
 
 # Source: appendix "PostgreSQL Error Codes" of its manual.
 _NO_SUCH_OBJECT = frozenset({"42P01", "42703", "3F000"})
-_CROSSED = frozenset({"40P01", "40001"})  # a deadlock, and two that cannot both have been first
+_CROSSED = frozenset({"40P01", "40001"})  # deadlock_detected, serialization_failure
 _TOO_MANY_CONNECTIONS = "53300"
-_MAY_NOT = "42501"
+_INSUFFICIENT_PRIVILEGE = "42501"
 
-# SQLite has one code for all of these, and libpq none for why it was not let in.
+# By text: SQLite has one code for all of the first, and a connection that libpq fails to open has
+# no SQLSTATE.
 _NO_SUCH_TABLE = re.compile(r"no such (table|column)|has no column named")
 _TOO_MANY = re.compile(r"too many (connections|clients)|connection slots are reserved")
 
@@ -20,24 +21,25 @@ _warn = RareWarning(__name__)
 
 
 def translated(error: BaseException | None, *, broken: bool) -> Overloaded | NotReady | None:
-    """Return what an error of the driver is to others, having logged it; None for a bug of ours.
+    """Log an error of the driver and return ours for it; None if it is a bug in this package.
 
-    The text of a driver's error has hosts and reasons in it, but neither values nor passwords.
+    `broken` says that the connection was lost.
     """
     found = _meaning(error, broken=broken)
+    # The driver's text has hosts and reasons in it, but neither values nor passwords.
     if found is not None:
         _warn("database: %s: %s", found.code, str(error).strip().replace("\n", "; "))
     return found
 
 
 def no_answer_in_time() -> DatabaseUnavailable:
-    """Return what a wait that was ended is to others, having logged it."""
+    """Log a wait that was cut off, and return its error."""
     _warn("database: %s: no answer in time", DatabaseUnavailable.code)
     return DatabaseUnavailable()
 
 
 def is_refused_for_number(error: BaseException | None) -> bool:
-    """Return whether the server refuses one more connection of this role, or of anybody."""
+    """Return whether the server refuses another connection, of this role or of any."""
     return bool(_TOO_MANY.search(str(error)))
 
 
@@ -51,7 +53,7 @@ def _meaning(error: BaseException | None, *, broken: bool) -> Overloaded | NotRe
         return Crossed()
     if sqlstate == _TOO_MANY_CONNECTIONS or _is_busy(error) or is_refused_for_number(error):
         return Overloaded()
-    if sqlstate == _MAY_NOT or _is_operational(error):
+    if sqlstate == _INSUFFICIENT_PRIVILEGE or _is_operational(error):
         return DatabaseUnavailable()
     return None
 
@@ -66,7 +68,7 @@ def _is_busy(error: BaseException | None) -> bool:
 
 
 def _is_operational(error: BaseException | None) -> bool:
-    """Return whether the database could not do it: DB-API's OperationalError (PEP 249)."""
+    """Return whether the fault is the database's: DB-API's OperationalError (PEP 249)."""
     if type(error) is sqlite3.DatabaseError:
         return True  # "file is not a database"
     return any(kind.__name__ == "OperationalError" for kind in type(error).__mro__)

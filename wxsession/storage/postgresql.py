@@ -1,4 +1,4 @@
-"""How a connection to PostgreSQL is opened, so that none of them is waited for without end."""
+"""Opening of connections to PostgreSQL, so that no wait for one is endless."""
 
 import logging
 import secrets
@@ -10,23 +10,23 @@ from sqlalchemy import Dialect
 from wxsession.storage.watchdog import Watchdog
 
 SERVER_LIMITS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
-"""What the server itself ends, so that nothing is left of a wait that was given up here."""
+"""The server's own time limits, which end what a client that gave up has left running there."""
 
 CONNECT_SECONDS = 2
-"""How long one host of the URL may take; it is the least that libpq knows."""
+"""How long the connection to one host of the URL may take; libpq's minimum."""
 
 _log = logging.getLogger(__name__)
 
 
 def network_options(timeout: float) -> dict[str, object]:
-    """Return libpq's options by which a host that vanished is noticed in less than `timeout`.
+    """Return libpq's options that detect a vanished host in less than `timeout` seconds.
 
     Source: "Connection Control Functions", "Parameter Key Words", in PostgreSQL's manual.
     """
     return {
         "connect_timeout": CONNECT_SECONDS,
-        "tcp_user_timeout": int(timeout * 600),  # milliseconds, for what was sent
-        "keepalives": 1,  # and for what is waited for
+        "tcp_user_timeout": int(timeout * 600),  # milliseconds: 60 % of it, for data we sent
+        "keepalives": 1,  # while we wait for data
         "keepalives_idle": 2,
         "keepalives_interval": 1,
         "keepalives_count": 3,
@@ -34,10 +34,9 @@ def network_options(timeout: float) -> dict[str, object]:
 
 
 class Opener:
-    """Opens connections in place of SQLAlchemy; what it learns is good for the whole process.
+    """Opens connections in place of SQLAlchemy, and remembers what it learns about the server.
 
-    `timeout` is in seconds, for a statement, for a lock, and for a transaction that nobody goes on
-    with.
+    `timeout` is in seconds, for a statement, for a lock, and for an idle transaction.
     """
 
     def __init__(self, watchdog: Watchdog, *, timeout: float, prepares: bool) -> None:
@@ -51,7 +50,7 @@ class Opener:
     def connect(
         self, dialect: Dialect, _entry: object, arguments: list[Any], parameters: dict[str, Any]
     ) -> Any:
-        """Return a new connection of psycopg's; SQLAlchemy calls it as "do_connect"."""
+        """Return a new psycopg connection; called by SQLAlchemy's event "do_connect"."""
         driver: Any = dialect.loaded_dbapi
         self._put_last_host_first(parameters)
         connection = self._connect(driver, arguments, parameters)
@@ -59,7 +58,9 @@ class Opener:
         self._last_host = info.host, str(info.port)
         if not self._knows_pooler:
             self._look_for_pooler(driver, connection)
-        if not self.prepares:  # as the first of several that were opened at once found out
+        # Not an else: another thread, which opened its connection at the same time, may have found
+        # the pooler.
+        if not self.prepares:
             connection.prepare_threshold = None
         return connection
 
@@ -74,16 +75,17 @@ class Opener:
             if "unsupported startup parameter" not in str(error):
                 raise
         connection = driver.connect(*arguments, **parameters)
-        self._limits = None  # PgBouncer's words, for what it does not hand on
+        # It works without them: PgBouncer refuses startup parameters that it does not pass on.
+        self._limits = None
         _log.warning(
-            "the pooler before the database takes no statement_timeout from its clients; so that"
-            " the server ends what nobody waits for any more, set it for the role:"
+            "the pooler before the database does not accept statement_timeout from its clients; so"
+            " that the server ends abandoned statements, set it for the role:"
             " ALTER ROLE … SET statement_timeout = '5s'; the same for lock_timeout"
         )
         return connection
 
     def _put_last_host_first(self, parameters: dict[str, Any]) -> None:
-        """Ask the host first that was the right one last: the one before it may have vanished."""
+        """Try the host of the last connection first: those before it in the URL may be gone."""
         hosts = str(parameters.get("host") or "").split(",")
         if self._last_host is None or len(hosts) == 1:
             return
@@ -103,8 +105,8 @@ class Opener:
         if loses:
             self.prepares = False
             _log.warning(
-                "the pooler before the database does not know prepared statements: none are used;"
-                " set WXSESSION_PREPARED_STATEMENTS=off, or let the pooler know them"
+                "the pooler before the database does not support prepared statements, so none are"
+                " used; set WXSESSION_PREPARED_STATEMENTS=off, or enable them in the pooler"
                 " (PgBouncer 1.21 or later: max_prepared_statements)"
             )
 
@@ -114,10 +116,11 @@ def _server_limits(timeout: float) -> str:
 
 
 def _loses_prepared_statements(driver: Any, connection: Any) -> bool:
-    """Return whether a pooler is in between that hands a statement's name on as it is.
+    """Return whether there is a pooler that does not support prepared statements.
 
-    On its next server connection the statement would not be there, or be somebody else's. A pooler
-    gives its clients process ids of its own, and one that knows prepared statements, names too.
+    It passes a statement's name on unchanged, and on its next server connection that statement is
+    missing, or is another client's. A pooler gives its clients process ids of its own; one that
+    supports prepared statements also renames them on the server.
     """
     libpq, name = connection.pgconn, b"wxsession_" + secrets.token_hex(8).encode()
     libpq.exec_(b"BEGIN")  # keeps one server connection until COMMIT
@@ -128,5 +131,5 @@ def _loses_prepared_statements(driver: Any, connection: Any) -> bool:
     if is_as_named:
         libpq.exec_(b"DEALLOCATE " + name)
     if libpq.exec_(b"COMMIT").status != driver.pq.ExecStatus.COMMAND_OK:
-        raise driver.OperationalError("the database broke off while it was asked for its pooler")
+        raise driver.OperationalError("the connection broke while a pooler was looked for")
     return bool(is_as_named and int(pid) != libpq.backend_pid)

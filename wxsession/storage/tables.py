@@ -1,7 +1,7 @@
 """The tables, and the conditions under which a session's row is live.
 
-Statements repeat these conditions: between a judgement and a write another process may have ended
-the session.
+Statements that write repeat these conditions, because another process may have ended the session
+since it was read.
 """
 
 from datetime import datetime
@@ -30,7 +30,7 @@ from wxsession.storage.database import UtcDateTime, metadata
 WECHAT = "wechat"
 RING_SIZE = 3
 MOST_SESSION_KEYS = 10
-"""How many session_keys of one identity there is room for."""
+"""The number of session_keys that are stored for one identity at most."""
 LONGEST_USERNAME = 64
 LONGEST_NICKNAME = 64
 LONGEST_AVATAR_URL = 1024
@@ -56,7 +56,7 @@ identities = Table(
     "identities",
     metadata,
     Column("id", Uuid, primary_key=True),
-    # Deferred, so that the identity is claimed first and its user made only by the winner.
+    # Deferred, so that the identity can be inserted first, and only its winner adds a user.
     Column(
         "user_id",
         Uuid,
@@ -67,7 +67,7 @@ identities = Table(
     Column("appid", String(64), nullable=False),
     Column("openid", String(128), nullable=False, index=True),
     Column("unionid", String(128), index=True),
-    # Since when it belongs to its user; the id says when it was made.
+    # Since when it belongs to its user; the time of its creation is in the id.
     Column("created_at", UtcDateTime, nullable=False),
     UniqueConstraint("provider", "appid", "openid"),
     UniqueConstraint("user_id", "provider", "appid"),
@@ -83,7 +83,7 @@ session_keys = Table(
     CheckConstraint(f"slot >= 0 AND slot < {MOST_SESSION_KEYS}", name="slot"),
 )
 
-# What a user took off the account: a unionid that is learnt later does not bring it back.
+# Identities that a user unbound: a unionid does not link them to the account again.
 unbound_identities = Table(
     "unbound_identities",
     metadata,
@@ -149,7 +149,7 @@ failed_attempts = Table(
     Column("expires_at", UtcDateTime, nullable=False, index=True),
 )
 
-# Where a user went that was merged; `new_id` is a living user, however often it moved on.
+# Users that were merged; `new_id` is an existing user, also after further merges.
 merged_users = Table(
     "merged_users",
     metadata,
@@ -158,7 +158,7 @@ merged_users = Table(
     Column("merged_at", UtcDateTime, nullable=False),
 )
 
-# One run at a time of what only one may do; `held_until` is a time of the database's own clock.
+# Locks of jobs that must not run twice at a time; `held_until` is by the database's clock.
 leases = Table(
     "leases",
     metadata,
@@ -167,7 +167,7 @@ leases = Table(
     Column("held_until", UtcDateTime, nullable=False),
 )
 
-# No foreign keys: what happened stays known after the user or the session is gone.
+# No foreign keys: an event outlives its user and its session.
 audit_events = Table(
     "audit_events",
     metadata,
@@ -181,14 +181,14 @@ audit_events = Table(
     Column("client_address", String(LONGEST_ADDRESS)),
     Column("user_agent", String(LONGEST_USER_AGENT)),
     Column("actor", String(LONGEST_ACTOR)),
-    # How many times: what a limit refuses is counted in one row, not written down each time.
+    # How many times it happened: refusals that are alike share a row.
     Column("count", Integer, nullable=False, server_default="1"),
     Index(None, "user_id", "at", "id"),
 )
 
 
 def is_live(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
-    """Return the condition that a session may be used at `now`, its user's state aside."""
+    """Return the condition that a session is usable at `now`, apart from the state of its user."""
     return and_(
         sessions.c.ended_at.is_(None),
         sessions.c.idle_expires_at > now,
@@ -199,4 +199,4 @@ def is_live(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
 def has_enabled_user() -> ColumnElement[bool]:
     """Return the condition that a session's user is not disabled."""
     enabled = exists().where(users.c.id == sessions.c.user_id, users.c.disabled_at.is_(None))
-    return enabled.correlate(sessions)  # and not with a `users` that is joined outside
+    return enabled.correlate(sessions)  # not with `users`, which the outer query may join

@@ -1,4 +1,4 @@
-"""A transaction that saves round trips: writes wait for each other, and travel as one statement."""
+"""A transaction that saves round trips: writes are collected and sent as one statement."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -10,10 +10,9 @@ Values = Mapping[str, Any]
 
 
 class Transaction:
-    """A connection on which everything happens, or nothing.
+    """A transaction; a write whose result is not needed is added, and sent together with others.
 
-    A write whose result nobody reads is added; it is sent with the next ones, before anything
-    else is executed and before the end of the transaction.
+    Added writes are sent before the next execution and before the transaction ends.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -24,22 +23,22 @@ class Transaction:
     def execute(
         self, statement: Executable, values: Values | Sequence[Values] | None = None
     ) -> CursorResult[Any]:
-        """Return the result of a statement, having sent what was added before it."""
+        """Send the added writes, execute a statement, and return its result."""
         self.flush()
         return self.connection.execute(statement, values)
 
     def add(self, write: Insert | Update, values: Values) -> None:
-        """Send a write by and by.
+        """Add a write, to be sent later.
 
-        It depends on no other one that was added since the last execution: PostgreSQL does all of
-        them at once, in any order. An Insert takes its row as `values`, an Update its parameters.
+        It must not depend on another write added since the last execution: PostgreSQL runs these
+        in any order, on the same snapshot. `values` are an Insert's row or an Update's parameters.
         """
         self._added.append((write, values))
 
     def flush(self) -> None:
-        """Send what was added: to PostgreSQL in one round trip, if the names allow it."""
+        """Send the added writes; to PostgreSQL in one round trip, unless parameter names clash."""
         added, self._added = self._added, []
-        named = [_named(place, write, *values) for place, (write, values) in enumerate(added)]
+        named = [_named(index, write, *values) for index, (write, values) in enumerate(added)]
         together: dict[str, Any] = {}
         for (_, names), (_, values) in zip(named, added, strict=True):
             together |= zip(names, values.values(), strict=True)
@@ -55,16 +54,16 @@ class Transaction:
 
 
 @lru_cache
-def _named(place: int, write: Insert | Update, *keys: str) -> tuple[Insert | Update, list[str]]:
-    """Return a write whose parameters no other one has, and their names."""
-    if isinstance(write, Update):
+def _named(index: int, write: Insert | Update, *keys: str) -> tuple[Insert | Update, list[str]]:
+    """Return a write and its parameters' names, which for an Insert are unique in the batch."""
+    if isinstance(write, Update):  # it has bind parameters already
         return write, list(keys)
-    names = [f"added_{place}_{key}" for key in keys]
+    names = [f"added_{index}_{key}" for key in keys]
     row: dict[str, Any] = {key: bindparam(name) for key, name in zip(keys, names, strict=True)}
     return write.values(row), names
 
 
 @lru_cache
 def _as_one(first: Insert | Update, *others: Insert | Update) -> Executable:
-    """Return one statement that does what several do, as PostgreSQL's WITH can."""
+    """Return one statement for several writes: PostgreSQL's WITH may hold writes."""
     return first.add_cte(*(other.cte(f"other_{number}") for number, other in enumerate(others)))

@@ -1,8 +1,8 @@
-"""A watchdog over connections: it ends what waits for the database longer than it may.
+"""A watchdog for connections: it ends waits for the database that exceed their time limit.
 
-A server that is frozen, or behind a network that drops packets, says nothing, and libpq waits for
-it as long as the kernel does. A socket that is shut down from another thread ends that wait at
-once, in libpq's own calls and in psycopg's cursors alike.
+A server that is frozen, or behind a network that drops packets, sends nothing, and libpq waits
+for it as long as the kernel does. Shutting the socket down from another thread ends that wait at
+once, in libpq's own functions and in psycopg's cursors.
 """
 
 import socket
@@ -13,20 +13,20 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 TICK = 0.25
-"""Seconds between two looks; a wait ends up to this much late."""
+"""Seconds between two ticks; a wait may end this much late."""
 
 _TICKS_WITHOUT_WORK = 20
-"""For how many looks the thread stays when there is nothing to look after."""
+"""The number of ticks without a watched connection after which the thread ends."""
 
 
 class Overdue(Exception):
-    """The database did not answer in time, and the connection was cut."""
+    """The database did not respond in time, and the connection was cut."""
 
 
 class Watchdog:
-    """Looks after the connections of one process that are in use.
+    """Watches the connections of one process that are in use.
 
-    Its thread runs while there is something to look after.
+    Its thread runs while there are any.
     """
 
     def __init__(self, *, ticks_without_work: int = _TICKS_WITHOUT_WORK) -> None:
@@ -37,11 +37,11 @@ class Watchdog:
         self._thread: threading.Thread | None = None
 
     def at_each_look(self, action: Callable[[], None]) -> None:
-        """Call `action` as well each time that the thread looks."""
+        """Call `action` at each tick as well."""
         self._on_tick = action
 
     def watch(self, connection: Any, until: float) -> None:
-        """Cut a connection of psycopg's if it is still in use at `until` (monotonic seconds)."""
+        """Cut a psycopg connection if it is still watched at `until` (monotonic seconds)."""
         self._until[connection] = until
         if self._thread is None:  # after the line above, see `_is_idle`
             self._start()
@@ -50,15 +50,17 @@ class Watchdog:
         """Return whether the connection was not cut; one that was cut has to be closed."""
         if self._until.pop(connection, None) is not None:
             return True
-        with self._lock:  # it is being cut; closed before that is over, its number could be reused
+        # Wait for a cut under way: if the connection were closed first, the cut could hit a new
+        # socket with the same file descriptor.
+        with self._lock:
             return False
 
     @contextmanager
     def watching(self, connection: Any, until: float) -> Iterator[None]:
-        """Use a connection inside, until `until`.
+        """Watch a connection while the block runs.
 
         Raises:
-            Overdue: it was cut; what was done on it may have been done or not.
+            Overdue: the connection was cut; its last statement may have been executed or not.
         """
         self.watch(connection, until)
         try:
@@ -71,7 +73,7 @@ class Watchdog:
             raise Overdue
 
     def forget(self) -> None:
-        """Look after nothing in a forked child: threads and connections are its parent's."""
+        """Watch nothing in a forked child: the thread and the connections are its parent's."""
         self._until, self._lock, self._thread = {}, threading.Lock(), None
 
     def _start(self) -> None:
@@ -91,7 +93,7 @@ class Watchdog:
                 return
 
     def _is_idle(self) -> bool:
-        """Return whether the thread may end; who begins to be watched now starts another."""
+        """Return whether the thread may end; a connection watched from now on starts another."""
         mine, self._thread = self._thread, None
         if not self._until:  # after the line above: one of the two threads sees the other's work
             return True
@@ -109,20 +111,20 @@ class Watchdog:
 
 
 class Unwatched(Watchdog):
-    """For connections that nobody else can keep waiting: those to a file."""
+    """A watchdog that watches nothing, for a file: no server can keep its connections waiting."""
 
     def watch(self, connection: Any, until: float) -> None:
-        """Let it take its time."""
+        """Do nothing."""
 
     def unwatch(self, connection: Any) -> bool:  # noqa: ARG002 - as a watchdog has it
-        """Return that it was not cut."""
+        """Return True: it was not cut."""
         return True
 
 
 def _cut(connection: Any) -> None:
-    with suppress(Exception):  # it has no socket any more
-        wire = socket.socket(fileno=connection.pgconn.socket)
+    with suppress(Exception):  # the connection may be closed already
+        connected = socket.socket(fileno=connection.pgconn.socket)
         try:
-            wire.shutdown(socket.SHUT_RDWR)
+            connected.shutdown(socket.SHUT_RDWR)
         finally:
-            wire.detach()  # its number is libpq's to close
+            connected.detach()  # libpq closes the file descriptor

@@ -1,1 +1,1 @@
-"""Who somebody is: users, their WeChat identities, and how two become one."""
+"""Users: their identities, phone numbers and merging."""

@@ -1,32 +1,32 @@
-"""Who sends a request: its address in one form however a proxy writes it, and its user agent."""
+"""The client of a request: its address, in one form however a proxy writes it, and user agent."""
 
 import ipaddress
 import re
 from typing import NamedTuple
 
-_IPV6_PREFIX = 64  # what one customer has
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address behind a translator
+_IPV6_PREFIX = 64  # the network of one customer
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: translated IPv4 addresses
 _WITH_PORT = re.compile(r"\[(?P<v6>[^\]]+)\](:\d+)?|(?P<v4>[\d.]+):\d+", re.ASCII)
 
 
 class ClientInfo(NamedTuple):
-    """Who asks: the address as our own proxies know it, and what it says of itself."""
+    """A client: the address that our own proxies report, and the User-Agent that it sends."""
 
     address: str | None
     user_agent: str | None
 
 
 def address_of(text: str) -> str:
-    """Return an address without the port that some balancers write after it.
+    """Return an address without the port that some load balancers append.
 
-    An IPv4 address inside an IPv6 one is that IPv4 address. What is no address stays as it is.
+    An IPv4 address inside an IPv6 one becomes that IPv4 address; other text stays as it is.
     """
     ip = _parsed(text)
     return text if ip is None else str(ip)
 
 
 def network_of(text: str) -> str:
-    """Return what counts as one client: an IPv4 address, or the /64 of an IPv6 one."""
+    """Return the network that counts as one client: an IPv4 address, or the /64 of an IPv6 one."""
     ip = _parsed(text)
     if isinstance(ip, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((ip, _IPV6_PREFIX), strict=False))
@@ -37,7 +37,7 @@ def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     match = _WITH_PORT.fullmatch(text)
     bare = (match["v6"] or match["v4"]) if match else text
     try:
-        ip = ipaddress.ip_address(bare.partition("%")[0])
+        ip = ipaddress.ip_address(bare.partition("%")[0])  # without the zone, as in fe80::1%eth0
     except ValueError:
         return None
     if isinstance(ip, ipaddress.IPv6Address):

@@ -1,8 +1,8 @@
-"""Characters that nobody sees: with them, one name looks like another, or like none."""
+"""Invisible characters: with them, a name looks like another name, or empty."""
 
 import unicodedata
 
-# Default_Ignorable_Code_Point, which `unicodedata` does not have; it is stable but for additions.
+# Default_Ignorable_Code_Point, which `unicodedata` lacks. New versions of Unicode only add to it.
 # Source: DerivedCoreProperties.txt of Unicode 16.0.0.
 _IGNORABLE = (
     *((0x00AD, 0x00AD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160)),
@@ -11,15 +11,15 @@ _IGNORABLE = (
     *((0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A)),
     (0xE0000, 0xE0FFF),
 )
-# Letters and symbols whose glyph is empty: a Braille cell without dots, a note without a head,
-# two blanks among the hieroglyphs, and a filler of Khitan.
+# Letters and symbols with an empty glyph: the Braille cell without dots, the null notehead, two
+# blanks among the hieroglyphs, and the Khitan filler.
 _BLANK = frozenset("\u2800\U0001d159\U00013441\U00013442\U00016fe4")
 _WITHOUT_GLYPH = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def is_invisible(letter: str) -> bool:
-    """Return whether a character leaves no mark by itself; blanks are such."""
+    """Return whether a character alone shows nothing, as a blank does."""
     return (
         letter in _BLANK
         or unicodedata.category(letter) in _WITHOUT_GLYPH
@@ -28,7 +28,7 @@ def is_invisible(letter: str) -> bool:
 
 
 def turns(text: str) -> bool:
-    """Return whether something in a text changes the direction in which what follows is read.
+    """Return whether a text has a character that changes the reading direction after it.
 
     Source: Bidi_Control in PropList.txt of Unicode 16.0.0.
     """

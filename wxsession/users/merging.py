@@ -1,9 +1,9 @@
-"""One user out of two, when both turn out to be the same person.
+"""Merging of two users who turn out to be the same person.
 
-Locks are taken in one order everywhere; otherwise two callers that need the same ones could wait
-for each other: first the unionid (`Users.lock_unionid`), then identities by their ids, then users
-by theirs, then sessions. A caller that needs several users locks all of them in one call of
-`Users.lock`: it finds out without locks which ones, and looks again when it has them.
+Locks are taken in the same order everywhere, so that two callers never deadlock: first the
+unionid (`Users.lock_unionid`), then identities by id, then users by id, then sessions. A caller
+that needs several users finds out which ones without locks, locks all of them in one call of
+`Users.lock`, and then reads again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,7 +32,7 @@ from wxsession.errors import (
     UserMerged,
     UsernameTaken,
 )
-from wxsession.storage.database import Asks, Database, new_id, upsert
+from wxsession.storage.database import Database, Executor, new_id, upsert
 from wxsession.storage.tables import (
     identities,
     is_live,
@@ -46,16 +46,16 @@ from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.users.user import Identity, User, select_users, user_from, user_of_identity_from
 
 MOST_MOVED_SESSIONS = 1000
-"""How many dead sessions a merge moves, at most; where there are more they stay."""
+"""How many dead sessions a merge moves at most; the rest stay with the merged user."""
 _BATCH = 1000
 _INSERT = insert(users)
 _PERSONAL = ("nickname", "avatar_url", "phone_number_sealed", "phone_number_hash")
 
 
 class Users:
-    """Locks users, makes one of two, and takes identities off them.
+    """Creates, locks, merges and splits users.
 
-    With `link_by_unionid`, WeChat users who have one unionid are one person.
+    With `link_by_unionid`, WeChat users with the same unionid are one person.
     """
 
     def __init__(self, phones: PhoneNumbers, clock: Clock, *, link_by_unionid: bool) -> None:
@@ -64,20 +64,21 @@ class Users:
         self._clock = clock
 
     def add(self, transaction: Transaction, user_id: UUID) -> None:
-        """Add a user who has nothing but an id."""
+        """Add a user with only an id."""
         transaction.add(_INSERT, {"id": user_id, "created_at": self._clock()})
 
     def register(self, transaction: Transaction, username: str, password_hash: str) -> User:
-        """Return a new user who has a username and a password.
+        """Add a user with a username and a password.
 
         Raises:
             UsernameTaken: another user has the username.
         """
         user, now = User(new_id(), username=username), self._clock()
-        made = upsert(transaction, users).values(
+        # Not a plain INSERT: in PostgreSQL its failure would end the caller's transaction.
+        adding = upsert(transaction, users).values(
             id=user.id, username=username, password_hash=password_hash, created_at=now
         )
-        claimed = made.on_conflict_do_nothing().returning(users.c.id)
+        claimed = adding.on_conflict_do_nothing().returning(users.c.id)
         if transaction.execute(claimed).first() is None:
             raise UsernameTaken
         return user
@@ -87,13 +88,17 @@ class Users:
         return user_of_identity_from(row, self._phones)
 
     def lock_unionid(self, transaction: Transaction, unionid: str) -> None:
-        """Let nobody else find out meanwhile who has this unionid; the caller holds no lock."""
-        if transaction.is_postgresql:  # SQLite has one writer at a time anyway
+        """Lock a unionid until the transaction ends; the caller holds no other lock yet.
+
+        Nobody else can find out in that time which users have it, and act on that.
+        """
+        # An advisory lock, because there may be no row yet. SQLite has one writer at a time anyway.
+        if transaction.is_postgresql:
             key = func.hashtextextended("wxsession unionid " + unionid, 0)
             transaction.execute(select(func.pg_advisory_xact_lock(key)))
 
     def lock(self, transaction: Transaction, user_ids: Iterable[UUID]) -> dict[UUID, User]:
-        """Return the users that are still there, locked together with their identities."""
+        """Lock the users that still exist, and their identities; return the users by id."""
         wanted = list(user_ids)
         theirs = select(identities.c.id).where(identities.c.user_id.in_(wanted))
         transaction.execute(theirs.order_by(identities.c.id).with_for_update())
@@ -102,20 +107,19 @@ class Users:
         return {user.id: user for user in locked}
 
     def merge(self, transaction: Transaction, source: User, target: User) -> User:
-        """Move identities and sessions of `source` to `target`; `source` is nobody then.
+        """Merge `source` into `target`: move its identities and sessions; return the target.
 
-        Only a user without a username can go: an account of the business is never merged away. What
-        the target does not know yet (nickname, avatar, phone number) it takes over. What the audit
-        says of the source stays under its id: `merged_users` says where that went. The caller holds
-        the locks of both.
+        The caller holds the locks of both. A user with a username is never merged away. The
+        target takes over the nickname, avatar and phone number that it does not have. Audit
+        events of the source stay under its id; `merged_users` leads from it to the target.
 
-        However many sessions the source ever had, a bounded number of rows is written. Where more
-        are left the source's row stays for them, without anything that leads to it, until the purge
-        has removed them; see `finish_merges`.
+        The number of written rows is bounded, however many sessions the source ever had. If
+        sessions are left over, the source's row stays without personal data and without a way to
+        log in, until the purge has removed them; see `finish_merges`.
 
         Raises:
             IdentityBound: `source` has a username, or both have a WeChat user of the same app.
-            UserBlocked: one of them is disabled, and must not come back as the other.
+            UserBlocked: one of them is disabled; merging must not get around that.
         """
         if source.disabled_at is not None or target.disabled_at is not None:
             raise UserBlocked
@@ -131,15 +135,16 @@ class Users:
         now = self._clock()
         _move_identities(transaction, identities.c.user_id == source.id, target.id, now)
         _move_unbinds(transaction, source.id, target.id)
+        # All live sessions move, which are few; of the dead ones, which may be many, a batch.
         mine, moving = sessions.c.user_id == source.id, update(sessions).values(user_id=target.id)
         transaction.execute(moving.where(mine, is_live(now)))
         dead = select(sessions.c.id).where(mine).limit(MOST_MOVED_SESSIONS)
         moved = transaction.execute(moving.where(sessions.c.id.in_(dead))).rowcount
-        it = users.c.id == source.id
+        source_row = users.c.id == source.id
         if moved < MOST_MOVED_SESSIONS:
-            transaction.execute(delete(users).where(it))
-        else:
-            transaction.execute(update(users).where(it).values(dict.fromkeys(_PERSONAL)))
+            transaction.execute(delete(users).where(source_row))
+        else:  # sessions may be left, and deleting the user would delete them
+            transaction.execute(update(users).where(source_row).values(dict.fromkeys(_PERSONAL)))
         _note_merge(transaction, source.id, target.id, now)
         changes = _inherited(source, target, self._phones)
         if changes:
@@ -148,10 +153,10 @@ class Users:
         return user_from(row, self._phones)
 
     def part(self, transaction: Transaction, user_id: UUID, leaving: Sequence[Identity]) -> None:
-        """Give each person among these identities a user; no unionid brings them back.
+        """Move identities to new users, one per person, and keep unionids from undoing that.
 
-        They are not deleted: who they are is known by their ids. The caller holds the lock of the
-        user they leave.
+        The caller holds the lock of the user that they leave. An identity is not deleted: its
+        next login would create it again, and its unionid would link it to the same user.
         """
         now = self._clock()
         people: dict[object, UUID] = {}
@@ -162,22 +167,22 @@ class Users:
                 self.add(transaction, people[person])
             _move_identities(transaction, identities.c.id == one.id, people[person], now)
         record = [{"user_id": user_id, "identity_id": one.id, "unbound_at": now} for one in leaving]
-        noting = upsert(transaction, unbound_identities).values(record)
-        transaction.execute(noting.on_conflict_do_nothing())
+        recording = upsert(transaction, unbound_identities).values(record)
+        transaction.execute(recording.on_conflict_do_nothing())
 
 
 def _move_identities(
     transaction: Transaction, which: ColumnElement[bool], user_id: UUID, now: datetime
 ) -> None:
-    """Let identities belong to another user, since now."""
+    """Move identities to another user; `created_at` says since when they belong to it."""
     transaction.execute(update(identities).where(which).values(user_id=user_id, created_at=now))
 
 
 def kept_apart(user_id: UUID, unionid: str) -> ColumnElement[bool]:
-    """Return the condition that no unionid makes one of this user and that of an identity.
+    """Return the condition that the unionid must not merge this user and that of an identity.
 
-    That is so if either has unbound a WeChat user who belongs to the other now, or who has this
-    very unionid: who took one off the account does not want to find it there again.
+    True if either has unbound a WeChat user who now belongs to the other, or who has the same
+    unionid: an unbound WeChat user does not return to the account.
     """
     record, unbound = unbound_identities.alias(), identities.alias()
     other_id = identities.c.user_id
@@ -188,22 +193,22 @@ def kept_apart(user_id: UUID, unionid: str) -> ColumnElement[bool]:
 
 
 def is_merged() -> ColumnElement[bool]:
-    """Return the condition that a user is nobody any more: only old sessions are left of it."""
+    """Return the condition that a user was merged into another, and only has old sessions left."""
     return exists().where(merged_users.c.old_id == users.c.id).correlate(users)
 
 
-def merged_into(connection: Asks, user_id: UUID) -> UUID | None:
-    """Return which user another one has become, or None if it was never merged."""
+def merged_into(connection: Executor, user_id: UUID) -> UUID | None:
+    """Return the id of the user into which this one was merged, or None."""
     query = select(merged_users.c.new_id).where(merged_users.c.old_id == user_id)
     return connection.execute(query).scalar()
 
 
-def ensure_known(connection: Asks, user_id: UUID) -> None:
+def ensure_known(connection: Executor, user_id: UUID) -> None:
     """Return if there is a user with this id.
 
     Raises:
-        UserMerged: it is another user by now.
-        NoSuchUser: there was none, as far as anybody knows.
+        UserMerged: the user was merged into another one.
+        NoSuchUser: no such user is known.
     """
     if new_id := merged_into(connection, user_id):
         raise UserMerged(new_id)
@@ -212,9 +217,9 @@ def ensure_known(connection: Asks, user_id: UUID) -> None:
 
 
 def finish_merges(database: Database) -> int:
-    """Delete merged users of whom no session is left; return how many.
+    """Delete merged users without sessions; return how many.
 
-    Nobody can log in to them, so none gets a session any more.
+    Nobody can log in as a merged user, so no new session can appear in between.
     """
     done, after = 0, UUID(int=0)
     ids = select(merged_users.c.old_id).order_by(merged_users.c.old_id).limit(_BATCH)
@@ -235,7 +240,7 @@ def _is_of(
 
 
 def _move_unbinds(transaction: Transaction, source_id: UUID, target_id: UUID) -> None:
-    """Let the target keep what the source had unbound, and nothing of what it has itself now."""
+    """Move the source's records of unbound identities, and drop those that the target now has."""
     table = unbound_identities
     theirs = select(table.c.identity_id).where(table.c.user_id == target_id)
     moving = update(table).where(table.c.user_id == source_id, table.c.identity_id.not_in(theirs))
@@ -246,7 +251,7 @@ def _move_unbinds(transaction: Transaction, source_id: UUID, target_id: UUID) ->
 
 
 def _note_merge(transaction: Transaction, source_id: UUID, target_id: UUID, now: datetime) -> None:
-    """Write down where the source went; who had become the source has become the target now."""
+    """Record the merge; users merged into the source earlier lead to the target from now on."""
     earlier = update(merged_users).where(merged_users.c.new_id == source_id)
     transaction.execute(earlier.values(new_id=target_id))
     row = {"old_id": source_id, "new_id": target_id, "merged_at": now}
@@ -260,7 +265,8 @@ def _inherited(source: User, target: User, phones: PhoneNumbers) -> dict[str, ob
         if getattr(target, name) is None and getattr(source, name) is not None
     }
     if source.phone is not None and target.phone is None:
-        # Sealed again, because it is sealed for its row. A number that no server key opens stays.
+        # Sealed again, because a value is sealed for its row. `coalesce` keeps a number of the
+        # target that no server key opens: its `phone` is None, but its column is not.
         columns = phones.columns(source.phone, target.id)
         changes |= {name: func.coalesce(users.c[name], value) for name, value in columns.items()}
     return changes

@@ -1,4 +1,4 @@
-"""Phone numbers, and how they are stored: sealed, and found by a keyed hash."""
+"""Phone numbers, which are stored sealed and are found by a keyed hash."""
 
 import hmac
 import re
@@ -14,7 +14,7 @@ COUNTRY_CODE = re.compile(r"[0-9]{1,6}")
 
 @dataclass(frozen=True, slots=True)
 class PhoneNumber:
-    """A number as people of its country write it, and the country's calling code."""
+    """A number as written within its country, and the country's calling code."""
 
     number: str = field(repr=False)
     country_code: str
@@ -31,7 +31,7 @@ class PhoneNumber:
 
 
 class PhoneNumbers:
-    """Turns numbers into what a row may hold, and back."""
+    """Converts numbers to columns of `users`, and back."""
 
     def __init__(self, sealer: Sealer, keys: SecretKeys) -> None:
         self._sealer = sealer
@@ -57,6 +57,6 @@ class PhoneNumbers:
         return PhoneNumber(number, country_code)
 
     def hashes(self, phone: PhoneNumber) -> tuple[bytes, ...]:
-        """Return under which hashes the number may be stored: one for each server key."""
+        """Return the hashes under which the number may be stored, one per server key."""
         text = f"{phone.country_code} {phone.number}".encode()
         return tuple(hmac.digest(key, text, "sha256") for key in self._lookup)

@@ -1,4 +1,4 @@
-"""Users and identities: what their rows say, and the queries that read them."""
+"""Users and identities, and the queries that read their rows."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
 
 
 class User(NamedTuple):
-    """An account of the business; a new one has nothing but its id."""
+    """A user of the business; a new one has only an id."""
 
     id: UUID
     username: str | None = None
@@ -22,7 +22,7 @@ class User(NamedTuple):
     disabled_at: datetime | None = None
 
     def __repr__(self) -> str:
-        """Name the user, and tell nothing about it."""
+        """Return the user's id, and no personal data."""
         return f"User({self.id})"
 
 
@@ -58,7 +58,7 @@ def user_from(row: Sequence[Any], phones: PhoneNumbers) -> User:
 
 
 def select_former_ids(user_id: UUID) -> Select[Any]:
-    """Return the query for the ids of those who were merged into a user."""
+    """Return the query for the ids of the users who were merged into a user."""
     return select(merged_users.c.old_id).where(merged_users.c.new_id == user_id)
 
 

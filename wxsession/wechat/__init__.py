@@ -1,1 +1,1 @@
-"""WeChat as this server sees it."""
+"""WeChat as this server uses it."""

@@ -1,8 +1,9 @@
 """Access tokens: one for each app, shared by every worker, fetched by one of them.
 
-WeChat counts the fetches and its tokens are good for two hours, so the token is a row. Who finds
-none that is good claims the row, fetches with no connection held, and stores the token sealed.
-The claim is a lease, as that of a login code is: a worker that dies with it is overtaken.
+WeChat limits the number of fetches, and a token is valid for two hours, so it is shared as a row. A
+worker that finds no valid token claims the row, fetches one while holding no connection, and
+stores it sealed. The claim is a lease, like that of a login code: if the worker dies, another
+one takes over.
 """
 
 import logging
@@ -28,19 +29,19 @@ T = TypeVar("T")
 
 COLUMN = "access_tokens.sealed"
 RENEWED_BEFORE_END = timedelta(minutes=5)
-"""WeChat issues the next token this long before expiry, and accepts both meanwhile."""
+"""WeChat issues the next token this long before expiry, and accepts both until then."""
 
 _log = logging.getLogger(__name__)
 
 
 def associated_id(appid: str) -> UUID:
-    """Return the UUID that stands for a row as associated data; its own key is the appid."""
+    """Return the UUID that identifies a row in associated data; its primary key is the appid."""
     return uuid5(NAMESPACE_URL, "wxsession app " + appid)
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A row as it was read; `token` is None where there is none that we could open."""
+    """A row as it was read; `token` is None if there is none, or no server key opens it."""
 
     sealed: bytes | None = field(repr=False)
     token: str | None = field(repr=False)
@@ -51,7 +52,7 @@ class _Kept:
 
 
 class AccessTokens:
-    """Lends the token of an app to a caller that asks WeChat."""
+    """Lends the token of an app to a caller that sends a request to WeChat."""
 
     def __init__(
         self,
@@ -69,13 +70,13 @@ class AccessTokens:
         self._leases = leases
 
     def use(self, appid: str, call: Callable[[str], T]) -> T:
-        """Return what `call` returns for the app's token; a rejected token is replaced once.
+        """Return the result of `call` with the app's token; a rejected token is replaced once.
 
-        No connection is held while WeChat is asked.
+        No database connection is held during the request to WeChat.
 
         Raises:
-            AppRejected: WeChat rejects the token that it has just given.
-            WeChatError: no token was to be had, or the call failed.
+            AppRejected: WeChat rejects the token that it has just issued.
+            WeChatError: no token was available, or the call failed.
             Overloaded: the database did not answer in time.
         """
         for _ in range(2):
@@ -84,14 +85,15 @@ class AccessTokens:
                 return call(token)
             self._discard(appid, sealed)
         _log.error(
-            "%s: WeChat rejects the access_token that it has just given, errcode and rid are above;"
-            " see who else fetches access_tokens of this app, with force_refresh",
+            "%s: WeChat rejects the access_token that it has just issued, errcode and rid are"
+            " above; check whether another server fetches access_tokens of this app with"
+            " force_refresh",
             appid,
         )
         raise AppRejected
 
     def _token(self, appid: str) -> tuple[str, bytes]:
-        """Return a token with the bytes it lies under."""
+        """Return a token, and its sealed form, by which `_discard` finds the row."""
         claim_id = new_id()
         for _ in self._leases.attempts():
             now = self._clock()
@@ -101,7 +103,7 @@ class AccessTokens:
             if self._claim(appid, claim_id, kept, now):
                 return self._fetch(appid, claim_id)
             if kept.token and kept.sealed and kept.is_good_until(now):
-                return kept.token, kept.sealed  # somebody else is about to replace it
+                return kept.token, kept.sealed  # another worker is fetching its successor
         raise WeChatTimeout(retry_after=1)
 
     def _kept(self, appid: str) -> _Kept:
@@ -114,11 +116,11 @@ class AccessTokens:
         try:
             token = self._sealer.open(sealed, row=associated_id(appid), column=COLUMN).decode()
         except Unsealable:
-            return _Kept(sealed, None, None)  # the key is gone; a fetch puts that right
+            return _Kept(sealed, None, None)  # the server key is gone; fetch a new token
         return _Kept(sealed, token, row.expires_at)
 
     def _claim(self, appid: str, claim_id: UUID, kept: _Kept, now: datetime) -> bool:
-        """Take the right to fetch, unless somebody has it, or has fetched since we looked."""
+        """Claim the right to fetch, unless another worker has it or has replaced the token."""
         c = access_tokens.c
         is_free = or_(c.claimed_until.is_(None), c.claimed_until <= now)
         as_seen = c.sealed.is_not_distinct_from(kept.sealed)
@@ -132,7 +134,7 @@ class AccessTokens:
         return retry_on_disconnect(take)
 
     def _fetch(self, appid: str, claim_id: UUID) -> tuple[str, bytes]:
-        asked_at = self._clock()
+        asked_at = self._clock()  # before the request, so that the stored expiry is not too late
         mine = update(access_tokens).where(
             access_tokens.c.appid == appid, access_tokens.c.claim_id == claim_id
         )
@@ -153,15 +155,15 @@ class AccessTokens:
         self._run(mine.values(claimed_until=self._clock() + LEASE))
 
     def _discard(self, appid: str, sealed: bytes) -> None:
-        """Forget exactly this token: another one may have come in its place already."""
+        """Forget this token, but not a successor that may have replaced it already."""
         which = update(access_tokens).where(
             access_tokens.c.appid == appid, access_tokens.c.sealed == sealed
         )
         self._note(which.values(sealed=None, expires_at=None))
 
     def _note(self, statement: Update) -> None:
-        # What is not noted costs the others the rest of the lease, or a rejection; that is no
-        # reason to keep from this caller what WeChat said.
+        # Without the note, other workers wait for the rest of the lease, or are rejected once.
+        # That is no reason to withhold WeChat's response from this caller.
         with suppress(Overloaded):
             retry_on_disconnect(lambda: self._run(statement))
 

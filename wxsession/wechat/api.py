@@ -1,4 +1,4 @@
-"""WeChat for the services: calls with the app's access token, each in its place of the budget."""
+"""WeChat for the services: requests with the app's access token, within the budget of places."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class WeChatApi:
-    """Asks WeChat about users of our apps; a caller holds one of the `places` meanwhile."""
+    """Asks WeChat about users of our apps; each request holds one of the `places` while it runs."""
 
     def __init__(
         self, client: WeChatClient, *, access_tokens: AccessTokens, apps: Apps, places: Places
@@ -25,10 +25,10 @@ class WeChatApi:
         self._access_tokens = access_tokens
 
     def ensure_usable(self) -> None:
-        """Return unless it is known that WeChat does not answer.
+        """Return unless WeChat is known not to respond.
 
         Raises:
-            WeChatTimeout: it has not answered for a while, and another call is finding out.
+            WeChatTimeout: WeChat has not responded for a while, and another call is probing it.
         """
         self._client.ensure_usable()
 
@@ -39,20 +39,20 @@ class WeChatApi:
 
         Raises:
             CodeError: WeChat refuses the code or its user.
-            WeChatError: WeChat did not answer the question.
+            WeChatError: WeChat did not give a usable response.
             Overloaded: too many calls are under way.
         """
         return self._client.code2session(appid, code)
 
     def phone_number(self, identity: Identity | None, code: str) -> PhoneNumber:
-        """Return the number that a code of the button getPhoneNumber stands for; it is spent then.
+        """Return the number that a code of the button getPhoneNumber stands for; that spends it.
 
-        It has to be a code of this WeChat user; where that is nobody of our apps, of anybody in the
-        default app.
+        Only a code of this WeChat user is accepted. Without an identity, or with one of an app
+        that is not configured, a code of any user of the default app is.
 
         Raises:
-            InvalidCode: WeChat does not take the code, or not from this user.
-            WeChatError: WeChat did not answer the question.
+            InvalidCode: WeChat does not accept the code, or not for this user.
+            WeChatError: WeChat did not give a usable response.
             Overloaded: too many calls are under way.
         """
         appid, openid = self.apps.default, None
@@ -63,10 +63,10 @@ class WeChatApi:
         )
 
     def is_session_key_current(self, identity: Identity, session_key: str) -> bool:
-        """Return whether this is the session_key that WeChat itself uses for the user now.
+        """Return whether this is the session_key that WeChat uses for the user now.
 
         Raises:
-            WeChatError: WeChat did not answer the question.
+            WeChatError: WeChat did not give a usable response.
             Overloaded: too many calls are under way.
         """
         appid, openid = identity.appid, identity.openid
@@ -74,11 +74,11 @@ class WeChatApi:
         return self._with_token(appid, lambda token: ask(appid, token, openid, session_key))
 
     def reset_session_key(self, identity: Identity, session_key: str) -> str:
-        """Return the session_key that takes the place of this one, which is dead from then on.
+        """Let WeChat replace this session_key, which is invalid from then on; return the new one.
 
         Raises:
             SessionKeyStale: it was not the current one.
-            WeChatError: WeChat did not answer the question.
+            WeChatError: WeChat did not give a usable response.
             Overloaded: too many calls are under way.
         """
         appid, openid = identity.appid, identity.openid

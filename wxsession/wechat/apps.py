@@ -1,4 +1,4 @@
-"""The apps of this server: which one a request means."""
+"""The mini-programs of this server, and the choice of one for a request."""
 
 from collections.abc import Mapping
 
@@ -6,18 +6,18 @@ from wxsession.errors import InvalidRequest
 
 
 class Apps:
-    """The mini-programs that log in here, with their secrets; the first one is the default."""
+    """The mini-programs that log in here, with their secrets; the first is the default."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self._secrets = secrets
 
     @property
     def default(self) -> str:
-        """The appid of the first one."""
+        """The appid of the first app."""
         return next(iter(self._secrets))
 
     def __contains__(self, appid: str) -> bool:
-        """Return whether an app is one of ours."""
+        """Return whether an app is configured."""
         return appid in self._secrets
 
     def __repr__(self) -> str:
@@ -25,28 +25,28 @@ class Apps:
         return f"<Apps: {', '.join(self._secrets)}>"
 
     def secret(self, appid: str) -> str:
-        """Return the secret of one of our apps.
+        """Return the secret of an app.
 
         Raises:
-            KeyError: it is not one of ours.
+            KeyError: the app is not configured.
         """
         return self._secrets[appid]
 
     def ensure_known(self, appid: str | None) -> str:
-        """Return the appid, if it is that of one of our apps.
+        """Return the appid, if that app is configured.
 
         Raises:
-            InvalidRequest: it is not, or there is none.
+            InvalidRequest: the app is not configured, or the appid is None.
         """
         if appid is None or appid not in self:
             raise InvalidRequest.of("appid", "not an app of this server")
         return appid
 
     def choose(self, named: str | None, hinted: str | None) -> str:
-        """Return which app a login is for: the named one, otherwise the hinted one, or the default.
+        """Return the app of a login: the named one, otherwise the hinted one, or the default.
 
         Raises:
-            InvalidRequest: the named one is not one of ours; a hint may be anything.
+            InvalidRequest: the named app is not configured; an unknown hint is ignored.
         """
         if named is not None:
             return self.ensure_known(named)

@@ -1,8 +1,8 @@
-"""A breaker: a WeChat that has stopped answering is not asked by everybody.
+"""A circuit breaker: while WeChat does not respond, only one call at a time is made.
 
-A call that is not answered holds a thread until its timeout. After some of them in a row the
-next ones are refused at once, and one call at a time finds out whether WeChat is back. That is a
-call which a client wants anyway, so there is neither a clock nor a thread in here.
+A call without a response holds a thread until its timeout. After some of them in a row the next
+calls are refused at once, and one at a time probes whether WeChat is back. The probe is a call
+that a client needs anyway, so the breaker has neither a clock nor a thread.
 """
 
 import logging
@@ -14,13 +14,13 @@ from wxsession.errors import WeChatError
 from wxsession.limits import ConcurrencyLimit
 
 SILENCES = 3
-"""So many calls in a row without an answer in time open the breaker."""
+"""The number of calls in a row without a response in time that opens the breaker."""
 
 _log = logging.getLogger(__name__)
 
 
 class Breaker:
-    """Lets as many calls through as `limit` does; refuses them while WeChat does not answer."""
+    """Lets through as many calls as `limit` does; refuses them while WeChat does not respond."""
 
     def __init__(self, limit: ConcurrencyLimit, refusal: Callable[[], WeChatError]) -> None:
         self._limit = limit
@@ -31,21 +31,21 @@ class Breaker:
         self._silences = 0
 
     def ensure_usable(self) -> None:
-        """Return if a call can be made, or would be the one that finds out.
+        """Return if a call can be made, even if only as the probe.
 
         Raises:
-            WeChatError: the refusal.
+            WeChatError: the refusal; another call is the probe.
         """
         if self._is_open() and self._probe.locked():
             raise self._refusal()
 
     @contextmanager
     def call(self) -> Iterator[int]:
-        """Hold a place for a call; yield what `not_answered` wants to know of its beginning.
+        """Hold a place for a call; yield the number of responses so far, for `not_answered`.
 
         Raises:
             Overloaded: no place was free in time.
-            WeChatError: the refusal.
+            WeChatError: the refusal; another call is the probe.
         """
         if not self._is_open():
             with self._limit.one():
@@ -59,7 +59,7 @@ class Breaker:
             raise self._refusal()
 
     def answered(self) -> None:
-        """Note an answer in time, whatever it says."""
+        """Note a response in time, whatever it says."""
         with self._lock:
             if self._is_open():
                 _log.warning("WeChat answers again")
@@ -68,10 +68,10 @@ class Breaker:
             self._silences = 0
 
     def not_answered(self, begun: int) -> None:
-        """Note that there was no answer in time, to nobody since this call began."""
+        """Note a call without a response in time; `begun` is the number that it was given."""
         with self._lock:
             if begun != self._answers:
-                return  # others were answered meanwhile: it is this call, and not WeChat
+                return  # another call got a response since: it is this call, not WeChat
             self._silences += 1
             if self._silences == SILENCES:
                 _log.warning("WeChat does not answer: one call at a time until it does")

@@ -1,9 +1,9 @@
 """WeChat's server API, as far as logins, open data and phone numbers need it.
 
-The app secret of code2Session and every access_token travel in the query, because WeChat takes
-them from nowhere else. So nothing that holds a URL may leave this module: every failure of
-`requests` is told in our own words, raised with no trace of the original, and urllib3's own log
-lines lose their query strings (`keep_queries_out_of_logs`, for the whole process).
+The app secret of code2Session and every access_token are sent in the query, because WeChat
+accepts them nowhere else. So nothing that holds a URL may leave this module: every error of
+`requests` is translated and raised without a trace of the original, and urllib3's own log lines
+lose their query strings (`keep_queries_out_of_logs`, for the whole process).
 """
 
 import hmac
@@ -69,7 +69,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Call(NamedTuple):
-    """One of WeChat's calls, made for one of our apps."""
+    """A request to one of WeChat's endpoints for one of our apps, as the log names it."""
 
     appid: str
     path: str
@@ -80,7 +80,7 @@ class _Call(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WeChatIdentity:
-    """What WeChat says a code stands for; `unionid` only if the app is on an open platform."""
+    """The WeChat user of a code; `unionid` only if the app is on an open platform."""
 
     openid: str
     session_key: str = field(repr=False)
@@ -88,10 +88,10 @@ class WeChatIdentity:
 
 
 class WeChatClient:
-    """Asks WeChat over an injected `requests.Session`, `concurrency` calls at once.
+    """Asks WeChat through an injected `requests.Session`, `concurrency` calls at once.
 
-    `timeout` is in seconds, to connect and to read. Each call takes as long as WeChat does, and may
-    wait for its turn before.
+    `timeout` is in seconds, to connect and to read. A call may first wait for its turn, and then
+    takes at most `longest_call(timeout)`.
     """
 
     def __init__(
@@ -113,23 +113,23 @@ class WeChatClient:
         self._timing = timing
 
     def ensure_usable(self) -> None:
-        """Return unless it is known that WeChat does not answer.
+        """Return unless WeChat is known not to respond.
 
         Raises:
-            WeChatTimeout: it has not answered for a while, and another call is finding out.
+            WeChatTimeout: WeChat has not responded for a while, and another call is probing it.
         """
         self._breaker.ensure_usable()
 
     def code2session(self, appid: str, code: str) -> WeChatIdentity:
         """Return the identity that a code of wx.login stands for; the code is spent by that.
 
-        Repeats only what cannot have spent the code: a connection that was never made, and
-        WeChat's "system error" (-1).
+        Only a request that cannot have spent the code is repeated: one without a connection, or
+        with WeChat's "system error" (-1).
         Source: auth.code2Session in the mini-program documentation.
 
         Raises:
             CodeError: WeChat refuses the code or its user.
-            WeChatError: WeChat did not answer the question; after `WeChatTimeout` and
+            WeChatError: WeChat did not give a usable response; after `WeChatTimeout` and
                 `WeChatUnreachable` the code may be spent.
         """
         parameters = {
@@ -142,62 +142,63 @@ class WeChatClient:
         return _identity(call, self._ask(call, failures.OF_EVERY_CALL, query=parameters))
 
     def stable_token(self, appid: str) -> tuple[str, int]:
-        """Return an access_token of the app, and for how many seconds it is good.
+        """Return an access_token of the app, and its lifetime in seconds.
 
-        Normal mode: the same token again for as long as it is good, so asking twice harms nobody.
+        In normal mode WeChat returns the same token while it is valid, so a second request does
+        not invalidate the first one's token.
         Source: getStableAccessToken in the mini-program documentation.
 
         Raises:
-            WeChatError: WeChat gave none.
+            WeChatError: WeChat did not return a token.
         """
-        wish = {
+        body = {
             "grant_type": "client_credential",
             "appid": appid,
             "secret": self._apps.secret(appid),
             "force_refresh": False,
         }
         call = _Call(appid, "/cgi-bin/stable_token")
-        reply = self._ask(call, _OF_STABLE_TOKEN, body=wish)
+        reply = self._ask(call, _OF_STABLE_TOKEN, body=body)
         token, seconds = reply.get("access_token"), reply.get("expires_in")
         if not (isinstance(token, str) and token and token.isascii()):
-            raise _unanswered(call, "unintelligible")
+            raise _no_reply(call, "unintelligible")
         if not (type(seconds) is int and 0 < seconds <= _LONGEST_TOKEN_LIFE):
-            raise _unanswered(call, "unintelligible")
+            raise _no_reply(call, "unintelligible")
         return token, seconds
 
     def phone_number(
         self, appid: str, access_token: str, code: str, openid: str | None = None
     ) -> PhoneNumber:
-        """Return the number that a code of the button getPhoneNumber stands for; it is spent then.
+        """Return the number that a code of the button getPhoneNumber stands for; that spends it.
 
-        With an `openid`, only that user's code is taken.
+        With an `openid`, only that user's code is accepted.
         Source: getPhoneNumber in the mini-program documentation.
 
         Raises:
             InvalidCode: the code is wrong, expired, used, or of another app or user.
-            AccessTokenRejected: the access_token is no longer good; the code still is.
-            WeChatError: WeChat did not answer the question; the code may be spent.
+            AccessTokenRejected: the access_token is no longer valid; the code still is.
+            WeChatError: WeChat did not give a usable response; the code may be spent.
         """
-        wish = {"code": code} if openid is None else {"code": code, "openid": openid}
+        body = {"code": code} if openid is None else {"code": code, "openid": openid}
         call = _Call(appid, "/wxa/business/getuserphonenumber")
         query = {"access_token": access_token}
-        reply = self._ask(call, _OF_PHONE_NUMBER, query=query, body=wish)
-        told = reply.get("phone_info")
-        phone = phone_number_of(told) if isinstance(told, dict) else None
+        reply = self._ask(call, _OF_PHONE_NUMBER, query=query, body=body)
+        info = reply.get("phone_info")
+        phone = phone_number_of(info) if isinstance(info, dict) else None
         if phone is None:
-            raise _unanswered(call, "unintelligible")
+            raise _no_reply(call, "unintelligible")
         return phone
 
     def is_session_key_current(
         self, appid: str, access_token: str, openid: str, session_key: str
     ) -> bool:
-        """Return whether this is the session_key that WeChat itself uses for the user now.
+        """Return whether this is the session_key that WeChat uses for the user now.
 
         Source: checkSessionKey in the mini-program documentation.
 
         Raises:
-            AccessTokenRejected: the access_token is no longer good.
-            WeChatError: WeChat did not answer the question.
+            AccessTokenRejected: the access_token is no longer valid.
+            WeChatError: WeChat did not give a usable response.
         """
         query = _signed(access_token, openid, session_key)
         try:
@@ -209,15 +210,15 @@ class WeChatClient:
     def reset_session_key(
         self, appid: str, access_token: str, openid: str, session_key: str
     ) -> str:
-        """Return the session_key that takes the place of this one, which is dead from then on.
+        """Let WeChat replace this session_key, which is invalid from then on; return the new one.
 
-        The new one expires when the old one would have.
+        The new key expires when the old one would have.
         Source: resetUserSessionKey in the mini-program documentation.
 
         Raises:
             SessionKeyStale: it was not the current one.
-            AccessTokenRejected: the access_token is no longer good.
-            WeChatError: WeChat did not answer the question; the key may be dead all the same.
+            AccessTokenRejected: the access_token is no longer valid.
+            WeChatError: WeChat did not give a usable response; the key may still be invalid now.
         """
         query = _signed(access_token, openid, session_key)
         call = _Call(appid, "/wxa/resetusersessionkey")
@@ -226,16 +227,16 @@ class WeChatClient:
     def _ask(
         self,
         call: _Call,
-        meanings: Failures,
+        errors_by_errcode: Failures,
         *,
         query: Mapping[str, str] | None = None,
         body: Mapping[str, object] | None = None,
     ) -> Mapping[str, object]:
-        """Return the reply to a call that succeeded; one with a `body` is a POST.
+        """Return WeChat's reply if the call succeeded; with a `body` the request is a POST.
 
         Raises:
-            WxSessionError: what the errcode means in this call.
-            WeChatError: there was no reply, or none that makes sense.
+            WxSessionError: the meaning of the errcode in this call.
+            WeChatError: there was no usable response.
             Overloaded: no place among the calls was free in time.
         """
         with self._breaker.call() as begun:
@@ -245,10 +246,11 @@ class WeChatClient:
                 errcode = reply.get("errcode", 0)
                 if errcode == 0:
                     return reply
+                # The deadline bounds the whole call: a slow -1 is not repeated, see `longest_call`.
                 if errcode != failures.BUSY or self._timing.monotonic() > deadline:
                     break
                 self._timing.sleep(_BUSY_PAUSE * 2**attempt)
-        raise _refusal(call, meanings, errcode, str(reply.get("errmsg", "")))
+        raise _error_of_errcode(call, errors_by_errcode, errcode, str(reply.get("errmsg", "")))
 
     def _reply(
         self,
@@ -258,47 +260,54 @@ class WeChatClient:
         begun: int,
     ) -> Mapping[str, object]:
         try:
-            sent = self._fetch(call.path, query, body)
+            content = self._fetch(call.path, query, body)
         except (requests.RequestException, HTTPError, _TooLong, _TooLate) as error:
-            reply, what = None, _in_a_word(error)
+            reply, failure = None, _failure_of(error)
             if isinstance(error, requests.Timeout | ReadTimeoutError | _TooLate):
                 self._breaker.not_answered(begun)
         else:
             self._breaker.answered()
-            reply, what = _parsed(sent), "unintelligible"
+            reply, failure = _parsed(content), "unintelligible"
         if reply is None:
-            # Raised out here, so that not even the hidden context of our error has the URL in it.
-            raise _unanswered(call, what)
+            # Outside the `except`: there the exception with the URL would become the context.
+            raise _no_reply(call, failure)
         return reply
 
     def _fetch(
-        self, path: str, query: Mapping[str, str] | None, wish: Mapping[str, object] | None
+        self, path: str, query: Mapping[str, str] | None, body: Mapping[str, object] | None
     ) -> bytes:
-        """Return the body of a reply that has come whole within the read timeout, and is small."""
+        """Return the content of a response that is small, and complete in time.
+
+        Raises:
+            RequestException, HTTPError: there was no response, or the connection broke.
+            _TooLong: it has more than `_LONGEST_REPLY` bytes.
+            _TooLate: it was not complete within the connect and read timeouts together.
+        """
+        # The read timeout of `requests` is for each read: a dripping response would never end.
         deadline = self._timing.monotonic() + sum(self._timeout)
         with self._http.request(
-            "GET" if wish is None else "POST",
+            "GET" if body is None else "POST",
             self._url + path,
             params=query,
-            json=wish,  # sent whole: WeChat answers 412 to what has no Content-Length
+            json=body,  # with Content-Length: WeChat responds 412 to a chunked request
             timeout=self._timeout,
             allow_redirects=False,
             stream=True,
         ) as response:
-            body = bytearray()
+            content = bytearray()
             while chunk := response.raw.read1(_LONGEST_REPLY, decode_content=True):
-                body += chunk
-                if len(body) > _LONGEST_REPLY:
+                content += chunk
+                if len(content) > _LONGEST_REPLY:
                     raise _TooLong
                 if self._timing.monotonic() > deadline:
                     raise _TooLate
-            return bytes(body)
+            return bytes(content)
 
 
 def transport(concurrency: int) -> requests.Session:
-    """Return what production talks to WeChat with: connections are retried, answers never.
+    """Return the HTTP session for production: it retries to connect, and nothing else.
 
-    It keeps as many connections as there are calls at once.
+    It keeps as many connections as there are concurrent calls.
     """
     retry = Retry(total=None, connect=CONNECTION_RETRIES, read=False, redirect=0, status=0, other=0)
     session = requests.Session()
@@ -308,19 +317,17 @@ def transport(concurrency: int) -> requests.Session:
 
 
 def longest_call(timeout: tuple[float, float]) -> float:
-    """Return how many seconds one call takes at most, all its retries included.
-
-    The last attempt begins within the read timeout and a pause. It makes its connections, waits
-    for the first byte, and may wait once more in front of the byte that comes too late. A second
-    and one connect timeout are to spare.
-    """
+    """Return the longest duration of one call in seconds, with all its retries."""
+    # The last attempt begins within the read timeout and a pause. It connects, waits for the first
+    # byte, and may wait once more before the byte that is too late. One connect timeout and
+    # a second, which covers the pause, are to spare.
     connect, read = timeout
     attempt = connect * (CONNECTION_RETRIES + 2) + 2 * read
     return read + attempt + 1
 
 
 def keep_queries_out_of_logs() -> None:
-    """Make urllib3's loggers say where they called, and not with which parameters."""
+    """Remove the query strings from urllib3's log records."""
     for name in ("urllib3.connectionpool", "urllib3.util.retry"):
         logger = logging.getLogger(name)
         if _without_query not in logger.filters:
@@ -334,7 +341,7 @@ def _without_query(record: logging.LogRecord) -> bool:
 
 
 def _parsed(body: bytes) -> Mapping[str, object] | None:
-    """Return the object that a body is, or None if it is anything else."""
+    """Return the JSON object in a body, or None if it is anything else."""
     try:
         reply = json.loads(body)
     except (ValueError, RecursionError):
@@ -345,21 +352,21 @@ def _parsed(body: bytes) -> Mapping[str, object] | None:
 def _identity(call: _Call, reply: Mapping[str, object]) -> WeChatIdentity:
     openid, session_key, unionid = (reply.get(k) for k in ("openid", "session_key", "unionid"))
     if unionid == "":
-        unionid = None  # as an id it would make one user of all who have it
+        unionid = None  # as an id it would merge all users who have it
     if not (_is_word(openid) and _is_word(session_key) and (unionid is None or _is_word(unionid))):
-        raise _unanswered(call, "unintelligible")
+        raise _no_reply(call, "unintelligible")
     return WeChatIdentity(str(openid), str(session_key), None if unionid is None else str(unionid))
 
 
 def _is_word(value: object) -> bool:
-    """Return whether this can be an id or a key of WeChat's: a text, not too long for a row."""
+    """Return whether this can be an id or key from WeChat: text that is not too long for a row."""
     return isinstance(value, str) and 0 < len(value) <= _LONGEST_WORD and value.isprintable()
 
 
 def key_signature(session_key: str, body: str = "") -> str:
-    """Return what shows that we hold a session_key without telling it: an HMAC, in hex.
+    """Return the HMAC in hex that proves to WeChat that we hold a session_key.
 
-    The key goes in as the text it is. The calls that ask about a key sign nothing at all.
+    The key is used as text, not decoded. The endpoints about session_keys sign an empty body.
     Source: "用户登录态签名" in the mini-program documentation, with its example.
     """
     return hmac.digest(session_key.encode(), body.encode(), "sha256").hex()
@@ -374,15 +381,18 @@ def _signed(access_token: str, openid: str, session_key: str) -> dict[str, str]:
     }
 
 
-def _refusal(call: _Call, meanings: Failures, errcode: object, errmsg: str) -> WxSessionError:
-    """Return what an errcode means to us, having logged it with its cure.
+def _error_of_errcode(
+    call: _Call, errors_by_errcode: Failures, errcode: object, errmsg: str
+) -> WxSessionError:
+    """Log what an errcode means, with its cure, and return its error.
 
-    The rid names the call to WeChat's support; 40164 also names the address that WeChat sees us
-    come from. The rest of the text may repeat what was sent.
+    WeChat's support finds a request by its rid; for 40164 the errmsg names the address from which
+    WeChat sees the request.
     """
     known = errcode if isinstance(errcode, int) else None
-    failure = failures.UNKNOWN if known is None else meanings.get(known, failures.UNKNOWN)
+    failure = failures.UNKNOWN if known is None else errors_by_errcode.get(known, failures.UNKNOWN)
     error = failure.error()
+    # Only these two parts of the errmsg are logged: the rest may repeat the request's parameters.
     rid, address = _RID.search(errmsg), _OUR_ADDRESS.search(errmsg)
     _log.log(
         _level(error),
@@ -397,12 +407,12 @@ def _refusal(call: _Call, meanings: Failures, errcode: object, errmsg: str) -> W
     return error
 
 
-def _unanswered(call: _Call, what: str) -> WxSessionError:
-    """Return what it means to us that there was no answer, having logged it with its cure."""
-    failure = failures.WITHOUT_ANSWER[what]
+def _no_reply(call: _Call, name: str) -> WxSessionError:
+    """Log a failure of `failures.WITHOUT_REPLY`, with its cure, and return its error."""
+    failure = failures.WITHOUT_REPLY[name]
     error = failure.error()
     _log.log(
-        _level(error), "%s: %s, %s: %s; %s", call, error.code, what, failure.meaning, failure.cure
+        _level(error), "%s: %s, %s: %s; %s", call, error.code, name, failure.meaning, failure.cure
     )
     return error
 
@@ -413,9 +423,10 @@ def _level(error: WxSessionError) -> int:
     return logging.WARNING if error.retryable else logging.ERROR
 
 
-def _in_a_word(error: Exception) -> str:  # noqa: PLR0911 - a word for each
-    """Return which of `failures.WITHOUT_ANSWER` an exception is; never its text, nor its URL."""
-    match _reason(error):
+def _failure_of(error: Exception) -> str:  # noqa: PLR0911 - one for each failure
+    """Return the name of an exception in `failures.WITHOUT_REPLY`; never its text or its URL."""
+    # From the particular to the general: most of these are subclasses of those further down.
+    match _innermost(error):
         case NameResolutionError():
             return "dns"
         case SSLError() | requests.exceptions.SSLError():
@@ -438,8 +449,8 @@ def _in_a_word(error: Exception) -> str:  # noqa: PLR0911 - a word for each
             return "unintelligible"
 
 
-def _reason(error: Exception) -> BaseException:
-    """Return what urllib3 gave as the reason, as deep down as it wraps one in another."""
+def _innermost(error: Exception) -> BaseException:
+    """Return urllib3's own error inside one of `requests`, without its `MaxRetryError`."""
     inner = error.args[0] if error.args else None
     if isinstance(inner, MaxRetryError):
         inner = inner.reason
@@ -447,8 +458,8 @@ def _reason(error: Exception) -> BaseException:
 
 
 class _TooLong(Exception):
-    """The body is longer than any answer of WeChat's."""
+    """The body is longer than any response of WeChat's."""
 
 
 class _TooLate(Exception):
-    """The body goes on dripping after the time for a whole one is over."""
+    """The body was not complete in time."""

@@ -1,16 +1,17 @@
-"""What WeChat signs and encrypts for a mini-program's server: checked and opened, nothing else.
+"""Verification and decryption of what WeChat signs and encrypts for a mini-program's server.
 
-AES-CBC encrypts and does not authenticate. Whoever flips a bit of the iv flips that bit of the
-first sixteen bytes of the plaintext and of nothing else, and no key is needed for that. What the
-content gives away is refused here: the text has to be JSON as WeChat writes it, and data of a
-known kind has to begin as data of that kind do. The first block of a phone number is exactly
+AES-CBC encrypts and does not authenticate. An attacker who flips a bit of the iv flips that bit
+of the first sixteen bytes of the plaintext and nothing else, and needs no key for that. Tampering
+that shows in the content is rejected here: the text has to be JSON as WeChat writes it, and data
+of a known kind have to begin like data of that kind. The first block of a phone number is exactly
 ``{"phoneNumber":"``, that of steps ``{"stepInfoList":``, and that of user info ``{"openId":"``
-with five characters of an openid, which a reader compares with the user's own. So nothing can be
-changed there and be believed.
+with five characters of an openid, which a reader compares with the user's own. So no change of
+these goes unnoticed.
 
-What cannot be seen: the first characters of an openGId (``{"openGId":"`` leaves four of them) and
-of the nickname in what wx.getUserProfile encrypts (``{"nickName":"`` leaves three bytes), unless
-its signed rawData comes along. Neither is proof of anything: users choose their nicknames.
+Tampering that cannot be detected: the first characters of an openGId (``{"openGId":"`` leaves
+four of them) and of the nickname in data of wx.getUserProfile (``{"nickName":"`` leaves three
+bytes), unless its signed rawData is sent as well. Neither proves anything: users choose their
+nicknames.
 """
 
 import hashlib
@@ -25,52 +26,53 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.padding import PKCS7
 
 BLOCK = 16
-"""The bytes of a key, of an iv and of a block."""
+"""The length of a key, an iv and a block, in bytes."""
 
 _LINE_BREAKS = str.maketrans("", "", "\r\n")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 
-# Which field comes first in data of the kind that has one of these fields. Sources:
+# Data with one of these fields are of that kind, see `_is_of_its_kind`. Sources:
 # "开放数据校验与解密", "wx.getUserProfile", "获取手机号" and the official test vector.
 _USER_INFO = frozenset({"nickName", "avatarUrl", "gender", "openId", "unionId"})
 _PHONE = frozenset({"phoneNumber", "purePhoneNumber", "countryCode"})
 
 
 class Undecipherable(ValueError):
-    """It was not encrypted under this key, or it was altered, or it is nothing of WeChat's."""
+    """The data were not encrypted by WeChat under this key, or were tampered with."""
 
 
 def decoded(text: str) -> bytes:
-    """Return the bytes of base64 that may be broken into lines.
+    """Return the bytes of a base64 text, which may have line breaks.
 
     Raises:
-        ValueError: any other foreign character, or a wrong padding.
+        ValueError: another character that is not base64, or a wrong padding.
     """
     joined = text.translate(_LINE_BREAKS)
-    if len(joined) % 4:  # b64decode overlooks a padding after what needs none
+    if len(joined) % 4:  # b64decode ignores a padding that is not needed
         raise ValueError("the padding is wrong")
     return b64decode(joined, validate=True)
 
 
 def is_signed(raw_data: str, signature: str, session_key: str) -> bool:
-    """Tell whether WeChat signed `raw_data`, byte by byte as it came, under this key.
+    """Return whether WeChat signed `raw_data` under this key.
 
-    The key goes in as the text it is. Source: "数据签名校验" in the mini-program documentation.
+    `raw_data` is the text as received, and the key is used as text, not decoded.
+    Source: "数据签名校验" in the mini-program documentation.
     """
     signed = (raw_data + session_key).encode(errors="surrogatepass")
     expected = hashlib.sha1(signed, usedforsecurity=False).hexdigest()
-    given = signature.lower().encode(errors="surrogatepass")
-    return hmac.compare_digest(expected.encode(), given)
+    presented = signature.lower().encode(errors="surrogatepass")
+    return hmac.compare_digest(expected.encode(), presented)
 
 
 def decrypt(encrypted: bytes, iv: bytes | None, session_key: str) -> dict[str, Any]:
-    """Return what WeChat encrypted: a JSON object that has a watermark.
+    """Return the JSON object that WeChat encrypted; it has a watermark.
 
-    Without an iv, the key is the iv as well; so it was in 2016.
+    Without an iv the key is used as the iv, as in 2016.
     Source: "加密数据解密算法" in the mini-program documentation.
 
     Raises:
-        Undecipherable: it is not that, under this key.
+        Undecipherable: the data do not decrypt to such an object under this key.
     """
     try:
         key = decoded(session_key)
@@ -86,14 +88,14 @@ def decrypt(encrypted: bytes, iv: bytes | None, session_key: str) -> dict[str, A
 
 
 def parsed(text: str) -> dict[str, Any]:
-    """Return the JSON object in a text: no field twice, and nothing that has no UTF-8.
+    """Return the JSON object in a text; it has no duplicate field, and is encodable as UTF-8.
 
     Raises:
-        Undecipherable: it is something else.
+        Undecipherable: the text is anything else.
     """
     try:
         data = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
-        json.dumps(data, ensure_ascii=False).encode()
+        json.dumps(data, ensure_ascii=False).encode()  # fails on a lone surrogate, as in "\ud800"
     except (ValueError, RecursionError):
         raise Undecipherable from None
     if not isinstance(data, dict):
@@ -118,13 +120,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(_name: str) -> NoReturn:
-    raise Undecipherable  # NaN and Infinity are Python's JSON, and nobody else's
+    raise Undecipherable  # NaN and Infinity, which Python accepts, are not JSON
 
 
 def _is_compact(text: str, data: Mapping[str, Any]) -> bool:
-    """Tell whether nothing is in the text but the data: no blanks, no second way to write them.
+    """Return whether the text is the data in compact form: no blanks, one way to write a number.
 
-    Only the characters inside strings may be escaped in any way that JSON knows.
+    Characters inside strings may be escaped in any way that JSON allows.
     """
     plain = _STRING.sub(lambda found: _compact(json.loads(found[0])), text)
     return plain == _compact(data)
@@ -148,12 +150,12 @@ def _is_of_its_kind(data: Mapping[str, Any]) -> bool:
 
 
 def _is_phone(data: Mapping[str, Any]) -> bool:
-    """Tell whether a whole number is the pure one, with its country code before it or without."""
+    """Return whether `phoneNumber` is `purePhoneNumber`, with or without the country code."""
     whole, pure, country_code = (
         data.get(name) for name in ("phoneNumber", "purePhoneNumber", "countryCode")
     )
     if not (isinstance(whole, str) and isinstance(pure, str) and isinstance(country_code, str)):
-        return True  # no number, and not to be taken for one
+        return True  # not a complete phone number; `phone_number_of` returns None for it
     if not whole.endswith(pure):
         return False
     return whole.removesuffix(pure).strip("+- ").removeprefix("00") in {"", country_code}

@@ -1,8 +1,8 @@
-"""What WeChat's failures mean, and what cures them: the words of the log, and of the README.
+"""WeChat's failures: their meaning and their cure, in the words of the log and docs/en/errors.md.
 
-The errcodes are those of auth.code2Session (its page in the mini-program documentation, and those
-which it leaves out and WeChat answers all the same: 40163, 40164, 41002, 41004, 41008, 45009, and
-48001 and 50002 of the global table). What the other calls add to them, or mean otherwise, follows.
+The errcodes are those of auth.code2Session: the ones on its page in the mini-program
+documentation, and others that WeChat returns as well (40163, 40164, 41002, 41004, 41008, 45009,
+and 48001 and 50002 of the global table). The other endpoints add errcodes, or change their meaning.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ class AccessTokenRejected(AppRejected):
 
 
 class Failure(NamedTuple):
-    """What a failure is to others, what it means, and what an operator can do about it."""
+    """The error for the caller, its meaning, and what an operator can do about it."""
 
     error: Callable[[], WxSessionError]
     meaning: str
@@ -41,7 +41,7 @@ class Failure(NamedTuple):
 
 Failures = Mapping[int, Failure]
 
-_SETTING = "correct WXSESSION_APPS, and see what answers at WXSESSION_WECHAT_URL"
+_SETTING = "correct WXSESSION_APPS, and check what responds at WXSESSION_WECHAT_URL"
 _CONSOLE = "the mini-program's console"
 
 BUSY = -1
@@ -50,7 +50,7 @@ ADDRESS_NOT_LISTED = 40164
 OF_EVERY_CALL: Failures = {
     BUSY: Failure(
         partial(WeChatBusy, retry_after=2),
-        "WeChat is busy, and was so at each of our tries",
+        "WeChat is busy, also after every retry",
         "nothing: the client tries again",
     ),
     40029: Failure(
@@ -63,11 +63,13 @@ OF_EVERY_CALL: Failures = {
     40163: Failure(
         CodeUsed,
         "the code was exchanged before",
-        "the client calls wx.login again; if it is so with new codes, another server exchanges"
+        "the client calls wx.login again; if new codes fail as well, another server exchanges"
         " them too",
     ),
     40226: Failure(
-        UserBlocked, "WeChat takes this user for a high risk", "nothing: WeChat keeps the user out"
+        UserBlocked,
+        "WeChat considers this user a high risk",
+        "nothing: WeChat keeps the user out",
     ),
     45011: Failure(
         partial(WeChatRateLimited, retry_after=60),
@@ -93,7 +95,7 @@ OF_EVERY_CALL: Failures = {
     41002: Failure(AppRejected, "the appid is missing", _SETTING),
     41004: Failure(AppRejected, "the app secret is missing", _SETTING),
     48001: Failure(
-        AppRejected, "the app may not make this call", f"look at its permissions in {_CONSOLE}"
+        AppRejected, "the app may not use this endpoint", f"check its permissions in {_CONSOLE}"
     ),
     50002: Failure(
         AppRejected, "the app's account is frozen or cancelled", f"look for notices in {_CONSOLE}"
@@ -102,8 +104,8 @@ OF_EVERY_CALL: Failures = {
 _CONFIRM = "let an administrator of the mini-program confirm the address to WeChat"
 OF_STABLE_TOKEN: Failures = {
     40001: OF_EVERY_CALL[40125],
-    50004: Failure(AppRejected, "the app may not fetch access_tokens", f"look into {_CONSOLE}"),
-    50007: Failure(AppRejected, "the app's account is frozen", f"look into {_CONSOLE}"),
+    50004: Failure(AppRejected, "the app may not fetch access_tokens", f"check {_CONSOLE}"),
+    50007: Failure(AppRejected, "the app's account is frozen", f"check {_CONSOLE}"),
     89503: Failure(AppRejected, "an administrator has to confirm this server's address", _CONFIRM),
     89506: Failure(
         AppRejected,
@@ -116,7 +118,7 @@ OF_STABLE_TOKEN: Failures = {
 }
 WITH_ACCESS_TOKEN: Failures = {
     errcode: Failure(
-        AccessTokenRejected, meaning, "nothing: another one is fetched, and its refusal is told"
+        AccessTokenRejected, meaning, "nothing: another one is fetched; see the log if it fails too"
     )
     for errcode, meaning in {
         40001: "the access_token is not the latest",
@@ -125,8 +127,8 @@ WITH_ACCESS_TOKEN: Failures = {
         42001: "the access_token has expired",
     }.items()
 }
-# There, 40013 is a code of another app, and 40003 one of another user: the app itself has just
-# shown that it is one, by its token. A code that was used is 40029 as well.
+# Here 40013 is a code of another app, and 40003 a code of another user: the valid access_token
+# shows that the appid is right. A used code is 40029 as well.
 OF_PHONE_NUMBER: Failures = {
     40003: Failure(
         InvalidCode,
@@ -142,8 +144,8 @@ OF_PHONE_NUMBER: Failures = {
 OF_SESSION_KEY: Failures = {
     errcode: Failure(
         SessionKeyStale,
-        "WeChat uses another session_key by now",
-        "nothing: the next login brings it",
+        "WeChat has replaced the session_key",
+        "nothing: the next login brings the new one",
     )
     for errcode in (87007, 87009)
 }
@@ -155,7 +157,7 @@ UNKNOWN = Failure(
 
 _unreachable = partial(WeChatUnreachable, retry_after=1)
 
-WITHOUT_ANSWER: Mapping[str, Failure] = {
+WITHOUT_REPLY: Mapping[str, Failure] = {
     "dns": Failure(
         _unreachable,
         "the name in WXSESSION_WECHAT_URL has no address",
@@ -164,17 +166,17 @@ WITHOUT_ANSWER: Mapping[str, Failure] = {
     "tls": Failure(
         _unreachable,
         "no encrypted connection: the certificate is not accepted, or it is not TLS",
-        "look at this server's clock and CA certificates, and for a proxy that opens TLS",
+        "check this server's clock and CA certificates, and look for a proxy that opens TLS",
     ),
     "refused": Failure(
         _unreachable,
-        "nobody listens at the address and port",
+        "nothing listens at the address and port",
         "correct WXSESSION_WECHAT_URL, or the firewall",
     ),
     "no route": Failure(
         _unreachable,
         "the address cannot be reached from here",
-        "look at this server's network: routes, IPv6, firewall",
+        "check this server's network: routes, IPv6, firewall",
     ),
     "connect timeout": Failure(
         _unreachable,
@@ -194,11 +196,11 @@ WITHOUT_ANSWER: Mapping[str, Failure] = {
     "read timeout": Failure(
         partial(WeChatTimeout, retry_after=1),
         "no whole response within WXSESSION_WECHAT_TIMEOUT",
-        "nothing, if it is rare; otherwise look at the network, or allow more time",
+        "nothing, if it is rare; otherwise check the network, or allow more time",
     ),
     "unintelligible": Failure(
         partial(WeChatUnintelligible, retry_after=5),
         "the response is not one of WeChat's",
-        "see what answers at WXSESSION_WECHAT_URL: a proxy, an error page",
+        "check what responds at WXSESSION_WECHAT_URL: a proxy, an error page",
     ),
 }

@@ -1,4 +1,4 @@
-"""What WeChat says about kept session_keys: whether one is current, and which takes its place."""
+"""Questions to WeChat about stored session_keys: whether one is current, and its replacement."""
 
 from collections import Counter
 from typing import NamedTuple
@@ -18,20 +18,20 @@ from wxsession.wechat.session_keys import SessionKeyStore
 
 
 class SessionKeysReset(NamedTuple):
-    """What became of the session_keys of a user, whose old ones may be known to somebody."""
+    """The result of resetting a user's session_keys: the number of identities in each state."""
 
     reset: int
-    """WeChat has replaced these; for these identities there is a new key."""
+    """WeChat has replaced the key, and the new one is stored."""
     dead: int
-    """WeChat had replaced these before."""
+    """WeChat had replaced the key before."""
     unopened: int
-    """No server key opens these, so WeChat could not be asked."""
+    """No server key opens the stored key, so WeChat could not be asked."""
     of_other_apps: int
-    """The app is not in the settings, so WeChat could not be asked."""
+    """The app is not configured, so WeChat could not be asked."""
 
 
 class KeyChecks:
-    """Asks WeChat about session_keys, with `enabled` whenever open data fit none of them."""
+    """Asks WeChat about session_keys; with `enabled` also when open data fit none of them."""
 
     def __init__(
         self,
@@ -62,12 +62,12 @@ class KeyChecks:
             return False
 
     def reset(self, user_id: UUID, *, actor: str = UNKNOWN) -> SessionKeysReset:
-        """Let WeChat replace the session_keys of a user, whose old ones may be known to somebody.
+        """Let WeChat replace the session_keys of a user, because the old ones may have leaked.
 
-        A WeChat user of whom no key is kept does not count: there is none that could have leaked.
+        An identity without a stored key does not count.
 
         Raises:
-            WeChatError: WeChat did not answer the question.
+            WeChatError: WeChat did not give a usable response.
             Overloaded: the database, or a place among the WeChat calls, was not free in time.
         """
         theirs = select_identities().where(identities.c.user_id == user_id)
@@ -77,7 +77,7 @@ class KeyChecks:
         return SessionKeysReset(*(count[name] for name in SessionKeysReset._fields))
 
     def _reset(self, identity: Identity, user_id: UUID, actor: str) -> str | None:
-        """Return the field of `SessionKeysReset` in which it counts, if any."""
+        """Reset one identity's key; return the field of `SessionKeysReset` to count, or None."""
         try:
             with self._database.statement() as connection:
                 kept = self._session_keys.newest(connection, identity.id)

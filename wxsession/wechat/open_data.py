@@ -1,8 +1,8 @@
-"""Open data: what WeChat gave the mini-program about its user, for this server to believe.
+"""Open data: data about a user that WeChat gave the mini-program, signed or encrypted.
 
-It was signed or encrypted under the session_key that WeChat had at that moment. A wx.login in
-between makes a new one, so the kept keys are tried, newest first, and one of them has to fit
-everything that came along.
+WeChat uses the session_key of that moment, and a wx.login may have replaced it since. So the
+stored keys are tried, newest first, and one of them has to fit both the signature and the
+encrypted data.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Any
 
 from wxsession.clock import Clock
 from wxsession.errors import InvalidRequest, SessionKeyStale, WatermarkMismatch
-from wxsession.storage.database import Asks
+from wxsession.storage.database import Executor
 from wxsession.storage.tables import LONGEST_AVATAR_URL, LONGEST_NICKNAME
 from wxsession.users.invisible import is_invisible, turns
 from wxsession.users.user import Identity, User
@@ -24,7 +24,7 @@ from wxsession.wechat.session_keys import FRESH, SessionKeyStore
 FURTHEST_AHEAD = timedelta(minutes=5)
 """How far WeChat's clock may be ahead of ours."""
 
-# What every user looks like since November 2022, where the mini-program asked in the old way.
+# The nickname and avatar that the old functions return for every user since November 2022.
 # Source: "小程序用户头像昵称获取规则调整公告"; the values are observed.
 _ANONYMOUS_NICKNAME = "微信用户"
 _ANONYMOUS_AVATAR = (
@@ -35,8 +35,8 @@ _USER_INFO = ("nickName", "gender", "language", "city", "province", "country", "
 _SIGNATURE = re.compile(r"[0-9a-fA-F]{40}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
-# What RFC 3986 lets an address hold, but for a user and for a quote: a page that writes it into an
-# attribute as it is does not end that attribute, and whoever fetches it hands over no password.
+# A URL as in RFC 3986, without user information and without quotes: it cannot end an HTML attribute
+# in which a page puts it unescaped, and a client that fetches it sends no password.
 _HOST = r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?"
 _CHARACTER = r"(?:[A-Za-z0-9._~:/?@!$&()*+,;=-]|%[0-9A-Fa-f]{2})"
 _ADDRESS = re.compile(rf"(?i:https?)://{_HOST}(?:[/?]{_CHARACTER}*)?(?:#{_CHARACTER}*)?")
@@ -44,31 +44,31 @@ _ADDRESS = re.compile(rf"(?i:https?)://{_HOST}(?:[/?]{_CHARACTER}*)?(?:#{_CHARAC
 
 @dataclass(frozen=True, slots=True)
 class OpenData:
-    """What a mini-program got from WeChat, as it came; None is what it did not get."""
+    """Open data as the mini-program sent them; None is a field that was not sent."""
 
     raw_data: str | None = field(default=None, repr=False)
     signature: str | None = field(default=None, repr=False)
     encrypted_data: str | None = field(default=None, repr=False)
     iv: str | None = field(default=None, repr=False)
     iv_is_session_key: bool = False
-    """As in what base libraries of 2016 gave, under the name `encryptData` and without an iv."""
+    """Whether the session_key is the iv, as in base libraries of 2016 (field `encryptData`)."""
 
     @property
     def was_refused(self) -> bool:
-        """Whether nothing was given: the user did not allow it."""
+        """Whether no field was sent: the user did not give permission."""
         return self == OpenData()
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedOpenData:
-    """Open data whose form is right; the half that was not given is None."""
+    """Well-formed open data; a half that was not sent is None."""
 
     signed: tuple[str, str] | None
     encrypted: tuple[bytes, bytes | None] | None
 
     @classmethod
     def of(cls, data: OpenData) -> "ParsedOpenData":
-        """Return the data in this form.
+        """Parse the fields.
 
         Raises:
             InvalidRequest: with every field that is wrong.
@@ -81,17 +81,17 @@ class ParsedOpenData:
             ("encryptedData", data.encrypted_data, data.iv),
         ):
             if value is None and other is not None:
-                faults[name] = "is needed along with its counterpart"
+                faults[name] = "is required together with its counterpart"
         if data.signature is not None and not _SIGNATURE.fullmatch(data.signature):
-            faults["signature"] = "has to be 40 hexadecimal digits"
+            faults["signature"] = "must be 40 hexadecimal digits"
         iv, encrypted = (
             _bytes(data.iv, "iv", faults),
             _bytes(data.encrypted_data, "encryptedData", faults),
         )
         if iv is not None and len(iv) != BLOCK:
-            faults["iv"] = "has to be 16 bytes"
+            faults["iv"] = "must be 16 bytes"
         if encrypted is not None and (not encrypted or len(encrypted) % BLOCK):
-            faults["encryptedData"] = "has to be whole blocks of 16 bytes"
+            faults["encryptedData"] = "must be whole blocks of 16 bytes"
         if faults:
             raise InvalidRequest([{"field": f, "message": text} for f, text in faults.items()])
         return cls(
@@ -102,15 +102,15 @@ class ParsedOpenData:
         )
 
     def fits(self, session_key: str) -> bool:
-        """Tell whether the signature, if there is one, was made under this key."""
+        """Return whether the signature, if there is one, was made under this key."""
         return self.signed is None or wechat_data.is_signed(*self.signed, session_key)
 
     def opened(self, session_key: str) -> Mapping[str, Any]:
-        """Return what was encrypted, or else what was signed.
+        """Return the encrypted data, or the signed data if nothing is encrypted.
 
         Raises:
-            Undecipherable: it was not encrypted under this key.
-            InvalidRequest: what was signed is no JSON object, or is not what was encrypted.
+            Undecipherable: the data were not encrypted under this key.
+            InvalidRequest: rawData is not a JSON object, or differs from the encrypted data.
         """
         decrypted = wechat_data.decrypt(*self.encrypted, session_key) if self.encrypted else None
         if self.signed is None:
@@ -118,47 +118,47 @@ class ParsedOpenData:
         try:
             signed = wechat_data.parsed(self.signed[0])
         except Undecipherable:
-            raise InvalidRequest.of("rawData", "has to be a JSON object") from None
+            raise InvalidRequest.of("rawData", "must be a JSON object") from None
         if decrypted is None:
             return signed
-        # The iv is not protected by anything but this, see `wechat.open_data`. WeChat signs members
-        # that it does not encrypt, `is_demote` for one since the end of 2022.
+        # Nothing but this comparison protects the first block, see `wechat.decryption`. Fields
+        # that are signed only are ignored: WeChat has some, such as `is_demote` since late 2022.
         if any(decrypted[name] != value for name, value in signed.items() if name in decrypted):
-            raise InvalidRequest.of("rawData", "is not what encryptedData holds")
+            raise InvalidRequest.of("rawData", "differs from encryptedData")
         return decrypted
 
 
 class OpenDataReader:
-    """Reads open data with the kept session_keys of a WeChat user."""
+    """Reads open data with the stored session_keys of a WeChat user."""
 
-    def __init__(self, ring: SessionKeyStore, clock: Clock) -> None:
-        self._ring = ring
+    def __init__(self, session_keys: SessionKeyStore, clock: Clock) -> None:
+        self._session_keys = session_keys
         self._clock = clock
 
     def read(
-        self, connection: Asks, identity: Identity, given: ParsedOpenData
+        self, connection: Executor, identity: Identity, sent: ParsedOpenData
     ) -> Mapping[str, Any]:
-        """Return what WeChat says, without its ids.
+        """Return the data without WeChat's ids.
 
-        Signed data alone have no watermark: they are this user's, of whatever time.
+        Data that are only signed have no watermark: they are of this user, but of any age.
 
         Raises:
-            InvalidRequest: what was signed is no JSON object, or is not what was encrypted.
-            SessionKeyStale: no kept key fits everything that was given.
-            WatermarkMismatch: it is of another app or user, too old, or of the future.
+            InvalidRequest: rawData is not a JSON object, or the halves differ.
+            SessionKeyStale: no stored key fits all of the data.
+            WatermarkMismatch: they are of another app or user, too old, or from the future.
         """
-        found = self._found(connection, identity, given)
-        if given.encrypted is not None:
+        found = self._opened(connection, identity, sent)
+        if sent.encrypted is not None:
             self._ensure_meant(found, identity)
         return {name: value for name, value in found.items() if name not in _IDS}
 
-    def _found(
-        self, connection: Asks, identity: Identity, given: ParsedOpenData
+    def _opened(
+        self, connection: Executor, identity: Identity, sent: ParsedOpenData
     ) -> Mapping[str, Any]:
-        for kept in self._ring.keys(connection, identity.id):
-            if given.fits(kept.session_key):
+        for kept in self._session_keys.keys(connection, identity.id):
+            if sent.fits(kept.session_key):
                 try:
-                    return given.opened(kept.session_key)
+                    return sent.opened(kept.session_key)
                 except Undecipherable:
                     continue
         raise SessionKeyStale
@@ -176,7 +176,7 @@ class OpenDataReader:
 
 
 def profile_of(data: Mapping[str, Any]) -> dict[str, str]:
-    """Return the columns of a user that open data change; what WeChat hides changes nothing."""
+    """Return the columns of a user that open data change; WeChat's placeholders change nothing."""
     columns = {}
     nickname, avatar_url = data.get("nickName"), data.get("avatarUrl")
     if isinstance(nickname, str) and nickname != _ANONYMOUS_NICKNAME and is_nickname(nickname):
@@ -187,16 +187,16 @@ def profile_of(data: Mapping[str, Any]) -> dict[str, str]:
 
 
 def user_info(user: User, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return a user as wx.getUserInfo shows one, without ids: what is known, or else the data."""
+    """Return a user as wx.getUserInfo does, without ids: the stored profile, otherwise the data."""
     known = {"nickName": user.nickname, "avatarUrl": user.avatar_url}
     shown = {name: data[name] for name in _USER_INFO if data and name in data}
     return shown | {name: value for name, value in known.items() if value is not None}
 
 
 def is_nickname(text: str) -> bool:
-    """Return whether a user may be called this: something to be seen, not too long, on one line.
+    """Return whether this may be a nickname: visible, not too long, on one line.
 
-    What is invisible may stand between what is not: an emoji of several has joiners in it.
+    Invisible characters are allowed beside visible ones: a composed emoji has joiners in it.
     """
     if len(text) > LONGEST_NICKNAME or _CONTROL.search(text) or turns(text):
         return False
@@ -204,7 +204,7 @@ def is_nickname(text: str) -> bool:
 
 
 def is_avatar_url(text: str) -> bool:
-    """Return whether a browser may be sent there for a picture: http or https, and not too long."""
+    """Return whether this may be the URL of an avatar: http or https, and not too long."""
     return len(text) <= LONGEST_AVATAR_URL and bool(_ADDRESS.fullmatch(text))
 
 
@@ -214,5 +214,5 @@ def _bytes(text: str | None, name: str, faults: dict[str, str]) -> bytes | None:
     try:
         return wechat_data.decoded(text)
     except ValueError:
-        faults[name] = "has to be base64"
+        faults[name] = "must be base64"
         return None

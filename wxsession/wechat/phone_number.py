@@ -6,7 +6,7 @@ from wxsession.users.phone_numbers import COUNTRY_CODE, NUMBER, PhoneNumber
 
 
 def phone_number_of(data: Mapping[str, object]) -> PhoneNumber | None:
-    """Return the phone number that WeChat's data hold, if they hold one.
+    """Return the phone number in WeChat's data, or None if they have none.
 
     Source: "获取手机号" in the mini-program documentation.
     """

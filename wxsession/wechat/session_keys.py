@@ -1,8 +1,8 @@
 """The last session_keys of an identity, sealed.
 
-WeChat may rotate a user's session_key whenever the user obtains a code, so data encrypted under
-the key of the previous login still arrives after the next one. The last three are kept however old
-they are, and besides every one under which data may have been made that are still fresh.
+WeChat may replace a user's session_key whenever the user obtains a code, so data encrypted under
+the key of one login may arrive after the next login. The last three keys are kept however old
+they are, and so is every key under which data may have been made that are still fresh.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import Row, bindparam, insert, select, update
 
 from wxsession.crypto import Sealer, Unsealable
-from wxsession.storage.database import Asks
+from wxsession.storage.database import Executor
 from wxsession.storage.tables import MOST_SESSION_KEYS, RING_SIZE, session_keys
 from wxsession.storage.transaction import Transaction
 
@@ -24,7 +24,7 @@ FRESH = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """A session_key as WeChat gave it, and since when it is known here."""
+    """A session_key as WeChat gave it, and the time when it was received."""
 
     slot: int
     session_key: str = field(repr=False)
@@ -32,17 +32,17 @@ class StoredKey:
 
 
 class SessionKeyStore:
-    """Remembers session_keys."""
+    """Stores session_keys, sealed."""
 
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
 
-    def keys(self, connection: Asks, identity_id: UUID) -> list[StoredKey]:
-        """Return the kept keys, newest first; one that no server key opens is left out."""
+    def keys(self, connection: Executor, identity_id: UUID) -> list[StoredKey]:
+        """Return the stored keys, newest first, without those that no server key opens."""
         rows = connection.execute(_KEPT, {"its_id": identity_id})
         return [key for row in rows if (key := self._opened(row))]
 
-    def newest(self, connection: Asks, identity_id: UUID) -> StoredKey | None:
+    def newest(self, connection: Executor, identity_id: UUID) -> StoredKey | None:
         """Return the newest key, or None if there is none.
 
         Raises:
@@ -62,10 +62,10 @@ class SessionKeyStore:
         *,
         is_first: bool = False,
     ) -> None:
-        """Keep a session_key as the newest, in place of the oldest if there is no room.
+        """Store a session_key as the newest; without a free slot it replaces the oldest.
 
-        The caller holds a lock on the identity. `is_first` says that no key is kept yet, and saves
-        asking.
+        The caller holds a lock on the identity. `is_first` says that there is no key yet, which
+        saves a query.
         """
         rows = [] if is_first else transaction.execute(_KEPT, {"its_id": identity_id}).all()
         kept = (key for row in rows if (key := self._opened(row)))
@@ -73,8 +73,9 @@ class SessionKeyStore:
         slot = next(same, _slot_for_another(rows, now))
         sealed = self._seal(session_key, identity_id, slot)
         if slot in {row.slot for row in rows}:
-            it = {"its_id": identity_id, "its_slot": slot}
-            transaction.add(_REPLACE, {**it, "new_sealed": sealed, "new_obtained_at": now})
+            parameters = {"its_id": identity_id, "its_slot": slot}
+            parameters |= {"new_sealed": sealed, "new_obtained_at": now}
+            transaction.add(_REPLACE, parameters)
         else:
             row = {"identity_id": identity_id, "slot": slot, "sealed": sealed, "obtained_at": now}
             transaction.add(_INSERT, row)
@@ -93,8 +94,9 @@ class SessionKeyStore:
 
 
 def _slot_for_another(rows: Sequence[Row[Any]], now: datetime) -> int:
-    """Return the slot of one more key; `rows` are those that there are, newest first."""
-    # WeChat encrypts under a key until it gives out the next one: that one's age counts.
+    """Return the slot for another key; `rows` are the stored keys, newest first."""
+    # The oldest key (rows[-1]) was in use until WeChat gave out the next one (rows[-2]). If that
+    # was longer ago than FRESH, all data under the oldest key are too old: its slot is free.
     is_past = len(rows) >= RING_SIZE and now - rows[-2].obtained_at > FRESH
     free = set(range(MOST_SESSION_KEYS)) - {row.slot for row in rows}
     slot: int = rows[-1].slot if is_past or not free else min(free)
@@ -116,5 +118,5 @@ _REPLACE = (
 
 
 def column_of_slot(slot: int) -> str:
-    """Return the column that a key of this slot is sealed for: it opens in no other slot."""
+    """Return the column name that seals a key to this slot: the key opens in no other slot."""
     return f"session_keys.sealed.{slot}"

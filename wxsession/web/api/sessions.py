@@ -28,10 +28,10 @@ CHECK = "/check_session"
 
 
 def check_session(services: Services, request: Request) -> tuple[CheckReply, Mapping[str, str]]:
-    """Tell whether the session is live, and count that as use.
+    """Return whether the session is live, and count that as use.
 
-    A proxy that authenticates its clients here sends its API key as well; it alone is told
-    who the client is, in headers that it hands on to the application behind it.
+    A proxy that authenticates its clients here sends its API key as well. Only such a response says
+    who the client is, in headers that the proxy passes on to the application behind it.
     """
     for_proxy = is_for_proxy(request, services.introspection)
     view = services.sessions.check(bearer_token(request), lambda: client_of(request))
@@ -39,16 +39,16 @@ def check_session(services: Services, request: Request) -> tuple[CheckReply, Map
 
 
 def refresh(services: Services, request: Request) -> GrantReply:
-    """Exchange the token for the next one; asked again with the same, the same again.
+    """Exchange the token for the next one; the same token again returns the same next one.
 
-    The old token is accepted until the next one was used. Presented later than that, it
-    counts as a copy in other hands and ends the session; at a check only after ten minutes.
+    The old token is accepted until the next one is used. After that it counts as a stolen copy and
+    ends the session; at a check it does so only after ten minutes.
     """
     return GrantReply.of(services.sessions.refresh(bearer_token(request), client_of(request)))
 
 
 def logout(services: Services, request: Request, body: LogoutBody) -> None:
-    """End the session, or every session of the user; the same for an unknown token."""
+    """End the session, or every session of the user; an unknown token gets the same response."""
     token, client = bearer_token(request), client_of(request)
     services.sessions.end(token, client, everywhere=body.everywhere)
 
@@ -60,7 +60,7 @@ def list_sessions(services: Services, request: Request) -> SessionsReply:
 
 
 def end_session(services: Services, request: Request, session_id: UUID) -> None:
-    """End one of the user's own sessions; the same for any other id."""
+    """End one of the user's own sessions; any other id gets the same response."""
     services.sessions.end_own(bearer_token(request), session_id, client_of(request))
 
 
@@ -72,7 +72,7 @@ ENDPOINTS = (
         auth=Auth.SESSION,
         raises=[TokenError, Overloaded, NotReady, InvalidApiKey],
         request_headers={
-            API_KEY_HEADER: "the API key of a proxy that asks for a client of its own"
+            API_KEY_HEADER: "the API key of a proxy that asks on behalf of its client"
         },
         response_headers=IDENTITY_HEADERS,
     ),
