@@ -979,6 +979,13 @@ def test_a_profile_under_an_unknown_key_logs_nobody_in(
     assert phone.log_in().status_code == 200
 
 
+def test_a_malformed_profile_does_not_cost_the_code(phone: Phone, wechat: WeChat) -> None:
+    code = phone.code()
+    result = wechat.user_info("alice")
+    assert problem(with_profile(phone, {**result, "iv": "AAAA"}, code))[0] == 400
+    assert with_profile(phone, result, code).status_code == 200
+
+
 def test_a_profile_without_a_code_belongs_to_nobody(account: Phone, wechat: WeChat) -> None:
     body = {"username": "alice", "password": PASSWORD, "user_info": wechat.user_info("alice")}
     assert problem(account.send("POST", "/login", json=body))[:2] == (400, "invalid_request")

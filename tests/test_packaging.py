@@ -8,24 +8,19 @@ import email
 import os
 import subprocess
 import sys
-import time
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
 
 import pytest
-import requests
 
 from tests.support.documents import block_with
-from tests.support.service import ROOT, free_port, plain_environment
+from tests.support.service import ROOT, Server, Simulator, plain_environment
 from tests.support.settings import environment
 
 pytestmark = pytest.mark.long
-
-_PATIENCE: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -42,6 +37,22 @@ class Installed:
     def flask(self, app: str, *arguments: str) -> list[str]:
         """Return how its flask command is called."""
         return [str(self.bin / "flask"), "--app", app, *arguments]
+
+
+class InstalledServer(Server):
+    """An application that the installed flask command serves."""
+
+    def __init__(
+        self, installed: Installed, app: str, alive: str, settings: Mapping[str, str]
+    ) -> None:
+        """Start nothing yet."""
+        super().__init__(settings, folder=installed.folder)
+        self.alive = alive
+        self._flask = partial(installed.flask, app)
+
+    def command(self) -> list[str]:
+        """Return how flask is called."""
+        return self._flask("run", "--port", str(self.port))
 
 
 @pytest.fixture(scope="module")
@@ -103,25 +114,19 @@ def test_the_wheel_says_where_the_project_is(wheel: Path) -> None:
 
 
 def test_a_wheel_serves_a_developers_own_application(installed: Installed) -> None:
-    wechat, shop = free_port(), free_port()
-    settings = plain_environment() | environment(
-        f"sqlite:///{installed.folder / 'shop.db'}", wechat_url=f"http://127.0.0.1:{wechat}"
+    simulator = InstalledServer(installed, "wxsession.simulator", Simulator.alive, environment(""))
+    settings = environment(f"sqlite:///{installed.folder / 'shop.db'}", wechat_url=simulator.url)
+    run(
+        installed.flask("shop", "upgrade-database"),
+        installed.folder,
+        plain_environment() | settings,
     )
-    run(installed.flask("shop", "upgrade-database"), installed.folder, settings)
-    simulated = installed.flask("wxsession.simulator", "run", "--port", str(wechat))
-    served = installed.flask("shop", "run", "--port", str(shop))
-    with (
-        serving(simulated, installed.folder, settings, wechat, "/simulator/exchanges"),
-        serving(served, installed.folder, settings, shop, "/readyz"),
-        requests.Session() as http,
-    ):
-        http.trust_env = False
-        code = http.post(f"http://127.0.0.1:{wechat}/simulator/login", timeout=30).json()["code"]
-        grant = http.post(f"http://127.0.0.1:{shop}/login", json={"code": code}, timeout=30).json()
-        orders = f"http://127.0.0.1:{shop}/orders"
-        refused = http.get(orders, timeout=30)
+    with simulator, InstalledServer(installed, "shop", "/readyz", settings) as shop:
+        code = shop.http.post(f"{simulator.url}/simulator/login", timeout=30).json()["code"]
+        grant = shop.http.post(f"{shop.url}/login", json={"code": code}, timeout=30).json()
+        refused = shop.http.get(f"{shop.url}/orders", timeout=30)
         bearer = {"Authorization": f"Bearer {grant['session_token']}"}
-        answered = http.get(orders, headers=bearer, timeout=30)
+        answered = shop.http.get(f"{shop.url}/orders", headers=bearer, timeout=30)
     assert refused.status_code == 401
     assert refused.headers["Content-Type"] == "application/problem+json"
     assert refused.headers["WWW-Authenticate"].startswith("Bearer")
@@ -157,37 +162,3 @@ def run(command: list[str], folder: Path, environ: Mapping[str, str] | None = No
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-@contextmanager
-def serving(
-    command: list[str], folder: Path, environ: Mapping[str, str], port: int, alive: str
-) -> Iterator[None]:
-    """Run a server until the block ends; it is asked to go, and killed if it does not."""
-    log = folder / f"{port}.log"
-    with (
-        log.open("wb") as file,
-        subprocess.Popen(command, cwd=folder, env=environ, stdout=file, stderr=file) as server,
-    ):
-        try:
-            await_answer(server, f"http://127.0.0.1:{port}{alive}", log)
-            yield
-        finally:
-            server.terminate()
-            try:
-                server.wait(10)
-            except subprocess.TimeoutExpired:
-                server.kill()
-
-
-def await_answer(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    """Return as soon as the server answers."""
-    deadline = time.monotonic() + _PATIENCE
-    with requests.Session() as http:
-        http.trust_env = False
-        while time.monotonic() < deadline and server.poll() is None:
-            with suppress(requests.RequestException):
-                if http.get(url, timeout=2).ok:
-                    return
-            time.sleep(0.05)
-    pytest.fail(f"it does not serve:\n{log.read_text(errors='replace')}")

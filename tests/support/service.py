@@ -62,7 +62,7 @@ class Server:
     `port`, `url`, `directory` and `log` are known from the beginning. `http` keeps connections.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], *, folder: Path = ROOT) -> None:
         """Start nothing yet; the program sees `environment` and none of our own settings."""
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -70,6 +70,7 @@ class Server:
         self.log = self.directory / "log"
         self.http = _pooled()
         self._environment = plain_environment() | dict(environment)
+        self._folder = folder
         self._supervisor: subprocess.Popen[bytes] | None = None
 
     def command(self) -> list[str]:
@@ -108,7 +109,7 @@ class Server:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                cwd=ROOT,
+                cwd=self._folder,
                 env=self._environment,
                 start_new_session=True,  # Ctrl-C is for the tests; the server is stopped by them
             )

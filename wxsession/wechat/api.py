@@ -1,11 +1,16 @@
 """WeChat for the services: requests with the app's access token, within the budget of places."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from wxsession.limits import Places
 from wxsession.users.phone_numbers import PhoneNumber
 from wxsession.users.user import Identity
 from wxsession.wechat.access_tokens import AccessTokens
 from wxsession.wechat.apps import Apps
 from wxsession.wechat.client import WeChatClient, WeChatIdentity
+
+T = TypeVar("T")
 
 
 class WeChatApi:
@@ -53,10 +58,9 @@ class WeChatApi:
         appid, openid = self.apps.default, None
         if identity is not None and identity.appid in self.apps:
             appid, openid = identity.appid, identity.openid
-        with self.places.one():
-            return self._access_tokens.use(
-                appid, lambda token: self._client.phone_number(appid, token, code, openid)
-            )
+        return self._with_token(
+            appid, lambda token: self._client.phone_number(appid, token, code, openid)
+        )
 
     def is_session_key_current(self, identity: Identity, session_key: str) -> bool:
         """Return whether this is the session_key that WeChat uses for the user now.
@@ -67,10 +71,7 @@ class WeChatApi:
         """
         appid, openid = identity.appid, identity.openid
         ask = self._client.is_session_key_current
-        with self.places.one():
-            return self._access_tokens.use(
-                appid, lambda token: ask(appid, token, openid, session_key)
-            )
+        return self._with_token(appid, lambda token: ask(appid, token, openid, session_key))
 
     def reset_session_key(self, identity: Identity, session_key: str) -> str:
         """Let WeChat replace this session_key, which is invalid from then on; return the new one.
@@ -82,7 +83,8 @@ class WeChatApi:
         """
         appid, openid = identity.appid, identity.openid
         reset = self._client.reset_session_key
+        return self._with_token(appid, lambda token: reset(appid, token, openid, session_key))
+
+    def _with_token(self, appid: str, call: Callable[[str], T]) -> T:
         with self.places.one():
-            return self._access_tokens.use(
-                appid, lambda token: reset(appid, token, openid, session_key)
-            )
+            return self._access_tokens.use(appid, call)
