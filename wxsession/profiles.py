@@ -111,9 +111,9 @@ class ProfileService:
         identity = view.identity
         if identity is None:  # a login by password brings no session_key
             raise SessionKeyStale
-        given = ParsedOpenData.of(data)
+        sent = ParsedOpenData.of(data)
         try:
-            return retry_on_disconnect(lambda: self._read_once(identity, given))
+            return retry_on_disconnect(lambda: self._read_once(identity, sent))
         except SessionKeyStale:
             # If our newest key is the current one, the keys are not stale: the data are forged.
             if not self._key_checks.confirms(identity):
@@ -121,9 +121,9 @@ class ProfileService:
         name = "encryptedData" if data.encrypted_data is not None else "rawData"
         raise InvalidRequest.of(name, "was not made by WeChat for this user")
 
-    def _read_once(self, identity: Identity, given: ParsedOpenData) -> Mapping[str, Any]:
+    def _read_once(self, identity: Identity, sent: ParsedOpenData) -> Mapping[str, Any]:
         with self._database.statement() as connection:
-            return self._open_data.read(connection, identity, given)
+            return self._open_data.read(connection, identity, sent)
 
     def _save(
         self, user: User, changes: Mapping[str, str | None], phone: PhoneNumber | None = None
