@@ -2,7 +2,7 @@
 
 Every method reads the session first, lets `Session` judge it, and then writes with the
 judged facts repeated in the statement. A write that finds another row than the one it judged
-changes nothing, and the judgement starts anew. Nothing here ever inserts a session except
+changes nothing, and the session is read again. Nothing here ever inserts a session except
 `issue`, so no race can bring an ended one back.
 """
 
@@ -277,7 +277,7 @@ class SessionService:
         """Return a session as it is now, and stays if locked, inside the caller's transaction.
 
         Raises:
-            TokenError: it has ended meanwhile.
+            TokenError: it has ended since it was read.
         """
         query = BY_ID.with_for_update(of=sessions) if lock else BY_ID
         row = connection.execute(query, {"session_id": session_id}).first()
@@ -420,7 +420,7 @@ class SessionService:
     def _refuse_older(
         self, session: Session, client: ClientInfo, now: datetime, *, ways: int
     ) -> None:
-        """Refuse an older token; end the session if that is a copy, unless it changed meanwhile.
+        """Refuse an older token; end the session if that is a copy, unless it has changed.
 
         It is one if the session went on to its next token longer ago than `ways` times the grace.
 
