@@ -29,7 +29,7 @@ INVARIANTS: Final = (
         "A process killed at any SQL boundary of login, refresh, logout or purge loses nothing"
         " acknowledged, leaves nothing half made, and the client's retry works",
         kills.prove,
-        full=500,
+        full=1000,
         sample=1,
     ),
     Invariant(
