@@ -37,6 +37,15 @@ def test_get_and_post_say_the_same(phone: Phone) -> None:
     assert (get.status_code, get.json) == (post.status_code, post.json)
 
 
+def test_without_the_identity_a_check_says_the_same_of_everything_else(phone: Phone) -> None:
+    phone.log_in()
+    sessions_ = services_of(phone.app).sessions
+    whole = sessions_.check(str(phone.token))
+    assert whole.identity is not None
+    alone = sessions_.check(str(phone.token), with_identity=False)
+    assert alone == whole._replace(identity=None)
+
+
 def test_an_idle_session_expires_at_the_second_and_not_before(
     phone: Phone, clock: SettableClock
 ) -> None:

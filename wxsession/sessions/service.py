@@ -31,6 +31,7 @@ from wxsession.errors import (
     TokenError,
 )
 from wxsession.sessions.queries import (
+    ALONE_BY_ID,
     BY_ID,
     EVICT,
     INSERT,
@@ -93,9 +94,14 @@ class SessionService:
         self._settings = settings
         self._clock = clock
         self._lookup = Lookup(database, BY_ID)
+        self._lookup_alone = Lookup(database, ALONE_BY_ID)
 
-    def check(self, presented: str, asking: Asking = lambda: SYSTEM) -> SessionView:
+    def check(
+        self, presented: str, asking: Asking = lambda: SYSTEM, *, with_identity: bool = True
+    ) -> SessionView:
         """Return the live session of a token, and count that as use.
+
+        Without `with_identity` the view has no identity, whatever the session has.
 
         Costs one SELECT; an UPDATE at most once per touch interval, and one when a refreshed
         token is first used. A write that fails or comes late does not fail the check.
@@ -108,7 +114,7 @@ class SessionService:
         """
         token = self._signer.load(presented)
         now = self._clock()
-        session, standing, _ = self._find(token, now)
+        session, standing, _ = self._find(token, now, with_identity=with_identity)
         session.ensure_live(now)
         if standing is Standing.OLDER:
             # A device that refreshes has the token before; a check may have been sent long ago.
@@ -353,10 +359,11 @@ class SessionService:
         return connection.execute(ending.values(values)).scalars().all()
 
     def _find(
-        self, token: SessionToken, now: datetime
+        self, token: SessionToken, now: datetime, *, with_identity: bool = False
     ) -> tuple[Session, Standing, SessionToken | None]:
         """Return the session that the token names, and what `_standing` says about the token."""
-        session = session_from(self._lookup(token.key) or NO_SESSION, self._phones)
+        lookup = self._lookup if with_identity else self._lookup_alone
+        session = session_from(lookup(token.key) or NO_SESSION, self._phones)
         return session, *self._standing(session, token, now)
 
     def _standing(
