@@ -154,6 +154,8 @@ def fuzzed(app: Flask, wechat: WeChat) -> tuple[Any, Counter[tuple[str, int]]]:
 
     @schema.hook
     def map_case(_context: Any, case: Any) -> Any:
+        if case.meta is not None and case.meta.generation.mode is GenerationMode.NEGATIVE:
+            return case  # what is wrong on purpose has to stay so, or it would be accepted
         # Decided by the case alone: Hypothesis has to see the same again when it tries again.
         if case.operation.path == "/login" and len(repr(case.body)) % 2:
             case.body = {"code": wechat.login("alice")}
@@ -176,6 +178,7 @@ def wechat(clock: SettableClock) -> WeChat:
     return WeChat(APPS, clock=clock, calls_per_minute=1_000_000)
 
 
+# Among few calls it is chance which statuses come: that is asked where there are many.
 @pytest.mark.parametrize("examples", [8, pytest.param(100, marks=pytest.mark.long)])
 def test_no_answer_to_whatever_request_is_undeclared(
     app: Flask, wechat: WeChat, examples: int
@@ -194,6 +197,9 @@ def test_no_answer_to_whatever_request_is_undeclared(
             case.call_and_validate()
 
         fuzz()
+    assert answered
+    if examples < 100:
+        return
     assert answered["POST /login", 200]
     assert answered["POST /login", 400]
     assert answered["GET /check_session", 401]
@@ -201,7 +207,6 @@ def test_no_answer_to_whatever_request_is_undeclared(
     assert answered["POST /introspect", 401]
 
 
-# Among so many calls a story comes to its point now and then: what came is asked in the long one.
 @pytest.mark.parametrize("stories", [20, pytest.param(300, marks=pytest.mark.long)])
 def test_no_story_of_logins_checks_refreshes_and_logouts_is_undeclared(
     app: Flask, wechat: WeChat, stories: int
