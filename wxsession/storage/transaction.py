@@ -38,19 +38,16 @@ class Transaction:
     def flush(self) -> None:
         """Send the added writes; to PostgreSQL in one round trip, unless parameter names clash."""
         added, self._added = self._added, []
-        named = [_named(index, write, *values) for index, (write, values) in enumerate(added)]
-        together: dict[str, Any] = {}
-        for (_, names), (_, values) in zip(named, added, strict=True):
-            together |= zip(names, values.values(), strict=True)
-        if (
-            self.is_postgresql
-            and len(added) > 1
-            and len(together) == sum(len(values) for _, values in added)
-        ):
-            self.connection.execute(_as_one(*(write for write, _ in named)), together)
-        else:
-            for write, values in added:
-                self.connection.execute(write, values)
+        if self.is_postgresql and len(added) > 1:
+            named = [_named(index, write, *values) for index, (write, values) in enumerate(added)]
+            together: dict[str, Any] = {}
+            for (_, names), (_, values) in zip(named, added, strict=True):
+                together |= zip(names, values.values(), strict=True)
+            if len(together) == sum(len(values) for _, values in added):  # no name clashes
+                self.connection.execute(_as_one(*(write for write, _ in named)), together)
+                return
+        for write, values in added:
+            self.connection.execute(write, values)
 
 
 @lru_cache
