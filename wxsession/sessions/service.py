@@ -62,7 +62,7 @@ from wxsession.storage.tables import is_live, sessions
 from wxsession.storage.transaction import Reply, Transaction
 from wxsession.users.client import ClientInfo
 from wxsession.users.phone_numbers import PhoneNumbers
-from wxsession.users.user import User
+from wxsession.users.user import Identity, User
 
 Asking = Callable[[], ClientInfo]
 """Returns who asks; called only where the audit wants to know."""
@@ -123,6 +123,15 @@ class SessionService:
             raise SessionSuperseded
         expires_at = self._touch(session, standing, now)
         return _view(session, now, expires_at, superseded=standing is Standing.PREVIOUS)
+
+    def identity_of(self, view: SessionView) -> Identity | None:
+        """Return the WeChat user who logged in to a session, None for a login by password.
+
+        Raises:
+            Overloaded: the database did not answer in time.
+        """
+        rows = self._database.read(BY_ID, {"session_id": view.session_id})
+        return session_from(rows[0], self._phones).identity if rows else None
 
     def refresh(self, presented: str, client: ClientInfo) -> Grant:
         """Return the next token of a session; asked again with the same one, the same again.
