@@ -22,7 +22,6 @@ from tests.proof.deployment import add_user, at_once, issue_token, services
 from tests.support.databases import ON_BOTH
 from tests.support.postgres import PostgresServer
 from tests.support.service import (
-    GUNICORN,
     ROOT,
     Service,
     Simulator,
@@ -32,6 +31,7 @@ from tests.support.service import (
 )
 from tests.support.settings import APPS, SECRET_KEY, environment
 from tests.support.waiting import eventually
+from tests.support.wsgi_servers import GUNICORN, Gunicorn
 
 MakeService = Callable[..., Service]
 
@@ -161,9 +161,9 @@ def test_a_worker_knows_how_many_threads_it_has(
         "import logging\nimport config\nfrom wsgi import app\n"
         "logging.warning('it has %d threads', config.settings().threads)\n"
     )
-    telling = ("--pythonpath", str(tmp_path), "--threads", "48")
+    telling = Gunicorn(threads=48, options=("--pythonpath", str(tmp_path)))
     for settings, threads in ({}, 48), ({"threads": 40}, 40):
-        service = serve(sqlite_url, module="telling:app", options=telling, **settings)
+        service = serve(sqlite_url, module="telling:app", server=telling, **settings)
         assert any(f"it has {threads} threads" in line for line in service.lines())
 
 
@@ -171,7 +171,7 @@ def test_a_worker_knows_how_many_threads_it_has(
 def test_checks_do_not_notice_a_flood_of_passwords(
     serve: MakeService, wechat: Simulator, database_url: str, pool: ThreadPoolExecutor
 ) -> None:
-    service = serve(database_url, options=("--threads", "64"))
+    service = serve(database_url, server=Gunicorn(threads=64))
     token = log_in(service, wechat)
     before = check_for(service, token, 1)
     flood = [pool.submit(guess, service, number) for number in range(200)]
@@ -229,7 +229,7 @@ def test_checks_do_not_notice_floods_of_codes_and_of_passwords_together(
     serve: MakeService, wechat: Simulator, database_url: str, pool: ThreadPoolExecutor
 ) -> None:
     # As few threads as two floods of a hundred can fill.
-    service = serve(database_url, options=("--threads", "32"))
+    service = serve(database_url, server=Gunicorn(threads=32))
     token = log_in(service, wechat)
     before = check_for(service, token, 1)
     codes = [wechat.code(f"user-{number}") for number in range(100)]
@@ -247,7 +247,7 @@ def test_while_wechat_hangs_logins_are_refused_at_once_until_it_is_back(
     serve: MakeService, wechat: Simulator, sqlite_url: str, pool: ThreadPoolExecutor
 ) -> None:
     timeout = 4
-    service = serve(sqlite_url, options=("--workers", "1"), wechat_timeout=f"{timeout},{timeout}")
+    service = serve(sqlite_url, server=Gunicorn(workers=1), wechat_timeout=f"{timeout},{timeout}")
     token = log_in(service, wechat)
     wechat.answer_after(2 * timeout)
     first = [pool.submit(service.log_in, wechat.code("alice")) for _ in range(10)]
@@ -275,7 +275,7 @@ def test_while_wechat_hangs_logins_are_refused_at_once_until_it_is_back(
 def test_whoever_sends_the_code_of_a_killed_worker_again_is_soon_answered(
     serve: MakeService, wechat: Simulator, database_url: str, pool: ThreadPoolExecutor
 ) -> None:
-    few = {"options": ("--workers", "1", "--threads", "32")}
+    few = {"server": Gunicorn(workers=1, threads=32)}
     killed, other = serve(database_url, **few), serve(database_url, **few)
     wechat.answer_after(15)
     code = wechat.code("alice")
@@ -295,7 +295,7 @@ def test_whoever_sends_the_code_of_a_killed_worker_again_is_soon_answered(
 def test_a_server_whose_requests_are_stuck_says_that_it_is_alive_and_refuses_the_others(
     serve: MakeService, wechat: Simulator, postgresql_url: str, pool: ThreadPoolExecutor
 ) -> None:
-    service = serve(postgresql_url, options=("--workers", "1", "--threads", "16"))
+    service = serve(postgresql_url, server=Gunicorn(workers=1, threads=16))
     token = log_in(service, wechat)
     with psycopg.connect(postgresql_url.replace("+psycopg", "")) as connection:
         connection.execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE")
@@ -386,7 +386,7 @@ def assert_sessions_work(service: Service, token: str) -> None:
 def test_without_a_free_connection_a_check_is_refused_soon_and_liveness_is_told(
     serve: MakeService, wechat: Simulator, postgresql_url: str, pool: ThreadPoolExecutor
 ) -> None:
-    service = serve(postgresql_url, options=("--workers", "1"))
+    service = serve(postgresql_url, server=Gunicorn(workers=1))
     token = log_in(service, wechat)
     with psycopg.connect(postgresql_url.replace("+psycopg", "")) as connection:
         connection.execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE")
