@@ -2,6 +2,7 @@
 
 import resource
 import sys
+from pathlib import Path
 from typing import Any
 
 from gunicorn.glogging import Logger
@@ -24,14 +25,7 @@ control_socket_disable = True
 # on what its client sent. WXSESSION_TRUSTED_PROXIES decides whose address counts.
 forwarder_headers = ""
 forwarded_allow_ips = ""
-logconfig_dict = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"json": {"()": "wxsession.logs.JsonFormatter"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
-    "root": {"level": "INFO", "handlers": ["stderr"]},
-    "loggers": {"gunicorn.error": {"level": "INFO", "propagate": True}},
-}
+logconfig_json = str(Path(__file__).with_name("logging.json"))
 
 
 class AccessLogOnDemand(Logger):

@@ -8,8 +8,10 @@ from typing import Final
 from benchmarks.machine import SERVER_CORE, on_core
 from benchmarks.requirements import EXPRESS
 from tests.support.service import Server, Service
+from tests.support.wsgi_servers import Granian, Gunicorn
 
 THREADS: Final = 8
+ON_GRANIAN: Final = Granian(workers=1, threads=THREADS)
 
 
 class OnOneCore(Server):
@@ -41,14 +43,21 @@ class Ours(OnOneCore, Service):
         **settings: object,
     ) -> None:
         """Start nothing yet; without `threads` it has those that it is shipped with."""
-        fewer = () if threads is None else ("--threads", str(threads))
         super().__init__(
             database_url,
+            server=Gunicorn(workers=1, threads=threads),
             wechat_url=wechat_url,
-            options=("--workers", "1", *fewer),
             module=module,
             **settings,
         )
+
+
+class OursOnGranian(OnOneCore, Service):
+    """Our service behind granian, with one worker; settings are given in lower case."""
+
+    def __init__(self, database_url: str, **settings: object) -> None:
+        """Start nothing yet."""
+        super().__init__(database_url, server=ON_GRANIAN, **settings)  # type: ignore[arg-type]
 
 
 class Peer(OnOneCore):
@@ -67,6 +76,14 @@ class Peer(OnOneCore):
         bound = ("--bind", f"127.0.0.1:{self.port}", "--keep-alive", "75")
         quiet = ("-c", "/dev/null", "--log-level", "warning", "--no-control-socket")
         return [sys.executable, "-m", "gunicorn", *quiet, *options, *bound, self._module]
+
+
+class PeerOnGranian(Peer):
+    """The same behind granian, as `OursOnGranian` is."""
+
+    def command(self) -> list[str]:
+        """Return how granian is called."""
+        return ON_GRANIAN.command(self.port, self._module)
 
 
 class Express(OnOneCore):

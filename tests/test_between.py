@@ -21,6 +21,7 @@ from tests.support.nginx import API_KEY, Nginx
 from tests.support.node import run_node
 from tests.support.service import Service, Simulator, code_of
 from tests.support.settings import APPID
+from tests.support.wsgi_servers import Gunicorn
 
 NOWHERE = "http://127.0.0.1:9"
 PATIENCE = 30
@@ -271,9 +272,9 @@ def test_logins_from_one_address_are_limited_and_checks_are_not(nginx: Nginx) ->
 def test_slow_clients_hold_no_thread_of_the_service(
     make_nginx: MakeNginx, sqlite_url: str, simulator: Simulator
 ) -> None:
-    few = ("--workers", "1", "--threads", "2")
+    few = Gunicorn(workers=1, threads=2)
     with ExitStack() as stack:
-        service = Service(sqlite_url, wechat_url=simulator.url, options=few)
+        service = Service(sqlite_url, wechat_url=simulator.url, server=few)
         nginx = make_nginx(stack.enter_context(service).url)
         trusting = ssl.create_default_context(cafile=nginx.certificate)
         for _ in range(50):

@@ -15,6 +15,7 @@ from tests.support.node import run_node
 from tests.support.service import Service, Simulator
 from tests.support.settings import APPID
 from tests.support.wires import API_KEY
+from tests.support.wsgi_servers import Gunicorn
 
 IDLE_SECONDS = 2
 
@@ -45,7 +46,7 @@ def open_shop(simulator: Simulator) -> OpenShop:
         return Service(
             database_url,
             wechat_url=simulator.url,
-            options=("--workers", "1"),
+            server=Gunicorn(workers=1),
             module="tests.support.shop:app",
             wechat_timeout="3,1",
             **settings,

@@ -13,6 +13,7 @@ from sqlalchemy import insert
 
 from tests.support.service import Service, Simulator
 from tests.support.settings import settings_for
+from tests.support.wsgi_servers import SHIPPED, Gunicorn
 from wxsession.crypto import SecretKeys
 from wxsession.services import Services
 from wxsession.sessions.queries import purge_date
@@ -41,26 +42,25 @@ class Deployment:
 def deployed(
     database_url: str,
     *,
-    workers: int = 2,
-    options: tuple[str, ...] = (),
+    server: Gunicorn = SHIPPED,
     module: str = "wsgi:app",
     **settings: object,
 ) -> Iterator[Deployment]:
-    """Yield a deployment with that many server processes and these settings."""
+    """Yield a deployment with these settings."""
     with ExitStack() as stack:
         wechat = Simulator()
         service = Service(
             database_url,
             wechat_url=wechat.url,
-            options=("--workers", str(workers), *options),
+            server=server,
             module=module,
             **settings,
         )
-        for server in wechat, service:  # side by side: each takes a second
-            stack.callback(server.stop)
-            server.launch()
-        for server in wechat, service:
-            server.await_answer()
+        for starting in wechat, service:  # side by side: each takes a second
+            stack.callback(starting.stop)
+            starting.launch()
+        for starting in wechat, service:
+            starting.await_answer()
         local = stack.enter_context(services(database_url, **settings))
         yield Deployment(
             service, wechat, local, TokenSigner(SecretKeys(local.settings.secret_keys))

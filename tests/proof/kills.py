@@ -21,6 +21,7 @@ from tests.proof.deployment import Deployment, add_sessions, add_user, deployed
 from tests.proof.outcome import Outcome
 from tests.support.service import token_of
 from tests.support.settings import APPID
+from tests.support.wsgi_servers import Gunicorn
 from wxsession.simulator.generators import openid
 from wxsession.storage.database import new_id
 from wxsession.storage.tables import (
@@ -76,8 +77,8 @@ def prove(database_url: str, kills: int) -> Outcome:
     """Kill at every boundary, again and again until there were at least so many kills."""
     with deployed(
         database_url,
-        workers=_WORKERS,
-        options=("--preload",),  # a worker that was killed is back at once
+        # Preloaded: a worker that was killed is back at once.
+        server=Gunicorn(workers=_WORKERS, options=("--preload",)),
         module="tests.proof.dying_server:app",
         code_limit="0",  # every code that died is sent again, all from one address
     ) as deployment:

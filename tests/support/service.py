@@ -1,4 +1,4 @@
-"""Real servers for tests: the service behind gunicorn, and a WeChat that it can ask over HTTP."""
+"""Real servers for tests: the service behind a server, and a WeChat to ask over HTTP."""
 
 import os
 import re
@@ -19,6 +19,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from tests.support.settings import APPS, PATIENT, environment
+from tests.support.wsgi_servers import SHIPPED, WsgiServer
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
@@ -217,7 +218,7 @@ class Simulator(Server):
 
 
 class Service(Server):
-    """wxsession behind gunicorn, as `gunicorn.conf.py` has it."""
+    """wxsession behind gunicorn, or behind another server."""
 
     alive = "/healthz"
 
@@ -225,23 +226,20 @@ class Service(Server):
         self,
         database_url: str,
         *,
+        server: WsgiServer = SHIPPED,
         wechat_url: str = "http://127.0.0.1:9",
-        options: tuple[str, ...] = (),
         module: str = "wsgi:app",
         **settings: object,
     ) -> None:
-        """Start nothing yet; `options` are gunicorn's own, without `wechat_url` WeChat is down."""
-        settings = {**PATIENT, "wechat_url": wechat_url, **settings}
+        """Start nothing yet; without `wechat_url` WeChat is down."""
+        settings = {**PATIENT, "wechat_url": wechat_url, **server.settings, **settings}
         super().__init__(environment(database_url, **settings))
-        self._options = options
+        self._server = server
         self._module = module
 
     def command(self) -> list[str]:
-        """Return how gunicorn is called."""
-        # The client closes a kept connection: otherwise the server may close one in the moment in
-        # which a test sends on it, and that looks like a worker that died.
-        bound = ("--bind", f"127.0.0.1:{self.port}", "--keep-alive", "75")
-        return [*GUNICORN, *bound, *self._options, self._module]
+        """Return how the server is called."""
+        return self._server.command(self.port, self._module)
 
     def send(
         self,
@@ -282,7 +280,8 @@ class Service(Server):
 
     def workers(self) -> list[int]:
         """Return the process ids of all workers that were ever started, the newest last."""
-        return [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", self._log())]
+        started = r"(?:Booting worker|Spawning worker-\d+) with (?:pid|PID): (\d+)"
+        return [int(pid) for pid in re.findall(started, self._log())]
 
     def lines(self) -> list[str]:
         """Return what the server has logged so far."""
@@ -292,12 +291,9 @@ class Service(Server):
         return self.log.read_text(errors="replace")
 
 
-GUNICORN: Final = (sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py")
-
-
 def plain_environment() -> dict[str, str]:
     """Return our own environment without what would change a server."""
-    ours = ("WXSESSION_", "GUNICORN_", "FLASK_", "WERKZEUG_")
+    ours = ("WXSESSION_", "GUNICORN_", "GRANIAN_", "FLASK_", "WERKZEUG_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
