@@ -63,6 +63,13 @@ class Reading:
     p50: float
     p99: float
     failed: int = 0
+    unanswered: int = 0
+    """How many more were under way when the time was up; the server works for them all the same."""
+
+    @property
+    def begun(self) -> int:
+        """How many requests the server had to work for."""
+        return self.requests + self.unanswered
 
     @property
     def per_second(self) -> float:
@@ -105,7 +112,7 @@ class Wrk:
                 check=True,
                 timeout=whole + _TIMEOUT,
             )
-        return Reading(**json.loads(done.stdout.splitlines()[-1]))
+        return Reading(**json.loads(done.stdout.splitlines()[-1]), unanswered=connections)
 
 
 def ask(connection: socket.socket, message: bytes) -> tuple[int, bytes]:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
-from benchmarks.bench import Bench, peer_environment
+from benchmarks.bench import Bench
 from benchmarks.load import asking
 from benchmarks.outcome import Figure, Outcome, of_results
 from benchmarks.rounds import OURS, Target, compare, rate
-from benchmarks.servers import Express, Ours, Peer, running
+from benchmarks.servers import Express, Ours, Peer
 
 _FLASK_SESSION = "Flask-Session, SQLAlchemy"
 _FLASK_LOGIN = "flask-login, Flask-SQLAlchemy"
@@ -26,9 +27,8 @@ _TIMES = {_FLASK_SESSION: 6.0, _DJANGO: 5.0, _FLASK_LOGIN: 4.0, _NO_TOUCH: 1.3}
 def measure(bench: Bench) -> Outcome:
     """Compare our service with them."""
     targets = [_ours(bench), *_peers(bench)]
-    with running(*(one.server for one in targets)):
-        results = compare(bench, targets, to_bare=bench.ours().requests)
-    for database in {one.database for one in targets[1:] if one.database}:
+    results = compare(bench, targets, to_bare=bench.ours().requests)
+    for database in (*_IN_PYTHON.values(), "express"):
         bench.postgres.drop_database(database)
     ours = results[OURS]
     return of_results(
@@ -43,7 +43,7 @@ def measure(bench: Bench) -> Outcome:
 def _ours(bench: Bench) -> Target:
     filled = bench.ours()
     check = asking("/check_session", filled.requests)
-    return Target(OURS, Ours(filled.url), check, filled.name)
+    return Target(OURS, Ours, filled.url, check, has_flights=True)
 
 
 def _peers(bench: Bench) -> Iterator[Target]:
@@ -52,11 +52,12 @@ def _peers(bench: Bench) -> Iterator[Target]:
     with ThreadPoolExecutor() as pool:
         filled = dict(zip(modules, pool.map(bench.peer, modules, urls), strict=True))
     for name, module in _IN_PYTHON.items():
-        server = Peer(module, peer_environment(_url(bench, module)))
-        yield Target(name, server, asking("/check", filled[module]), module)
+        check = asking("/check", filled[module])
+        yield Target(name, partial(Peer, module), _url(bench, module), check, has_flights=True)
+    check, url = asking("/check", filled["express"]), _url(bench, "express")
     for name, disabled in ((_EXPRESS, "0"), (_NO_TOUCH, "1")):
-        environment = peer_environment(_url(bench, "express")) | {"DISABLE_TOUCH": disabled}
-        yield Target(name, Express(environment), asking("/check", filled["express"]), "express")
+        serve = partial(Express, DISABLE_TOUCH=disabled)
+        yield Target(name, serve, url, check, has_flights=True)
 
 
 def _url(bench: Bench, module: str) -> str:
