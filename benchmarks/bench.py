@@ -64,16 +64,14 @@ class Bench:
         name = f"ours_{next(self._numbers)}.db"
         return self._fill(f"sqlite:///{self.folder / name}", name, sessions)
 
-    def peer(self, name: str, url: str) -> list[Request]:
-        """Fill the tables of a peer by its own program; return the requests of its sessions.
-
-        Its database has its name.
-        """
+    def peer(self, name: str, sessions: int, presented: int) -> FilledDatabase:
+        """Return the database of a peer, which has its name, filled by its own program."""
         self.postgres.create_database(name)
-        scale, begun = self.scale, time.monotonic()
+        by_sqlalchemy, postgres = name.endswith("_sqlalchemy"), self.postgres
+        url, begun = (postgres.url if by_sqlalchemy else postgres.plain_url)(name), time.monotonic()
         program = [sys.executable, "-m", f"benchmarks.peers.{name}.fill"]
         done = subprocess.run(
-            [*program, str(scale.sessions), str(scale.presented)],
+            [*program, str(sessions), str(presented)],
             cwd=ROOT,
             env={**os.environ, **peer_environment(url)},
             stdout=subprocess.PIPE,
@@ -81,8 +79,10 @@ class Bench:
             check=True,
         )
         self.postgres.vacuum(name)
-        self.say(f"  {name}: {scale.sessions:,} sessions in {time.monotonic() - begun:.0f} s")
-        return [Request({"Cookie": cookie}) for cookie in done.stdout.splitlines()]
+        self.say(f"  {name}: {sessions:,} sessions in {time.monotonic() - begun:.0f} s")
+        headers = (line.partition(": ") for line in done.stdout.splitlines())
+        requests = [Request({header: value}) for header, _, value in headers]
+        return FilledDatabase(url, name, sessions, requests)
 
     def _fill(
         self, url: str, name: str, sessions: int, *, after: Callable[[], object] = lambda: None

@@ -8,7 +8,7 @@ import socket
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import cycle, islice
 from select import select
@@ -16,7 +16,7 @@ from typing import Final
 
 from benchmarks.database import Postgres
 from benchmarks.load import Work, ask
-from benchmarks.servers import OnOneCore
+from benchmarks.servers import Serve
 
 _ASKED: Final = 7
 _PAUSE: Final = 0.01
@@ -76,11 +76,8 @@ def counting(upstream: tuple[str, int]) -> Iterator[CountingProxy]:
         proxy.close()
 
 
-def flights(postgres: Postgres, serve: Callable[[str], OnOneCore], url: str, work: Work) -> float:
-    """Return how often a request waits for PostgreSQL, on a warm connection.
-
-    `serve` makes the server, given the URL of its database.
-    """
+def flights(postgres: Postgres, serve: Serve, url: str, work: Work) -> float:
+    """Return how often a request waits for PostgreSQL, on a warm connection."""
     counted = []
     with (
         counting((postgres.host, postgres.port)) as proxy,

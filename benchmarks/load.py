@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPResponse
+from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -52,6 +53,12 @@ class Work:
 def asking(path: str, requests: Sequence[Request]) -> Callable[[], Work]:
     """Return the `work` of a target: GET, with one of the requests at random."""
     return lambda: Work("GET", path, requests)
+
+
+def each_once(path: str, requests: Sequence[Request], count: int) -> Callable[[], Work]:
+    """Return the `work` of a target: POST, with the next `count` of the requests every time."""
+    left = iter(requests)
+    return lambda: Work("POST", path, list(islice(left, count)), once=True)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from benchmarks.machine import CORES
 from benchmarks.processes import cpu_seconds
 
 GROSS_NOISE: Final = 0.25
-"""The share of the cores' time beyond which a comparison does not count, if there are others."""
+"""The share of the cores' time beyond which a comparison does not count, if most are quieter."""
 
 _TICK: Final = 1 / os.sysconf("SC_CLK_TCK")
 

@@ -27,7 +27,7 @@ on the wire. Both databases keep their data in memory where there is room, Postg
 and autovacuum, unless a table says otherwise: what is measured is work, not a disk.
 
 Noise is the share of the cores' time that went to others. A comparison with more than
-{GROSS_NOISE:.0%} of it does not count, if there are others."""
+{GROSS_NOISE:.0%} of it does not count, unless most of them are like that."""
 
 
 @dataclass(frozen=True)

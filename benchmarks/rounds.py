@@ -19,7 +19,7 @@ from benchmarks.flights import flights
 from benchmarks.load import CONNECTIONS, Reading, Request, Work, asking
 from benchmarks.noise import GROSS_NOISE, CpuTimes, Noise
 from benchmarks.processes import cpu_seconds
-from benchmarks.servers import OnOneCore, running
+from benchmarks.servers import OnOneCore, Serve, running
 
 _SETTLED = 0.1
 """Seconds until a server has ended the requests that the load generator did not wait for."""
@@ -37,9 +37,9 @@ class Target:
     """A kind of server and the work that it is given."""
 
     name: str
-    serve: Callable[[str], OnOneCore]
-    """Makes the server, given the URL of its database."""
+    serve: Serve
     url: str
+    """The URL of its database."""
     work: Callable[[], Work]
     """Is called for each measurement."""
     connections: int = CONNECTIONS
@@ -107,8 +107,9 @@ class Result:
 
     @property
     def counted(self) -> list[Comparison]:
-        """The rounds that were not grossly disturbed; if all were, all of them."""
-        return [one for one in self.rounds if one.noise <= GROSS_NOISE] or self.rounds
+        """The rounds that were not grossly disturbed; if most of them were, all of them."""
+        quiet = [one for one in self.rounds if one.noise <= GROSS_NOISE]
+        return quiet if 2 * len(quiet) >= len(self.rounds) else self.rounds
 
     def median(self, of: Callable[[Measurement], float]) -> float:
         """Return the median of something."""
@@ -120,12 +121,9 @@ class Result:
 
     def to(self, other: "Result", of: Callable[[Measurement], float]) -> Spread:
         """Return something as a ratio to what another target had in the same rounds."""
-        both = [
-            (mine, others)
-            for mine, others in zip(self.rounds, other.rounds, strict=True)
-            if max(mine.noise, others.noise) <= GROSS_NOISE
-        ]
-        both = both or list(zip(self.rounds, other.rounds, strict=True))
+        both = list(zip(self.rounds, other.rounds, strict=True))
+        quiet = [pair for pair in both if max(one.noise for one in pair) <= GROSS_NOISE]
+        both = quiet if 2 * len(quiet) >= len(both) else both
         return Spread.of(_ratio(mine.ratio(of), others.ratio(of)) for mine, others in both)
 
 

@@ -1,7 +1,7 @@
 """The servers that are compared: each on one core, with as many threads as all the others."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
@@ -11,6 +11,10 @@ from tests.support.service import Server, Service
 from tests.support.wsgi_servers import Granian, Gunicorn
 
 THREADS: Final = 8
+
+Serve = Callable[[str], "OnOneCore"]
+"""Makes a server, given the URL of its database."""
+
 _SECRET_KEY: Final = "a-secret-key-that-is-made-up-for-the-peers"
 ON_GRANIAN: Final = Granian(workers=1, threads=THREADS)
 

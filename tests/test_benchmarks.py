@@ -112,6 +112,11 @@ def test_a_missing_postgresql_is_named() -> None:
         ensure_installed(find_server=find_nothing)
 
 
+def test_a_missing_package_of_python_is_named() -> None:
+    with pytest.raises(MissingProgram, match=r"flask_jwt_extended: missing; pip install"):
+        ensure_installed(find_module=lambda name: None if "jwt" in name else name)
+
+
 def test_without_wrk_the_program_says_so_and_exits_with_2(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", "--output", str(tmp_path)],

@@ -1,16 +1,30 @@
 """Refreshes and logouts, each with a token that has not been used for it yet."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
 
 from benchmarks import filling
 from benchmarks.bench import Bench
-from benchmarks.load import Work
+from benchmarks.load import Work, each_once
 from benchmarks.outcome import Figure, Outcome, of_results
 from benchmarks.rounds import Target, app_cpu, compare
-from benchmarks.servers import Ours
+from benchmarks.servers import Express, Ours, Peer, Serve
 
 _REFRESH = "wxsession, refresh"
 _LOGOUT = "wxsession, logout"
+_PEERS: Final[Mapping[str, tuple[str, Serve]]] = {
+    "flask-jwt-extended, blocklist in SQL, refresh": (
+        "flask_jwt_extended_sqlalchemy",
+        partial(Peer, "flask_jwt_extended_sqlalchemy"),
+    ),
+    "express-session, regenerate": ("express", Express),
+}
+
+_HOW = (
+    "A refresh gives a new token and makes the old one useless: flask-jwt-extended by a row in its"
+    " blocklist, which it looks at first; express-session by another session in its place."
+)
 
 
 def measure(bench: Bench) -> Outcome:
@@ -20,8 +34,7 @@ def measure(bench: Bench) -> Outcome:
 
     def presenting(path: str) -> Callable[[], Work]:
         def work() -> Work:
-            tokens = filling.present(filled.url, count)
-            return Work("POST", path, filling.bearers(tokens), once=True)
+            return each_once(path, filling.bearers(filling.present(filled.url, count)), count)()
 
         return work
 
@@ -29,14 +42,23 @@ def measure(bench: Bench) -> Outcome:
         Target(_REFRESH, Ours, filled.url, presenting("/refresh"), has_flights=True),
         Target(_LOGOUT, Ours, filled.url, presenting("/logout"), has_flights=True),
     ]
+    databases, half = [filled], count // 2  # the others need more CPU for each
+    for name, (module, serve) in _PEERS.items():
+        all_of_them = half * (bench.scale.rounds + 2)
+        peer = bench.peer(module, all_of_them, all_of_them)
+        refresh = each_once("/refresh", peer.requests, half)
+        targets.append(Target(name, serve, peer.url, refresh, has_flights=True))
+        databases.append(peer)
     results = compare(bench, targets)
-    bench.drop(filled)
-    refresh, logout = results[_REFRESH], results[_LOGOUT]
+    for one in databases:
+        bench.drop(one)
+    refreshed, ended = results[_REFRESH], results[_LOGOUT]
     return of_results(
         results,
         [
-            Figure("refresh, app CPU", 2.4, refresh.to_bare(app_cpu), at_most=True),
-            Figure("refresh, flights", 2, refresh.flights or 0, unit="", at_most=True),
-            Figure("logout, app CPU", 2.4, logout.to_bare(app_cpu), at_most=True),
+            Figure("refresh, app CPU", 2.4, refreshed.to_bare(app_cpu), at_most=True),
+            Figure("refresh, flights", 2, refreshed.flights or 0, unit="", at_most=True),
+            Figure("logout, app CPU", 2.4, ended.to_bare(app_cpu), at_most=True),
         ],
+        [_HOW],
     )
