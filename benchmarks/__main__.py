@@ -97,7 +97,6 @@ def _run(scale: Scale, chosen: Sequence[Subject]) -> tuple[list[Section], list[s
 def _measure(bench: Bench, subject: Subject) -> Section:
     click.echo(subject.title)
     begun = time.monotonic()
-    bench.begin()
     try:
         outcome, failure = subject.measure(bench), ""
     except Exception as error:  # noqa: BLE001 - the other subjects are measured all the same

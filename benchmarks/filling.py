@@ -6,7 +6,7 @@ during the last week, one after the other, as their ids say. All will be live fo
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Lock
 from uuid import UUID
 
@@ -137,7 +137,10 @@ def fill(url: str, count: int) -> None:
 
 
 def present(url: str, count: int) -> list[str]:
-    """Return working tokens of so many sessions, as far apart as they can be."""
+    """Return working tokens of so many sessions, as far apart as they can be.
+
+    What was refreshed or ended is as it was made.
+    """
     signer = TokenSigner(SecretKeys(settings_for(url).secret_keys))
     with _database(url) as database, database.long_transaction() as connection:
         ids = _spread(connection, count)
@@ -145,7 +148,14 @@ def present(url: str, count: int) -> list[str]:
         connection.execute(
             update(sessions)
             .where(sessions.c.id == bindparam("which"))
-            .values(token_hash=bindparam("hash")),
+            .values(
+                token_hash=bindparam("hash"),
+                rotated_at=None,
+                confirmed_at=None,
+                ended_at=None,
+                end_reason=None,
+                purge_on=datetime.now(UTC).date() + timedelta(days=7),
+            ),
             [{"which": token.session_id, "hash": token.hash} for token in tokens],
         )
     return [signer.dump(token) for token in tokens]

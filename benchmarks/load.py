@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPResponse
+from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -54,6 +55,12 @@ def asking(path: str, requests: Sequence[Request]) -> Callable[[], Work]:
     return lambda: Work("GET", path, requests)
 
 
+def each_once(path: str, requests: Sequence[Request], count: int) -> Callable[[], Work]:
+    """Return the `work` of a target: POST, with the next `count` of the requests every time."""
+    left = iter(requests)
+    return lambda: Work("POST", path, list(islice(left, count)), once=True)
+
+
 @dataclass(frozen=True)
 class Reading:
     """What a load generator saw; the percentiles are in milliseconds."""
@@ -63,6 +70,13 @@ class Reading:
     p50: float
     p99: float
     failed: int = 0
+    unanswered: int = 0
+    """How many more were under way when the time was up; the server works for them all the same."""
+
+    @property
+    def begun(self) -> int:
+        """How many requests the server had to work for."""
+        return self.requests + self.unanswered
 
     @property
     def per_second(self) -> float:
@@ -105,7 +119,7 @@ class Wrk:
                 check=True,
                 timeout=whole + _TIMEOUT,
             )
-        return Reading(**json.loads(done.stdout.splitlines()[-1]))
+        return Reading(**json.loads(done.stdout.splitlines()[-1]), unanswered=connections)
 
 
 def ask(connection: socket.socket, message: bytes) -> tuple[int, bytes]:

@@ -1,12 +1,13 @@
 """The check beside the bare Flask route: the service and the guard, PostgreSQL and SQLite."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from benchmarks.bench import Bench
 from benchmarks.load import asking
 from benchmarks.outcome import Figure, Outcome, of_results
 from benchmarks.rounds import OURS, Target, app_cpu, compare, rate
-from benchmarks.servers import Ours, running
+from benchmarks.servers import Ours
 
 _GUARD = f"{OURS}, session_required"
 _SQLITE = f"{OURS} on SQLite"
@@ -20,18 +21,16 @@ def measure(bench: Bench) -> Outcome:
         filling = pool.submit(bench.in_file, bench.scale.sessions)
         filled = bench.ours()
         in_file = filling.result()
-    service, guard, sqlite = Ours(filled.url), Ours(filled.url, module=_SHOP), Ours(in_file.url)
-    check = asking("/check_session", filled.requests)
-    with running(service, guard, sqlite):
-        results = compare(
-            bench,
-            [
-                Target(OURS, service, check, filled.name),
-                Target(_GUARD, guard, asking("/orders", filled.requests), filled.name),
-                Target(_SQLITE, sqlite, asking("/check_session", in_file.requests)),
-            ],
-            to_bare=filled.requests,
-        )
+    check, orders = (asking(path, filled.requests) for path in ("/check_session", "/orders"))
+    results = compare(
+        bench,
+        [
+            Target(OURS, Ours, filled.url, check, has_flights=True),
+            Target(_GUARD, partial(Ours, module=_SHOP), filled.url, orders, has_flights=True),
+            Target(_SQLITE, Ours, in_file.url, asking("/check_session", in_file.requests)),
+        ],
+        to_bare=filled.requests,
+    )
     ours = results[OURS]
     return of_results(
         results,
@@ -42,6 +41,6 @@ def measure(bench: Bench) -> Outcome:
                 "check through the guard against bare Flask", 0.6, results[_GUARD].to_bare(rate)
             ),
             Figure("check on SQLite against bare Flask", 0.9, results[_SQLITE].to_bare(rate)),
-            Figure("check, round trips", 1, ours.round_trips, unit="", at_most=True),
+            Figure("check, flights", 1, ours.flights or 0, unit="", at_most=True),
         ],
     )
