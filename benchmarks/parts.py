@@ -16,6 +16,7 @@ from uuid import UUID
 
 import click
 from flask import Flask
+from sqlalchemy import Dialect, Select
 
 from tests.support.phone import Phone
 from tests.support.postgres import PostgresServer, fast_folder
@@ -23,13 +24,12 @@ from tests.support.settings import APPS, settings_for
 from wxsession import create_app
 from wxsession.app import EXTENSION
 from wxsession.services import Services
-from wxsession.sessions.queries import BY_ID
 from wxsession.sessions.session import SessionView
 from wxsession.simulator import WeChat, wechat_transport
 from wxsession.storage.connection_cache import CachedConnection, ConnectionCache
 from wxsession.storage.database import Database
-from wxsession.storage.fast_lookup import Lookup, PlainLookup, Row
 from wxsession.storage.migrate import upgrade
+from wxsession.storage.statements import Rows, Statement, Values
 from wxsession.storage.watchdog import Unwatched, Watchdog
 from wxsession.web.api import FastCheck
 from wxsession.web.api.fast_check import check_json
@@ -80,11 +80,10 @@ def _pairs(app: Flask, services: Services, token: str) -> Mapping[str, tuple[Cal
     front: FastCheck = door.application
     database = services.database
     request = _request(token)
-    ours = Lookup(database, BY_ID)
 
-    def whole(lookup: PlainLookup | Lookup, application: Any = front) -> Call:
+    def whole(over: Database, application: Any = front) -> Call:
         def call() -> None:
-            services.sessions._lookup = lookup  # type: ignore[assignment]  # noqa: SLF001
+            services.sessions._database = over  # noqa: SLF001
             _send(application, request)
 
         return call
@@ -94,59 +93,73 @@ def _pairs(app: Flask, services: Services, token: str) -> Mapping[str, tuple[Cal
 
     watchdog = Watchdog() if database.is_postgresql else Unwatched()
     uncached = ConnectionCache(
-        database.engine,
-        watchdog,
-        timeout=database.limits.timeout,
-        pool_size=database.limits.pool_size,
-        max_age=0,
+        database.engine, watchdog, pool_size=database.limits.pool_size, max_age=0
     )
+    parts = (database.engine, database.connections, database.limits)
     pairs = {
-        "through Flask (fast_check)": (whole(ours, front.application), whole(ours)),
-        "through SQLAlchemy (fast_lookup)": (whole(PlainLookup(database, BY_ID)), whole(ours)),
+        "through Flask (fast_check)": (whole(database, front.application), whole(database)),
+        "through SQLAlchemy (statements)": (whole(_SqlAlchemy(*parts)), whole(database)),
         "connections from the pool (connection_cache)": (
-            whole(Lookup(replace(database, connections=uncached), BY_ID)),
-            whole(ours),
+            whole(replace(database, connections=uncached)),
+            whole(database),
         ),
         "JSON by models (fast_check)": (written(_by_models), written(check_json)),
     }
     if database.is_postgresql:
         pairs |= {
-            "psycopg's execute (fast_lookup)": (whole(_Execute(database)), whole(ours)),
-            "psycopg's cursor, kept (fast_lookup)": (whole(_Cursor(database)), whole(ours)),
+            "psycopg's execute (statements)": (whole(_Execute(*parts)), whole(database)),
+            "psycopg's cursor, kept (statements)": (whole(_Cursor(*parts)), whole(database)),
         }
     return pairs
 
 
-class _Execute(Lookup):
-    """The lookup as psycopg offers it to everybody."""
+class _SqlAlchemy(Database):
+    """Statements as SQLAlchemy executes them."""
 
-    def __init__(self, database: Database) -> None:
-        super().__init__(database, BY_ID)
-        text = str(BY_ID.compile(dialect=database.engine.dialect))
-        self.text = text.replace("%(session_id)s::UUID", "%s")
+    def read(self, statement: Statement, values: Values) -> Rows:
+        """Return the rows."""
+        assert isinstance(statement.core, Select)  # noqa: S101 - a check reads
+        with self.statement() as connection:
+            return connection.execute(statement.core, values).all()
 
-    def __call__(self, key: bytes) -> Row | None:
-        """Return the row."""
-        return self._connections.run(lambda cached: self.ask(cached, key))
 
-    def ask(self, cached: CachedConnection, key: bytes) -> Row | None:
-        """Return the row, by way of a cursor that psycopg makes."""
-        cursor = cached.driver.execute(self.text, (UUID(bytes=key),), prepare=True, binary=True)
-        row: Row | None = cursor.fetchone()
-        return row
+class _Execute(Database):
+    """A check's statement as psycopg offers it to everybody."""
+
+    def read(self, statement: Statement, values: Values) -> Rows:
+        """Return the rows."""
+        assert isinstance(statement.core, Select)  # noqa: S101 - a check reads
+        text = _texts.get(statement.name) or _text(statement, self.engine.dialect)
+        with self.connections.one(time.monotonic() + self.limits.timeout) as cached:
+            return self.ask(cached, text, values["session_id"])
+
+    def ask(self, cached: CachedConnection, text: str, key: UUID) -> Rows:
+        """Return the rows, by way of a cursor that psycopg makes."""
+        rows: Rows = cached.driver.execute(text, (key,), prepare=True, binary=True).fetchall()
+        return rows
 
 
 class _Cursor(_Execute):
     """The same with one cursor for each connection."""
 
-    def ask(self, cached: CachedConnection, key: bytes) -> Row | None:
-        """Return the row, by way of a cursor that is there."""
-        cursor = cached.info.get(self)
+    def ask(self, cached: CachedConnection, text: str, key: UUID) -> Rows:
+        """Return the rows, by way of a cursor that is there."""
+        info = cached.connection.info
+        cursor = info.get(_Cursor)
         if cursor is None:
-            cursor = cached.info[self] = cached.driver.cursor(binary=True)
-        cursor.execute(self.text, (UUID(bytes=key),), prepare=True)
-        row: Row | None = cursor.fetchone()
-        return row
+            cursor = info[_Cursor] = cached.driver.cursor(binary=True)
+        cursor.execute(text, (key,), prepare=True)
+        rows: Rows = cursor.fetchall()
+        return rows
+
+
+_texts: dict[bytes, str] = {}
+
+
+def _text(statement: Statement, dialect: Dialect) -> str:
+    text = str(statement.core.compile(dialect=dialect))  # type: ignore[union-attr]
+    text = _texts[statement.name] = text.replace("%(session_id)s::UUID", "%s")
+    return text
 
 
 def _spared(plain: Call, fast: Call, rounds: int, calls: int) -> float:

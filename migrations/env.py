@@ -36,5 +36,5 @@ if handed is not None:
 else:
     import config
 
-    with connect(config.settings().database_url).transaction() as own:
-        migrate(own.connection)
+    with connect(config.settings().database_url).long_transaction() as own:
+        migrate(own)

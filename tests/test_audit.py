@@ -6,10 +6,11 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, func, insert, select
+from sqlalchemy import func, insert, select
 
 from tests.support.databases import ON_BOTH
 from tests.support.phone import Phone
+from tests.support.statements import overhearing
 from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat
 from wxsession.storage.database import new_id
@@ -163,18 +164,16 @@ def test_a_session_ends_with_its_event_or_not_at_all(
 ) -> None:
     session_id = phone.log_in().json["session_id"]
 
-    def fail(_connection: Any, _cursor: Any, statement: str, *_rest: object) -> None:
+    def fail(statement: str) -> None:
         if "INTO audit_events" in statement:
             raise KeyboardInterrupt
 
-    event.listen(services.database.engine, "before_cursor_execute", fail)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), overhearing(services.database, before=fail):
         if way == "logout":
             phone.log_out()
         elif way == "revoke":
             phone.send("DELETE", f"/sessions/{session_id}", token=phone.token)
         else:
             phone.log_in(token=phone.token)
-    event.remove(services.database.engine, "before_cursor_execute", fail)
     assert phone.check().status_code == 200
     assert ends(services) == []

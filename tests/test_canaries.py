@@ -306,7 +306,7 @@ def test_no_secret_shows_anywhere(
         "repr": repr(services_of(app)) + repr(app.config) + repr(services_of(app).settings),
     }
     assert "unforeseen" in places["log"]  # the tracebacks are in it
-    assert "INSERT INTO sessions" in places["log"]  # and the statements
+    assert "INSERT INTO identities" in places["log"]  # and the statements
     assert "Row (" in places["log"]  # and what they yielded
     assert "execute" in places["PostgreSQL's log"]
     assert wechat.openid("alice") in files  # so what is stored in clear would be seen

@@ -6,11 +6,12 @@ from datetime import timedelta
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, select
+from sqlalchemy import select
 
 from tests.support.app import services_of
 from tests.support.databases import ON_BOTH, ON_SQLITE
 from tests.support.phone import Phone, problem
+from tests.support.statements import overhearing
 from wxsession.simulator import SettableClock, WeChat
 from wxsession.storage.tables import sessions
 
@@ -100,12 +101,12 @@ def test_a_touch_that_comes_late_shortens_nothing(
     other = Phone(short, wechat, "alice", token=phone.log_in().json["session_token"])
     clock.advance(days=6, hours=23)
 
-    def be_overtaken(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
+    def be_overtaken(statement: str) -> None:
         if statement.startswith("UPDATE"):
             phone.check()
 
-    event.listen(services_of(short).database.engine, "before_cursor_execute", be_overtaken)
-    other.check()  # judges, and is overtaken before it writes
+    with overhearing(services_of(short).database, before=be_overtaken):
+        other.check()  # judges, and is overtaken before it writes
     with services_of(short).database.statement() as connection:
         stored = connection.execute(select(sessions.c.idle_expires_at)).scalar_one()
     assert stored == clock() + timedelta(days=7)

@@ -88,6 +88,7 @@ def test_an_exhausted_pool_is_told_within_two_seconds_and_liveness_needs_none(
 ) -> None:
     phone.log_in()
     database = services_of(app).database
+    database.connections.release()
     busy = [database.engine.connect() for _ in range(Limits().pool_size)]
     started = time.monotonic()
     answer = phone.check()
@@ -257,8 +258,9 @@ def test_a_file_that_was_there_keeps_its_mode_and_is_warned_of_if_everybody_may_
     assert told == [f"every user of this machine can read {path}; run chmod o-r on it"] * warnings
 
 
-def test_a_lookup_keeps_its_connection_for_the_next_one(services: Services, phone: Phone) -> None:
+def test_a_check_keeps_its_connection_for_the_next_one(services: Services, phone: Phone) -> None:
     phone.log_in()
+    services.database.connections.release()
     checked_out: list[object] = []
     pool = services.database.engine.pool
     event.listen(pool, "checkout", lambda connection, *_: checked_out.append(connection))
@@ -272,13 +274,13 @@ def test_a_lookup_keeps_its_connection_for_the_next_one(services: Services, phon
 
 def test_what_was_held_for_long_goes_through_the_pool_again(services: Services) -> None:
     engine = services.database.engine
-    cache = ConnectionCache(engine, Unwatched(), timeout=1, pool_size=16, max_age=0)
+    cache = ConnectionCache(engine, Unwatched(), pool_size=16, max_age=0)
     first = cache.take()
     cache.give_back(first)
     assert cache.take() is not first
 
 
-def test_most_connections_stay_with_the_pool_however_many_lookups_there_were(
+def test_most_connections_stay_with_the_pool_however_many_checks_there_were(
     services: Services,
 ) -> None:
     pool, cache = services.database.engine.pool, services.database.connections

@@ -11,13 +11,14 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, func, insert, select
+from sqlalchemy import func, insert, select
 
 from tests.support.app import services_of
 from tests.support.databases import ON_BOTH
 from tests.support.phone import Answer, Phone, problem
 from tests.support.postgres import PostgresServer
 from tests.support.settings import APPID, OTHER_APPID, settings_for
+from tests.support.statements import overhearing
 from tests.test_accounts import PASSWORD, bind, by_password, register, rows, user_of
 from tests.test_administration import Operator
 from wxsession import create_app
@@ -431,17 +432,15 @@ def test_a_change_that_a_merge_overtakes_is_not_lost_without_a_word(
     give_old_sessions(services, id_of(phone), old_sessions, clock())
     elsewhere = Phone(make_app(), phone.wechat, phone.user, token=phone.token)
 
-    def overtake(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
+    def overtake(statement: str) -> None:
         if statement.startswith("UPDATE users"):
             assert bind(elsewhere).status_code == 200
 
     def call_me_ali() -> Answer:
         return phone.send("PATCH", "/user", json={"nickname": "Ali"}, token=phone.token)
 
-    engine = services.database.engine
-    event.listen(engine, "before_cursor_execute", overtake)
-    assert problem(call_me_ali()) == (503, "overloaded", None)
-    event.remove(engine, "before_cursor_execute", overtake)
+    with overhearing(services.database, before=overtake):
+        assert problem(call_me_ali()) == (503, "overloaded", None)
     assert call_me_ali().json["username"] == "alice"
     assert user_of(elsewhere)["nickname"] == "Ali"
 

@@ -11,13 +11,14 @@ import pytest
 from flask import Flask, Request, Response, jsonify, request
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import event, select, update
+from sqlalchemy import select, update
 from werkzeug.test import EnvironBuilder, TestResponse
 
 from tests.support.app import TODAY, services_of
 from tests.support.databases import ON_BOTH
 from tests.support.phone import Answer, Phone, problem
 from tests.support.settings import APPID
+from tests.support.statements import overhearing
 from wxsession.errors import InvalidApiKey
 from wxsession.sessions.introspection import Introspection
 from wxsession.sessions.session import SessionView
@@ -361,14 +362,12 @@ def test_a_check_with_a_wrong_api_key_is_refused_and_counted_before_it_costs_a_q
     phone.log_in()
     asked: list[str] = []
 
-    def remember(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+    def remember(statement: str) -> None:
         asked.append(statement.partition(" (")[0])
 
-    database = services_of(phone.app).database
-    database.connections.release()  # so that a query has to check a connection out
-    event.listen(database.engine, "before_cursor_execute", remember)
     headers = {"X-Wxsession-Api-Key": key}
-    answer = phone.send("GET", "/check_session", token=phone.token, headers=headers)
+    with overhearing(services_of(phone.app).database, before=remember):
+        answer = phone.send("GET", "/check_session", token=phone.token, headers=headers)
     assert problem(answer) == (401, "invalid_api_key", None)
     assert asked == ["INSERT INTO audit_events"]
 

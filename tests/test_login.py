@@ -321,7 +321,7 @@ def kept_keys(services: Services) -> list[str]:
     """Return the session_keys of the only WeChat user, newest first, which are sealed."""
     with services.database.statement() as connection:
         rows = connection.execute(select(session_keys)).all()
-        kept = services.session_keys.keys(connection, rows[0].identity_id)
+    kept = services.session_keys.keys(services.database, rows[0].identity_id)
     keys = [key.session_key for key in kept]
     assert len(keys) == len(rows)
     assert not [row for row in rows for key in keys if key.encode() in bytes(row.sealed)]

@@ -58,10 +58,10 @@ def tables(database: Database) -> set[str]:
 def test_up_is_what_the_models_say_and_down_leaves_nothing(bare: Database) -> None:
     assert upgrade(bare) == SCHEMA_REVISION
     assert tables(bare) == set(metadata.tables)
-    with bare.transaction() as connection:
-        command.check(config_over(connection.connection))
-    with bare.transaction() as connection:
-        command.downgrade(config_over(connection.connection), "base")
+    with bare.long_transaction() as connection:
+        command.check(config_over(connection))
+    with bare.long_transaction() as connection:
+        command.downgrade(config_over(connection), "base")
     assert tables(bare) == set()
     assert upgrade(bare) == SCHEMA_REVISION
 

@@ -8,11 +8,11 @@ import pytest
 from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event
 
 from tests.support.databases import ON_BOTH
 from tests.support.phone import Answer, Phone, problem
 from tests.support.settings import OTHER_APPID
+from tests.support.statements import overhearing
 from wxsession.services import Services
 from wxsession.simulator import Fault, SettableClock, WeChat, open_data
 
@@ -308,12 +308,10 @@ def test_what_is_known_already_is_not_written_again(
     wechat.set_profile("alice", nickName="Alice", avatarUrl=AVATAR)
     send(phone, wechat.user_info("alice"))
     written: list[str] = []
-    event.listen(
-        services.database.engine,
-        "before_cursor_execute",
-        lambda _c, _cursor, statement, *_rest: written.append(statement.split()[0]),
-    )
-    send(phone, wechat.user_info("alice"))
+    with overhearing(
+        services.database, before=lambda statement: written.append(statement.split()[0])
+    ):
+        send(phone, wechat.user_info("alice"))
     assert "UPDATE" not in written
 
 

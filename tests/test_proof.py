@@ -4,12 +4,13 @@ from contextlib import suppress
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import func, select
 
 from tests.proof.deployment import add_sessions, add_user, issue_token, services
 from tests.proof.invariants import INVARIANTS, Invariant
 from tests.proof.outcome import Outcome
 from tests.proof.page import Row, page
+from tests.support.statements import overhearing
 from wxsession.audit import SYSTEM
 from wxsession.storage.tables import sessions
 
@@ -45,9 +46,7 @@ def test_a_sample_of_an_invariant_holds(invariant: Invariant, database_url: str)
 def test_a_logout_everywhere_that_died_half_way_is_finished_by_its_retry(sqlite_url: str) -> None:
     updates = iter((False, True))
 
-    def die_at_the_second_update(
-        _connection: object, _cursor: object, sql: str, *_: object
-    ) -> None:
+    def die_at_the_second_update(sql: str) -> None:
         if sql.startswith("UPDATE sessions") and next(updates, False):
             raise KeyboardInterrupt
 
@@ -55,8 +54,10 @@ def test_a_logout_everywhere_that_died_half_way_is_finished_by_its_retry(sqlite_
         user = add_user(local.database)
         token = issue_token(local, user)
         add_sessions(local.database, user, 2500, expired=timedelta(days=-1))
-        event.listen(local.database.engine, "before_cursor_execute", die_at_the_second_update)
-        with suppress(KeyboardInterrupt):
+        with (
+            suppress(KeyboardInterrupt),
+            overhearing(local.database, before=die_at_the_second_update),
+        ):
             local.sessions.end(token, SYSTEM, everywhere=True)
         local.sessions.end(token, SYSTEM, everywhere=True)
         live = select(func.count(sessions.c.id)).where(sessions.c.ended_at.is_(None))

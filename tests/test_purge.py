@@ -388,6 +388,7 @@ def test_the_command_says_when_the_database_cannot_be_used(
 ) -> None:
     fill(services_of(app), clock, phone, expired=1)
     database = services_of(app).database
+    database.connections.release()
     busy = [database.engine.connect() for _ in range(Limits().pool_size)]
     result = app.test_cli_runner().invoke(args=["purge-sessions"])
     for connection in busy:

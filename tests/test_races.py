@@ -7,12 +7,13 @@ from datetime import timedelta
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, select, text
+from sqlalchemy import select, text
 
 from tests.support.app import services_of
 from tests.support.databases import ON_BOTH, ON_POSTGRESQL
 from tests.support.phone import Phone, problem
 from tests.support.settings import APPID, settings_for
+from tests.support.statements import overhearing
 from wxsession import create_app
 from wxsession.errors import Disconnected, WeChatTimeout
 from wxsession.logins.codes import LoginCodes
@@ -193,10 +194,9 @@ def test_a_refresh_that_always_comes_second_gives_up_with_a_clear_error(
     phone: Phone, app: Flask
 ) -> None:
     phone.log_in()
-    engine = services_of(app).database.engine
     busy = [False]
 
-    def change_it(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
+    def change_it(statement: str) -> None:
         if not statement.startswith("UPDATE") or busy[0]:
             return
         busy[0] = True
@@ -206,25 +206,20 @@ def test_a_refresh_that_always_comes_second_gives_up_with_a_clear_error(
             other.execute(sessions.update().values(token_hash=changed))
         busy[0] = False
 
-    moments = ("before_cursor_execute", "after_cursor_execute")  # and back again
-    for moment in moments:
-        event.listen(engine, moment, change_it)
-    answer = phone.lose_refresh()
-    for moment in moments:
-        event.remove(engine, moment, change_it)
+    with overhearing(services_of(app).database, before=change_it, after=change_it):  # and back
+        answer = phone.lose_refresh()
     assert problem(answer) == (503, "overloaded", None)
     assert phone.check().status_code == 200
 
 
 def test_a_claim_whose_answer_was_lost_is_still_ones_own(phone: Phone, app: Flask) -> None:
-    engine = services_of(app).database.engine
     lost: list[str] = []
 
-    def lose_it(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
+    def lose_it(statement: str) -> None:
         if statement.startswith("INSERT INTO login_codes") and not lost:
             lost.append(statement)
             raise Disconnected
 
-    event.listen(engine, "after_cursor_execute", lose_it)
-    assert phone.log_in().status_code == 200
+    with overhearing(services_of(app).database, after=lose_it):
+        assert phone.log_in().status_code == 200
     assert lost

@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, select
+from sqlalchemy import select
 
 from tests.support.app import services_of
 from tests.support.databases import ON_BOTH, ON_POSTGRESQL
 from tests.support.phone import Answer, Phone, problem
+from tests.support.statements import overhearing
 from wxsession.crypto import SecretKeys
 from wxsession.services import Services
 from wxsession.sessions.tokens import SessionToken, TokenSigner
@@ -122,14 +123,12 @@ def test_a_check_that_a_refresh_overtakes_ends_nothing(
     clock.advance(minutes=10)
     elsewhere = services_of(make_app())
 
-    def overtake(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
+    def overtake(statement: str) -> None:
         if statement.startswith("UPDATE"):
             elsewhere.sessions.refresh(str(phone.token), ClientInfo(None, None))
 
-    engine = services_of(phone.app).database.engine
-    event.listen(engine, "before_cursor_execute", overtake)
-    assert problem(phone.check(old)) == (401, "session_superseded", None)
-    event.remove(engine, "before_cursor_execute", overtake)
+    with overhearing(services_of(phone.app).database, before=overtake):
+        assert problem(phone.check(old)) == (401, "session_superseded", None)
 
 
 def test_a_duplicate_that_two_refreshes_overtook_is_no_thief(
@@ -206,7 +205,7 @@ def test_what_overtakes_a_refresh_wins(
     phone.log_in()
     elsewhere = services_of(make_app())
 
-    def overtake(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
+    def overtake(statement: str) -> None:
         if not statement.startswith("UPDATE"):
             return
         if faster == "logout":
@@ -215,10 +214,8 @@ def test_what_overtakes_a_refresh_wins(
             with elsewhere.database.statement() as connection:
                 connection.execute(users.update().values(disabled_at=clock()))
 
-    engine = services_of(phone.app).database.engine
-    event.listen(engine, "before_cursor_execute", overtake)
-    assert problem(phone.lose_refresh()) == (401, "session_ended", reason)
-    event.remove(engine, "before_cursor_execute", overtake)
+    with overhearing(services_of(phone.app).database, before=overtake):
+        assert problem(phone.lose_refresh()) == (401, "session_ended", reason)
     assert problem(phone.check()) == (401, "session_ended", reason)
 
 

@@ -47,7 +47,8 @@ def session_keys_under(app: Flask, *keys: str) -> list[str]:
     ring = SessionKeyStore(Sealer(SecretKeys(keys)))
     with services_of(app).database.statement() as connection:
         ids = connection.execute(select(session_keys.c.identity_id)).scalars().all()
-        return [key.session_key for id_ in ids for key in ring.keys(connection, id_)]
+    database = services_of(app).database
+    return [key.session_key for id_ in ids for key in ring.keys(database, id_)]
 
 
 def add_user(app: Flask, number: PhoneNumber) -> None:

@@ -12,17 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from tests.support.app import services_of
 from tests.support.phone import Phone
 from tests.support.postgres import EVERY_STATEMENT, PostgresServer
 from tests.support.settings import environment, settings_for
+from tests.support.statements import flights
 from wxsession import create_app
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
+from wxsession.simulator.transport import WeChatAdapter
 from wxsession.storage.database import connect
 from wxsession.storage.migrate import upgrade
 
 _numbers = count()
+
+LOGIN = [  # of a user who is known
+    ["INSERT"],  # the claim
+    ["BEGIN", "SELECT", "SELECT"],  # the user, locked, and the session_keys
+    ["UPDATE", "UPDATE", "UPDATE", "INSERT", "INSERT"],  # key, code, cap; session, audit
+    ["COMMIT"],
+]
 
 
 @dataclass
@@ -121,37 +131,45 @@ def test_a_login_is_a_claim_and_one_transaction(warm: Phone, wire: Wire) -> None
     warm.log_in()
     with wire.listening() as heard:
         warm.log_in()
-    claim, user, ring, ring_and_settle = "INSERT", "SELECT", "SELECT", "WITH"
-    cap, session_with_audit = "UPDATE", "WITH"
-    assert heard == [claim, "BEGIN", user, ring, ring_and_settle, cap, session_with_audit, "COMMIT"]
+    assert heard == [statement for flight in LOGIN for statement in flight]
 
 
-def test_a_login_that_ends_another_session_takes_as_many(warm: Phone, wire: Wire) -> None:
+def test_a_login_waits_for_the_database_four_times(warm: Phone, clock: SettableClock) -> None:
     warm.log_in()
-    with wire.listening() as heard:
-        warm.log_in(token=warm.token)
-    claim, user, ring, ring_and_settle = "INSERT", "SELECT", "SELECT", "WITH"
-    cap, session_with_audit = "UPDATE", "WITH"
-    assert heard == [claim, "BEGIN", user, ring, ring_and_settle, cap, session_with_audit, "COMMIT"]
-
-
-def test_a_first_login_writes_all_that_depends_on_the_user_at_once(warm: Phone, wire: Wire) -> None:
-    warm.user = f"user {next(_numbers)}"
-    with wire.listening() as heard:
-        assert warm.log_in().json["user"]["new"]
-    claim, nobody, identity, user_and_all_else = "INSERT", "SELECT", "INSERT", "WITH"
-    assert heard == [claim, "BEGIN", nobody, identity, user_and_all_else, "COMMIT"]
-
-
-def test_a_login_with_a_new_session_key_takes_as_many(
-    warm: Phone, wire: Wire, clock: SettableClock
-) -> None:
-    clock.advance(minutes=10)
-    with wire.listening() as heard:
+    with flights(services_of(warm.app).database) as heard:
         warm.log_in()
-    claim, user, ring, ring_and_settle = "INSERT", "SELECT", "SELECT", "WITH"
-    cap, session_with_audit = "UPDATE", "WITH"
-    assert heard == [claim, "BEGIN", user, ring, ring_and_settle, cap, session_with_audit, "COMMIT"]
+    assert heard == LOGIN
+    clock.advance(minutes=10)  # WeChat has a new session_key for the user
+    with flights(services_of(warm.app).database) as heard:
+        warm.log_in()
+    claim, reads, (_replace, *writes), commit = LOGIN
+    assert heard == [claim, reads, ["INSERT", *writes], commit]
+
+
+def test_a_login_that_ends_another_session_takes_as_many(warm: Phone) -> None:
+    warm.log_in()
+    with flights(services_of(warm.app).database) as heard:
+        warm.log_in(token=warm.token)
+    *all_else, last = LOGIN
+    assert heard == [*all_else, ["INSERT", *last]]  # which is in the audit
+
+
+def test_a_first_login_waits_for_the_database_four_times(warm: Phone) -> None:
+    warm.user = f"user {next(_numbers)}"
+    with flights(services_of(warm.app).database) as heard:
+        assert warm.log_in().json["user"]["new"]
+    user, ring, settle, session, audit = "INSERT", "INSERT", "UPDATE", "INSERT", "INSERT"
+    claim, nobody, identity = ["INSERT"], ["BEGIN", "SELECT", "SELECT"], ["INSERT"]
+    assert heard == [claim, nobody, identity, [user, ring, settle, session, audit, "COMMIT"]]
+
+
+def test_a_refresh_waits_for_the_database_twice_and_a_logout_three_times(warm: Phone) -> None:
+    with flights(services_of(warm.app).database) as heard:
+        warm.refresh()
+    assert heard == [["SELECT"], ["UPDATE"]]
+    with flights(services_of(warm.app).database) as heard:
+        warm.log_out()
+    assert heard == [["SELECT"], ["BEGIN", "UPDATE"], ["INSERT", "COMMIT"]]
 
 
 @pytest.mark.parametrize("call", ["check", "refresh", "log_out"])
@@ -173,10 +191,17 @@ def test_no_connection_is_held_while_wechat_is_asked(
     database_url: str, clock: SettableClock, wechat: WeChat
 ) -> None:
     held: list[int] = []
+
+    class Watched(WeChatAdapter):
+        def send(self, *arguments: Any, **options: Any) -> requests.Response:
+            held.append(pool.checkedout() - database.connections.idle)
+            return super().send(*arguments, **options)
+
     http = wechat_transport(wechat)
+    http.mount("https://", Watched(wechat))
     app = create_app(settings_for(database_url), clock=clock, http=http)
-    pool: Any = services_of(app).database.engine.pool
-    http.hooks["response"].append(lambda *_args, **_kwargs: held.append(pool.checkedout()))
+    database = services_of(app).database
+    pool: Any = database.engine.pool
     assert Phone(app, wechat, "alice").log_in().status_code == 200
     assert held == [0]
     services_of(app).database.close()

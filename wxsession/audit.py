@@ -8,17 +8,19 @@ that a flood of them does not fill the database.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from wxsession.clock import Clock
 from wxsession.errors import Overloaded
 from wxsession.storage.database import Database, Executor, new_id, upsert, uuid7
+from wxsession.storage.statements import inserting
 from wxsession.storage.tables import audit_events
 from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo, network_of
@@ -33,7 +35,7 @@ UNKNOWN = "unknown"
 COUNTED_FOR = timedelta(minutes=10)
 """How long a row counts refusals that are alike; the next row follows."""
 
-_INSERT = insert(audit_events)
+_INSERT = inserting(audit_events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +91,12 @@ class Audit:
             "actor": actor,
             "count": count,
         }
-        transaction.add(_INSERT, self._when_and_where(client) | facts)
+        transaction.send(_INSERT, self._when_and_where(client) | facts)
 
     def write_ends(
         self,
         transaction: Transaction,
-        ended: Iterable[tuple[UUID, str]],
+        ended: Iterable[Sequence[Any]],
         client: ClientInfo,
         *,
         user_id: UUID,

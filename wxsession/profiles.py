@@ -13,7 +13,7 @@ from wxsession.storage.database import Database, retry_on_disconnect
 from wxsession.storage.tables import users
 from wxsession.users.merging import is_merged
 from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
-from wxsession.users.user import Identity, User
+from wxsession.users.user import User
 from wxsession.wechat.api import WeChatApi
 from wxsession.wechat.key_checks import KeyChecks
 from wxsession.wechat.open_data import OpenData, OpenDataReader, ParsedOpenData, profile_of
@@ -113,17 +113,13 @@ class ProfileService:
             raise SessionKeyStale
         sent = ParsedOpenData.of(data)
         try:
-            return retry_on_disconnect(lambda: self._read_once(identity, sent))
+            return retry_on_disconnect(lambda: self._open_data.read(self._database, identity, sent))
         except SessionKeyStale:
             # If our newest key is the current one, the keys are not stale: the data are forged.
             if not self._key_checks.confirms(identity):
                 raise
         name = "encryptedData" if data.encrypted_data is not None else "rawData"
         raise InvalidRequest.of(name, "was not made by WeChat for this user")
-
-    def _read_once(self, identity: Identity, sent: ParsedOpenData) -> Mapping[str, Any]:
-        with self._database.statement() as connection:
-            return self._open_data.read(connection, identity, sent)
 
     def _save(
         self, user: User, changes: Mapping[str, str | None], phone: PhoneNumber | None = None

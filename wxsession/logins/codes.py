@@ -11,13 +11,12 @@ to clean up: once the lease has expired, the next request with the code makes th
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection, Executable, and_, bindparam, delete, select, update
+from sqlalchemy import and_, bindparam, delete, select, update
 
 from wxsession.clock import Clock
 from wxsession.errors import (
@@ -31,6 +30,7 @@ from wxsession.errors import (
 from wxsession.limits import logins_at_database
 from wxsession.storage.database import Database, new_id, retry_on_disconnect
 from wxsession.storage.leases import LEASE, Leases, claiming
+from wxsession.storage.statements import Rows, Statement, Values, row_of
 from wxsession.storage.tables import login_codes
 from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo
@@ -103,7 +103,7 @@ class LoginCodes:
 
     def settle(self, transaction: Transaction, claim: Claim, identity_id: UUID) -> None:
         """Store the WeChat user of the code."""
-        transaction.add(_SETTLE, self._settlement(claim, _GRANTED, identity_id))
+        transaction.send(_SETTLE, self._settlement(claim, _GRANTED, identity_id))
 
     def refuse(self, claim: Claim, refusal: CodeError) -> None:
         """Store, if the database is available, that the code does not lead to a session."""
@@ -113,16 +113,15 @@ class LoginCodes:
         """Give the claim up: the code may still be good, so the next request may ask WeChat."""
         self._note(_RELEASE, {"its_hash": claim.code_hash, "its_claim": claim.claim_id})
 
-    def _note(self, statement: Executable, values: Mapping[str, object]) -> None:
+    def _note(self, statement: Statement, values: Values) -> None:
         # Without the note, a repeated request waits for the rest of the lease. That is no reason
         # to hide WeChat's response from this client.
-        with suppress(Overloaded), self._statement() as connection:
-            connection.execute(statement, values)
+        with suppress(Overloaded):
+            self._run(statement, values)
 
-    @contextmanager
-    def _statement(self) -> Iterator[Connection]:
-        with self._line.one(), self._database.statement() as connection:
-            yield connection
+    def _run(self, statement: Statement, values: Values) -> Rows:
+        with self._line.one():
+            return self._database.run(statement, values)
 
     def _take(self, claim: Claim, client: ClientInfo) -> bool:
         """Store the claim and return True, or return False if there is another; repeatable."""
@@ -137,8 +136,7 @@ class LoginCodes:
             "expires_at": now + LEASE,
             "now": now,
         }
-        with self._statement() as connection:
-            return connection.execute(self._claiming, values).first() is not None
+        return bool(self._run(self._claiming, values))
 
     def _renew(self, claims: frozenset[Claim]) -> None:
         # The hashes select by the primary key; the claim ids leave out a lease that another
@@ -153,7 +151,7 @@ class LoginCodes:
 
     def _outcome(self, code_hash: bytes, client: ClientInfo) -> Claim | None:
         query = select(login_codes).where(login_codes.c.code_hash == code_hash)
-        with self._statement() as connection:
+        with self._line.one(), self._database.statement() as connection:
             row = connection.execute(query).first()
         if row is None:
             return None
@@ -177,19 +175,20 @@ class LoginCodes:
         }
 
 
-def _claiming(database: Database) -> Executable:
+def _claiming(database: Database) -> Statement:
     """Return the statement that stores a claim; it returns no row if there is another claim."""
     c = login_codes.c
     outcome = (c.outcome, c.identity_id, c.client_address, c.user_agent, c.expires_at)
     is_free = c.expires_at <= bindparam("now")
-    return claiming(database, c.claim_id, *outcome, is_free=is_free)
+    claim = claiming(database, c.claim_id, *outcome, is_free=is_free)
+    return Statement(claim.values(row_of(login_codes)))
 
 
 _MINE = and_(
     login_codes.c.code_hash == bindparam("its_hash"),
     login_codes.c.claim_id == bindparam("its_claim"),
 )
-_SETTLE = (
+_SETTLE = Statement(
     update(login_codes)
     .where(_MINE)
     .values(
@@ -198,4 +197,4 @@ _SETTLE = (
         expires_at=bindparam("new_expires_at"),
     )
 )
-_RELEASE = delete(login_codes).where(_MINE)
+_RELEASE = Statement(delete(login_codes).where(_MINE))

@@ -11,8 +11,9 @@ from wxsession.clock import Clock
 from wxsession.errors import Crossed, IdentityBound, UserBlocked
 from wxsession.logins.codes import Claim
 from wxsession.storage.database import new_id, upsert
+from wxsession.storage.statements import Statement
 from wxsession.storage.tables import WECHAT, identities, users
-from wxsession.storage.transaction import Transaction
+from wxsession.storage.transaction import Reply, Transaction
 from wxsession.users.client import ClientInfo
 from wxsession.users.merging import Users, kept_apart
 from wxsession.users.user import (
@@ -36,6 +37,15 @@ class WeChatUser(NamedTuple):
     unionid: str | None
 
 
+class Resolved(NamedTuple):
+    """A WeChat user as rows; `keys` are its session_keys, if they were read under the lock."""
+
+    identity: Identity
+    user: User
+    is_new: bool = False
+    keys: Reply | None = None
+
+
 class Identities:
     """Turns a WeChat identity into rows: an identity, its user, its session_key."""
 
@@ -54,11 +64,12 @@ class Identities:
         return WeChatUser(identity.appid, identity.openid, None)
 
     def keep_session_key(
-        self, transaction: Transaction, identity: Identity, session_key: str, *, is_first: bool
+        self, transaction: Transaction, resolved: Resolved, session_key: str
     ) -> None:
         """Keep the key of this user's open data; the caller holds the identity's lock."""
+        kept = () if resolved.is_new else resolved.keys.rows if resolved.keys else None
         self._session_keys.remember(
-            transaction, identity.id, session_key, self._clock(), is_first=is_first
+            transaction, resolved.identity.id, session_key, self._clock(), kept=kept
         )
 
     def resolve(
@@ -68,8 +79,8 @@ class Identities:
         client: ClientInfo,
         *,
         account_id: UUID | None = None,
-    ) -> tuple[Identity, User, bool]:
-        """Return the identity and its user, locked, and whether the user is new.
+    ) -> Resolved:
+        """Return the identity and its user, locked.
 
         The user `account_id` is locked with them.
 
@@ -103,17 +114,18 @@ class Identities:
         if identity is None or user_id is None:
             return self._make(transaction, who, sibling)
         user = _enabled(locked[user_id])
-        return identity, self._learn(transaction, identity, user, sibling, who, client), False
+        user = self._learn(transaction, identity, user, sibling, who, client)
+        return Resolved(identity, user)
 
-    def _find(
-        self, transaction: Transaction, who: WeChatUser
-    ) -> tuple[Identity, User, bool] | None:
+    def _find(self, transaction: Transaction, who: WeChatUser) -> Resolved | None:
         """Return the identity and its user, locked, if WeChat's ids are all stored already."""
         query = _LOCKED if who.unionid is None else _LOCKED_WITH_UNIONID
-        row = transaction.execute(query, who._asdict()).first()
-        if row is None:
+        found = transaction.send(query, who._asdict())
+        keys = self._session_keys.send_for(transaction, who.appid, who.openid)
+        if (row := found.first()) is None:
             return None
-        return identity_from(row), _enabled(self._users.of_identity(row)), False
+        user = _enabled(self._users.of_identity(row))
+        return Resolved(identity_from(row), user, keys=keys)
 
     def _look(
         self, transaction: Transaction, who: WeChatUser
@@ -148,9 +160,7 @@ class Identities:
         )
         return identity, user_id, transaction.execute(query).scalar()
 
-    def _make(
-        self, transaction: Transaction, who: WeChatUser, sibling: User | None
-    ) -> tuple[Identity, User, bool]:
+    def _make(self, transaction: Transaction, who: WeChatUser, sibling: User | None) -> Resolved:
         """Return a new identity with its user: the sibling, or a new one.
 
         Raises:
@@ -174,7 +184,7 @@ class Identities:
             raise Crossed
         if sibling is None:
             self._users.add(transaction, user.id)
-        return identity, user, sibling is None
+        return Resolved(identity, user, is_new=sibling is None)
 
     def _learn(
         self,
@@ -219,5 +229,6 @@ _BY_OPENID = (
     .where(identities.c.provider == WECHAT)
     .where(identities.c.appid == bindparam("appid"), identities.c.openid == bindparam("openid"))
 )
-_LOCKED = _BY_OPENID.with_for_update(of=[identities, users])
-_LOCKED_WITH_UNIONID = _LOCKED.where(identities.c.unionid == bindparam("unionid"))
+_LOCKING = _BY_OPENID.with_for_update(of=[identities, users])
+_LOCKED = Statement(_LOCKING)
+_LOCKED_WITH_UNIONID = Statement(_LOCKING.where(identities.c.unionid == bindparam("unionid")))

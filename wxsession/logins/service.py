@@ -118,9 +118,10 @@ class LoginService:
                 who = WeChatUser(appid, exchanged.who.openid, exchanged.who.unionid)
             else:
                 who = self._identities.of(transaction, exchanged.claim)
-            identity, user, is_new = self._identities.resolve(
+            resolved = self._identities.resolve(
                 transaction, who, client, account_id=account.user_id if account else None
             )
+            identity, user, is_new = resolved.identity, resolved.user, resolved.is_new
             if exchanged.who is None:
                 self._ensure_may_repeat(transaction, exchanged, user)
             if account is not None:
@@ -128,7 +129,7 @@ class LoginService:
                 is_new = False
             if exchanged.who is not None:
                 key = exchanged.who.session_key
-                self._identities.keep_session_key(transaction, identity, key, is_first=is_new)
+                self._identities.keep_session_key(transaction, resolved, key)
                 self._exchange.settle(transaction, exchanged, identity.id)
             user, data = self._profiled(transaction, identity, user, open_data)
             new = NewSession(user, identity, client, replacing=replacing, new_user=is_new)

@@ -7,13 +7,13 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    LargeBinary,
     Select,
     Update,
     and_,
     bindparam,
     case,
     false,
-    insert,
     null,
     or_,
     select,
@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 from wxsession.sessions.session import Session
+from wxsession.storage.statements import Statement, inserting
 from wxsession.storage.tables import has_enabled_user, identities, is_live, sessions, users
 from wxsession.users.client import ClientInfo
 from wxsession.users.phone_numbers import PhoneNumbers
@@ -84,9 +85,10 @@ def session_from(row: Sequence[Any], phones: PhoneNumbers) -> Session:
 
 
 _IT = sessions.c.id == bindparam("session_id")
-BY_ID = select_sessions().where(_IT)
+ONE = select_sessions().where(_IT)
+BY_ID = Statement(ONE)
 """The query of a check whose caller wants to know the identity."""
-ALONE_BY_ID = select_sessions_alone().where(_IT)
+ALONE_BY_ID = Statement(select_sessions_alone().where(_IT))
 """The query of every other check, of a refresh and of a logout."""
 
 _NO_ID = UUID(int=0)
@@ -109,9 +111,22 @@ _NO_OWN = (
 NO_SESSION = (*_NO_USER, *_NO_IDENTITY, *_NO_CLIENT, *_NO_OWN)
 """A row that no token fits: so an unknown id takes the path of a wrong secret."""
 
-INSERT = insert(sessions)
+INSERT = inserting(
+    sessions,
+    "id",
+    "user_id",
+    "identity_id",
+    "token_hash",
+    "created_at",
+    "auth_time",
+    "absolute_expires_at",
+    "idle_expires_at",
+    "purge_on",
+    "client_address",
+    "user_agent",
+)
 
-SWAP_TOKEN = (
+SWAP_TOKEN = Statement(
     update(sessions)
     .where(_IT, sessions.c.token_hash == bindparam("its_token_hash"))
     .where(is_live(bindparam("now")), has_enabled_user())
@@ -122,6 +137,7 @@ SWAP_TOKEN = (
         idle_expires_at=bindparam("new_idle_expires_at"),
         purge_on=bindparam("new_purge_on"),
     )
+    .returning(sessions.c.id)
 )
 """Replaces the token of a session that is live and still has it."""
 
@@ -146,20 +162,47 @@ def _making_room(replaced: ColumnElement[bool]) -> Update:
     )
 
 
-EVICT = _making_room(false())
+EVICT = Statement(_making_room(false()))
 """Ends the sessions of a user that are above the cap, the least recently used first."""
 
-REPLACE_AND_EVICT = _making_room(
-    and_(
-        _IT,
-        # An older token, whose own hash nobody knows any more, ends it as well: as at a logout.
-        or_(
-            sessions.c.token_hash.in_(bindparam("token_hashes", expanding=True)),
-            sessions.c.rotated_at.is_not(None),
-        ),
+
+def replace_and_evict(hashes: int) -> Statement:
+    """Return what ends the session that a new one replaces, and what is above the cap besides.
+
+    Its parameters `token_hash_0` and so on are the hashes that the session may have.
+    """
+    known = [bindparam(f"token_hash_{number}", type_=LargeBinary) for number in range(hashes)]
+    # An older token, whose own hash nobody knows any more, ends it as well: as at a logout.
+    is_its = or_(sessions.c.token_hash.in_(known), sessions.c.rotated_at.is_not(None))
+    return Statement(_making_room(and_(_IT, is_its)))
+
+
+END = Statement(
+    update(sessions)
+    .where(_IT, is_live(bindparam("now")))
+    .values(
+        ended_at=bindparam("now"),
+        end_reason=bindparam("reason"),
+        purge_on=bindparam("today"),
+    )
+    .returning(sessions.c.id)
+)
+"""Ends a session, if it is live."""
+
+TOUCH = Statement(
+    update(sessions)
+    .where(_IT, is_live(bindparam("now")))
+    .where(
+        sessions.c.token_hash == bindparam("its_token_hash"),
+        sessions.c.idle_expires_at == bindparam("its_idle_expires_at"),
+    )
+    .values(
+        idle_expires_at=bindparam("new_idle_expires_at"),
+        purge_on=bindparam("new_purge_on"),
+        confirmed_at=bindparam("new_confirmed_at"),
     )
 )
-"""Ends the session that a new one replaces, and what is above the cap besides."""
+"""Notes the use of a session that is live and as it was when it was read."""
 
 
 def some_live(user_id: UUID, now: datetime, *, but: UUID | None) -> ColumnElement[bool]:

@@ -33,13 +33,16 @@ from wxsession.errors import (
 from wxsession.sessions.queries import (
     ALONE_BY_ID,
     BY_ID,
+    END,
     EVICT,
     INSERT,
     NO_SESSION,
-    REPLACE_AND_EVICT,
+    ONE,
     SWAP_TOKEN,
+    TOUCH,
     as_read,
     purge_date,
+    replace_and_evict,
     select_sessions,
     session_from,
     some_live,
@@ -54,13 +57,12 @@ from wxsession.sessions.session import (
 )
 from wxsession.sessions.tokens import SessionToken, TokenSigner
 from wxsession.settings import Settings
-from wxsession.storage.database import Database, Executor, new_id, retry_on_disconnect
-from wxsession.storage.fast_lookup import Lookup
+from wxsession.storage.database import Database, new_id, retry_on_disconnect
 from wxsession.storage.tables import is_live, sessions
-from wxsession.storage.transaction import Transaction
+from wxsession.storage.transaction import Reply, Transaction
 from wxsession.users.client import ClientInfo
 from wxsession.users.phone_numbers import PhoneNumbers
-from wxsession.users.user import User
+from wxsession.users.user import Identity, User
 
 Asking = Callable[[], ClientInfo]
 """Returns who asks; called only where the audit wants to know."""
@@ -93,8 +95,7 @@ class SessionService:
         self._audit = audit
         self._settings = settings
         self._clock = clock
-        self._lookup = Lookup(database, BY_ID)
-        self._lookup_alone = Lookup(database, ALONE_BY_ID)
+        self._replace_and_evict = replace_and_evict(1 + len(settings.secret_keys))
 
     def check(
         self, presented: str, asking: Asking = lambda: SYSTEM, *, with_identity: bool = True
@@ -123,6 +124,15 @@ class SessionService:
         expires_at = self._touch(session, standing, now)
         return _view(session, now, expires_at, superseded=standing is Standing.PREVIOUS)
 
+    def identity_of(self, view: SessionView) -> Identity | None:
+        """Return the WeChat user who logged in to a session, None for a login by password.
+
+        Raises:
+            Overloaded: the database did not answer in time.
+        """
+        rows = self._database.read(BY_ID, {"session_id": view.session_id})
+        return session_from(rows[0], self._phones).identity if rows else None
+
     def refresh(self, presented: str, client: ClientInfo) -> Grant:
         """Return the next token of a session; asked again with the same one, the same again.
 
@@ -144,9 +154,8 @@ class SessionService:
             if standing is Standing.OLDER:
                 self._refuse_older(session, client, now, ways=1)
                 continue
-            with self._database.statement() as connection:
-                if grant := self._rotate(connection, session, token, now):
-                    return grant
+            if grant := self._rotate(self._database, session, token, now):
+                return grant
         raise Overloaded  # five others were faster, each within this one's single round trip
 
     def end(self, presented: str, client: ClientInfo, *, everywhere: bool = False) -> None:
@@ -207,7 +216,9 @@ class SessionService:
         logins.
         """
         now, user, identity, client = self._clock(), new.user, new.identity, new.client
-        ended = [] if new.new_user else self._make_room(connection, user.id, new.replacing, now)
+        ended = None
+        if not new.new_user:
+            ended = self._make_room(connection, user.id, new.replacing, now)
         token = self._signer.draw(new_id())
         absolute = now + self._settings.absolute_timeout
         idle = min(now + self._settings.idle_timeout, absolute)
@@ -224,7 +235,7 @@ class SessionService:
             "client_address": client.address,
             "user_agent": client.user_agent,
         }
-        connection.add(INSERT, row)
+        connection.send(INSERT, row)
         self._audit.write(
             connection,
             new.event,
@@ -233,7 +244,8 @@ class SessionService:
             session_id=token.session_id,
             appid=identity.appid if identity else None,
         )
-        self._audit.write_ends(connection, ended, client, user_id=user.id)
+        if ended is not None:
+            self._audit.write_ends(connection, ended.rows, client, user_id=user.id)
         expires_in = _whole_seconds(idle, now)
         return self._grant(token, user, expires_in, absolute, new_user=new.new_user)
 
@@ -285,7 +297,7 @@ class SessionService:
         Raises:
             TokenError: it has ended since it was read.
         """
-        query = BY_ID.with_for_update(of=sessions) if lock else BY_ID
+        query = ONE.with_for_update(of=sessions) if lock else ONE
         row = connection.execute(query, {"session_id": session_id}).first()
         if row is None:
             raise InvalidToken
@@ -335,7 +347,7 @@ class SessionService:
     def end_surplus(self, connection: Transaction, user_id: UUID, client: ClientInfo) -> None:
         """End what is above the cap; the caller holds a lock on the user's row."""
         ended = self._make_room(connection, user_id, None, self._clock(), wanted=0)
-        self._audit.write_ends(connection, ended, client, user_id=user_id)
+        self._audit.write_ends(connection, ended.rows, client, user_id=user_id)
 
     def _log_out(self, token: SessionToken, client: ClientInfo, *, everywhere: bool) -> None:
         now = self._clock()
@@ -347,9 +359,10 @@ class SessionService:
             # The one that asks goes last: if this stops half way, it can ask again.
             while self.end_some(user_id, "logout", client=client, but=session.id):
                 pass
-        with self._database.transaction() as connection:
-            it = sessions.c.id == session.id
-            self.end_rows(connection, it, "logout", user_id=user_id, client=client)
+        with self._database.transaction() as transaction:
+            values = {"session_id": session.id, "now": now, "today": now.date(), "reason": "logout"}
+            ended = [(id_, "logout") for (id_,) in transaction.run(END, values)]
+            self._audit.write_ends(transaction, ended, client, user_id=user_id)
 
     def _end(
         self, connection: Transaction, which: ColumnElement[bool], reason: str, now: datetime
@@ -362,8 +375,9 @@ class SessionService:
         self, token: SessionToken, now: datetime, *, with_identity: bool = False
     ) -> tuple[Session, Standing, SessionToken | None]:
         """Return the session that the token names, and what `_standing` says about the token."""
-        lookup = self._lookup if with_identity else self._lookup_alone
-        session = session_from(lookup(token.key) or NO_SESSION, self._phones)
+        query = BY_ID if with_identity else ALONE_BY_ID
+        rows = self._database.read(query, {"session_id": token.session_id})
+        session = session_from(rows[0] if rows else NO_SESSION, self._phones)
         return session, *self._standing(session, token, now)
 
     def _standing(
@@ -385,22 +399,31 @@ class SessionService:
         """Note that the session was used, if that is due; return when it expires now."""
         idle = min(now + self._settings.idle_timeout, session.absolute_expires_at)
         gain = idle - session.idle_expires_at
-        changes: dict[str, object] = {}
-        if gain >= self._settings.touch_interval and idle > session.idle_expires_at:
-            changes |= {"idle_expires_at": idle, "purge_on": purge_date(idle)}
-        if standing is Standing.CURRENT and session.rotated_at and not session.confirmed_at:
-            changes |= {"confirmed_at": now}
-        if not changes:
+        is_due = gain >= self._settings.touch_interval and gain > timedelta(0)
+        is_first = bool(
+            standing is Standing.CURRENT and session.rotated_at and not session.confirmed_at
+        )
+        if not (is_due or is_first):
             return session.expires_at()
+        if not is_due:
+            idle = session.idle_expires_at
+        changes = {
+            "session_id": session.id,
+            "its_token_hash": session.token_hash,
+            "its_idle_expires_at": session.idle_expires_at,
+            "now": now,
+            "new_idle_expires_at": idle,
+            "new_purge_on": purge_date(idle),
+            "new_confirmed_at": now if is_first else session.confirmed_at,
+        }
         try:
-            with self._database.statement() as connection:
-                connection.execute(update(sessions).where(as_read(session, now)).values(changes))
+            self._database.run(TOUCH, changes)
         except Overloaded:
             return session.expires_at()
-        return idle if "idle_expires_at" in changes else session.expires_at()
+        return idle if is_due else session.expires_at()
 
     def _rotate(
-        self, connection: Executor, session: Session, token: SessionToken, now: datetime
+        self, database: Database | Transaction, session: Session, token: SessionToken, now: datetime
     ) -> Grant | None:
         """Swap the token for its successor, or return None if the session is not as it was."""
         next_ = self._signer.successors(token)[0]
@@ -414,7 +437,7 @@ class SessionService:
             "new_idle_expires_at": idle,
             "new_purge_on": purge_date(idle),
         }
-        if not connection.execute(SWAP_TOKEN, swap).rowcount:
+        if not database.run(SWAP_TOKEN, swap):
             return None
         expires_in = _whole_seconds(idle, now)
         return self._grant(next_, session.user, expires_in, session.absolute_expires_at)
@@ -459,10 +482,10 @@ class SessionService:
         now: datetime,
         *,
         wanted: int = 1,
-    ) -> list[tuple[UUID, str]]:
+    ) -> Reply:
         """End the session that the new one replaces, and what is above the cap with the new one.
 
-        Returns what was ended, and why.
+        The reply says what was ended, and why.
         """
         evict = EVICT
         room: dict[str, object] = {
@@ -472,10 +495,11 @@ class SessionService:
             "today": now.date(),
         }
         if token := self._replaced(replacing):
-            evict = REPLACE_AND_EVICT
-            known = [token.hash, *(next_.hash for next_ in self._signer.successors(token))]
-            room |= {"session_id": token.session_id, "token_hashes": known}
-        return [(row.id, row.end_reason) for row in connection.execute(evict, room)]
+            evict = self._replace_and_evict
+            known = (token, *self._signer.successors(token))
+            room |= {f"token_hash_{number}": one.hash for number, one in enumerate(known)}
+            room |= {"session_id": token.session_id}
+        return connection.send(evict, room)
 
     def _replaced(self, presented: str | None) -> SessionToken | None:
         try:

@@ -1,24 +1,23 @@
-"""Connections that stay checked out of the pool, for statements that stand by themselves.
+"""Connections that stay checked out of the pool, for whoever needs one for a moment.
 
 To check a connection out and in takes 12 to 17 µs of CPU: 8 to 11 % of a check
-(``python -m benchmarks.parts``). The plain twin is `Database.statement`: one connection for the
-caller alone, watched, and the errors of the driver translated.
+(``python -m benchmarks.parts``). The pool still opens, renews and closes them.
 """
 
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
 
-from sqlalchemy import Engine, PoolProxiedConnection
+from sqlalchemy import Connection, Engine, PoolProxiedConnection
 from sqlalchemy import exc as sa
 
-from wxsession.errors import Disconnected, Overloaded
+from wxsession.errors import Overloaded, WxSessionError
 from wxsession.storage.failures import no_answer_in_time, translated
 from wxsession.storage.pool import POOL_TIMEOUT_SECONDS, SharingPool, Unused, wait_for_another
+from wxsession.storage.statements import Listener, Rows, Runner, Statement, Values, runner
 from wxsession.storage.watchdog import Watchdog
-
-T = TypeVar("T")
 
 MAX_IDLE = 4
 _SHARE = 4
@@ -26,29 +25,40 @@ _SHARE = 4
 
 MAX_AGE_SECONDS = 60
 
-AT_ONCE_SECONDS = 1.0
-"""What broke within that time was broken before it was asked."""
+_READ_ONLY_TRANSACTION = "25006"
+_RUNNER = "wxsession.runner"
 
 
 class CachedConnection:
     """A connection that stays checked out of the pool until `until` (monotonic)."""
 
-    __slots__ = ("connection", "driver", "info", "until")
-
-    def __init__(self, connection: PoolProxiedConnection, until: float) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        connection: PoolProxiedConnection,
+        until: float,
+        listeners: Sequence[Listener],
+    ) -> None:
+        self._engine = engine
         self.connection = connection
         self.driver: Any = connection.dbapi_connection
-        self.info = connection.info
-        """What is remembered about the driver's connection, for as long as that lives."""
         self.until = until
+        # Remembered for as long as the driver's connection lives: it knows what is prepared.
+        known: Runner | None = connection.info.get(_RUNNER)
+        if known is None:
+            known = connection.info[_RUNNER] = runner(engine.dialect, self.driver, listeners)
+        self.runner = known
+
+    def core(self) -> Connection:
+        """Return the connection as SQLAlchemy has it, in autocommit mode."""
+        return Connection(self._engine, self.connection)
 
 
 class ConnectionCache:
-    """A few connections of the pool, kept for single statements.
+    """Lends connections of the pool, and keeps a few of them for the next caller.
 
-    They go back after `max_age` seconds, so that the pool can renew them when they are old, and
-    when nobody needed them for a while. `timeout` is in seconds, for one statement; `pool_size` is
-    how many connections the pool has.
+    Those go back after `max_age` seconds, so that the pool can renew them when they are old, and
+    when nobody needed them for a while. `pool_size` is how many connections the pool has.
     """
 
     def __init__(
@@ -56,80 +66,103 @@ class ConnectionCache:
         engine: Engine,
         watchdog: Watchdog,
         *,
-        timeout: float,
         pool_size: int,
         max_age: float = MAX_AGE_SECONDS,
     ) -> None:
         self._engine = engine
         self._watchdog = watchdog
-        self._timeout = timeout
-        self._pool_size = pool_size
         self._max_idle = min(MAX_IDLE, pool_size // _SHARE)
         self._max_age = max_age
         self._driver: Any = engine.dialect.loaded_dbapi
         self._free: deque[CachedConnection] = deque()
         self._of_parent: deque[CachedConnection] = deque()
         self._unused = Unused()
+        self.listeners: list[Listener] = []
+        """Are told of each `Statement`; of others, SQLAlchemy's events tell."""
 
-    def run(self, ask: Callable[[CachedConnection], T]) -> T:
-        """Return what `ask` gets from the database with a connection for itself.
+    @property
+    def idle(self) -> int:
+        """How many connections are kept that nobody uses."""
+        return len(self._free)
 
-        It may be called several times, so it only reads.
+    @contextmanager
+    def one(self, until: float) -> Iterator[CachedConnection]:
+        """Lend a connection to the block; cut it if the block still runs at `until` (monotonic).
 
         Raises:
             Overloaded: no connection was available in time, or it broke.
             NotReady: the schema is missing or too old.
         """
-        begun = time.monotonic()
-        until = begun + self._timeout
-        # After a restart of the database every pooled connection is broken; each is tried once.
-        for _ in range(self._pool_size):
-            try:
-                return self._run_once(ask, until)
-            except Disconnected:
-                if time.monotonic() - begun > AT_ONCE_SECONDS:
-                    raise
-        return self._run_once(ask, until)
+        cached = self._borrow(until)
+        try:
+            yield cached
+        except BaseException as error:
+            self._take_back_after(cached, error)
+            raise
+        self._take_back(cached)
 
-    def _run_once(self, ask: Callable[[CachedConnection], T], until: float) -> T:
+    def run(self, statement: Statement, values: Values, until: float) -> Rows:
+        """Return the rows of a statement; the same as with `one`, faster."""
+        cached = self._borrow(until)
+        try:
+            result = cached.runner.run(statement, values)
+        except BaseException as error:
+            self._take_back_after(cached, error)
+            raise
+        self._take_back(cached)
+        return result
+
+    @property
+    def _pool(self) -> SharingPool:
+        return cast("SharingPool", self._engine.pool)  # another one after `forget`
+
+    def _borrow(self, until: float) -> CachedConnection:
         cached = self._take_when_possible()
         self._watchdog.watch(cached.driver, until)
-        try:
-            result = ask(cached)
-        except BaseException as error:
-            in_time = self._watchdog.unwatch(cached.driver)
-            raise self._failure(cached, error, in_time=in_time) from error
+        return cached
+
+    def _take_back(self, cached: CachedConnection) -> None:
         if self._watchdog.unwatch(cached.driver):
             self.give_back(cached)
         else:  # the answer came just before the watchdog cut the connection
             cached.connection.invalidate()
             cached.connection.close()
-        return result
 
-    def _failure(
-        self, cached: CachedConnection, error: BaseException, *, in_time: bool
-    ) -> BaseException:
-        """Return what to raise; the connection goes back to the pool, broken or whole."""
-        # An error of the driver leaves the connection usable, unless it says otherwise. Anything
-        # else (a KeyboardInterrupt, a worker's timeout) may leave half an answer on it.
-        broken, meaning = True, None
-        if isinstance(error, self._driver.Error):
-            broken = self._engine.dialect.is_disconnect(error, cached.connection, None)
-            meaning = translated(error, broken=broken) if in_time else no_answer_in_time()
-        if broken or not in_time:
+    def _take_back_after(self, cached: CachedConnection, error: BaseException) -> None:
+        """Take a connection back, broken or whole; raise our own error for one of the driver's."""
+        in_time = self._watchdog.unwatch(cached.driver)
+        cause = error.orig if isinstance(error, sa.DBAPIError) else error
+        broken = not in_time
+        meaning: WxSessionError | None = None if in_time else no_answer_in_time()
+        if in_time and isinstance(cause, self._driver.Error):
+            broken = self._is_broken_after(cause, cached)
+            meaning = translated(cause, broken=broken)
+        # A KeyboardInterrupt or a worker's timeout may leave half an answer on it.
+        if cached.connection.is_valid and (broken or not cached.runner.is_idle):
             cached.connection.invalidate()
         cached.connection.close()
-        return meaning or error
+        if broken:  # so are, after a restart of the database, all the others
+            self.release()
+            self._pool.close_unused()
+        if meaning is not None:
+            raise meaning from error
+
+    def _is_broken_after(self, error: Any, cached: CachedConnection) -> bool:
+        # A demoted primary still responds on the old connections; a new one finds the new primary.
+        if getattr(error, "sqlstate", None) == _READ_ONLY_TRANSACTION:
+            return True
+        return self._engine.dialect.is_disconnect(error, cached.driver, None)
 
     def _take_when_possible(self) -> CachedConnection:
-        deadline = time.monotonic() + POOL_TIMEOUT_SECONDS
+        deadline = None
         while True:
             try:
                 return self.take()
             except sa.TimeoutError:
                 raise Overloaded from None
             except self._driver.Error as error:
-                if not wait_for_another(self._engine.pool, error, deadline):
+                deadline = deadline or time.monotonic() + POOL_TIMEOUT_SECONDS
+                if not wait_for_another(self._pool, error, deadline):
                     raise translated(error, broken=False) or error from error
 
     def take(self) -> CachedConnection:
@@ -143,7 +176,9 @@ class ConnectionCache:
             if now < cached.until:
                 return cached
             cached.connection.close()
-        return CachedConnection(self._engine.pool.connect(), now + self._max_age)
+        return CachedConnection(
+            self._engine, self._pool.connect(), now + self._max_age, self.listeners
+        )
 
     def give_back(self, cached: CachedConnection) -> None:
         """Keep it for the next caller, or return it to the pool if there are enough."""
@@ -154,10 +189,8 @@ class ConnectionCache:
 
     def tick(self) -> None:
         """Return what was unused for a while to the pool, and let the pool close what it can."""
-        pool = self._engine.pool
-        if isinstance(pool, SharingPool):
-            self._leave(self._unused.look(len(self._free), looks=pool.looks()))
-            pool.tick()
+        self._leave(self._unused.look(len(self._free), looks=self._pool.looks()))
+        self._pool.tick()
 
     def release(self) -> None:
         """Return all of them to the pool."""

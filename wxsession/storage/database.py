@@ -35,19 +35,18 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy import exc as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.engine import make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from wxsession.errors import Crossed, Disconnected, Overloaded
+from wxsession.errors import Crossed, Disconnected
 from wxsession.storage.connection_cache import ConnectionCache
-from wxsession.storage.failures import no_answer_in_time, translated
-from wxsession.storage.pool import POOL_TIMEOUT_SECONDS, SharingPool, wait_for_another
+from wxsession.storage.pool import POOL_TIMEOUT_SECONDS, SharingPool
 from wxsession.storage.postgresql import SERVER_LIMITS, Opener, network_options
 from wxsession.storage.sqlite_busy import retry_while_busy
+from wxsession.storage.statements import BEGIN, Rows, Statement, Values
 from wxsession.storage.transaction import Transaction
-from wxsession.storage.watchdog import Overdue, Unwatched, Watchdog
+from wxsession.storage.watchdog import Unwatched, Watchdog
 
 Executor = Connection | Transaction
 """Runs a statement, inside a transaction or by itself."""
@@ -59,9 +58,6 @@ SCHEMA_REVISION = "20261124_01"
 
 _ATTEMPTS = 4
 _RETRY_SECONDS = 1.5  # PostgreSQL looks for deadlocks after one second
-
-_TRANSACTIONAL = "wxsession_transactional"
-_READ_ONLY_TRANSACTION = "25006"
 
 _log = logging.getLogger(__name__)
 
@@ -160,11 +156,7 @@ class Database:
 
     engine: Engine
     """Its connections are in autocommit mode."""
-    _transactional: Engine
-    """The same connections, with a BEGIN when SQLAlchemy begins a transaction."""
     connections: ConnectionCache
-    """Autocommit connections that stay checked out, for the most frequent statements."""
-    _watchdog: Watchdog
     limits: Limits
 
     @property
@@ -172,16 +164,37 @@ class Database:
         """Whether this is PostgreSQL, which has row locks and advisory locks, unlike SQLite."""
         return self.engine.dialect.name == "postgresql"
 
-    @contextmanager
-    def statement(self) -> Iterator[Connection]:
-        """Yield a connection in autocommit mode: there is no BEGIN and no COMMIT.
+    def read(self, statement: Statement, values: Values) -> Rows:
+        """Return the rows of a statement that only reads: it may be executed several times.
 
         Raises:
             Overloaded: no connection was available in time, or it broke.
             NotReady: the schema is missing or too old.
         """
-        with self._connection(self.engine, time.monotonic() + self.limits.timeout) as connection:
-            yield connection
+        try:
+            return self.run(statement, values)
+        except (Crossed, Disconnected):
+            return retry_on_disconnect(lambda: self.run(statement, values))
+
+    def run(self, statement: Statement, values: Values) -> Rows:
+        """Return the rows of a statement that stands by itself: there is no BEGIN and no COMMIT.
+
+        Raises:
+            Overloaded: no connection was available in time, or it broke.
+            NotReady: the schema is missing or too old.
+        """
+        return self.connections.run(statement, values, time.monotonic() + self.limits.timeout)
+
+    @contextmanager
+    def statement(self) -> Iterator[Connection]:
+        """Yield SQLAlchemy's connection in autocommit mode: there is no BEGIN and no COMMIT.
+
+        Raises:
+            Overloaded: no connection was available in time, or it broke.
+            NotReady: the schema is missing or too old.
+        """
+        with self.connections.one(time.monotonic() + self.limits.timeout) as cached:
+            yield cached.core()
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -191,11 +204,14 @@ class Database:
             Overloaded: no connection was available in time, or it broke.
             NotReady: the schema is missing or too old.
         """
-        until = time.monotonic() + self.limits.timeout
-        with self._connection(self._transactional, until) as connection, connection.begin():
-            transaction = Transaction(connection)
-            yield transaction
-            transaction.flush()
+        with self.connections.one(time.monotonic() + self.limits.timeout) as cached:
+            transaction = Transaction(cached, is_postgresql=self.is_postgresql)
+            try:
+                yield transaction
+                transaction.commit()
+            except BaseException:
+                transaction.roll_back()
+                raise
 
     @contextmanager
     def long_transaction(self) -> Iterator[Connection]:
@@ -205,10 +221,9 @@ class Database:
             Overloaded: no connection was available in time, or it broke.
             NotReady: the schema is missing or too old.
         """
-        with (
-            self._connection(self._transactional, math.inf) as connection,
-            connection.begin(),
-        ):
+        with self.connections.one(math.inf) as cached, cached.core().begin() as begun:
+            cached.runner.run(BEGIN, {})
+            connection = begun.connection
             if self.is_postgresql:
                 connection.execute(select(*(func.set_config(n, "0", True) for n in SERVER_LIMITS)))  # noqa: FBT003 - in this transaction alone
             yield connection
@@ -229,16 +244,6 @@ class Database:
         """Close every connection that is not in use."""
         self.connections.release()
         self.engine.dispose()
-
-    @contextmanager
-    def _connection(self, engine: Engine, until: float) -> Iterator[Connection]:
-        with _errors_translated(), _checked_out(engine) as connection:
-            try:
-                with self._watchdog.watching(connection.connection.dbapi_connection, until):
-                    yield connection
-            except Overdue:
-                connection.invalidate()
-                raise
 
 
 def upsert(database: "Database | Transaction", table: Table) -> postgresql.Insert | sqlite.Insert:
@@ -265,7 +270,7 @@ def connect(url: str, limits: Limits = Limits()) -> Database:
         defaults = {"application_name": "wxsession", **network_options(limits.timeout)}
         options["connect_args"] = {
             **{k: v for k, v in defaults.items() if k not in parsed.query},
-            "client_encoding": "utf8",  # whatever the URL says: `fast_lookup` reads bytes
+            "client_encoding": "utf8",  # whatever the URL says: `statements` reads bytes
         }
         options |= {"pool_use_lifo": True, "pool_recycle": 1800}
     else:
@@ -275,12 +280,8 @@ def connect(url: str, limits: Limits = Limits()) -> Database:
             _log.warning("every user of this machine can read %s; run chmod o-r on it", path)
     engine = create_engine(parsed, isolation_level="AUTOCOMMIT", **options)
     watchdog = Watchdog() if is_postgresql else Unwatched()
-    connections = ConnectionCache(
-        engine, watchdog, timeout=limits.timeout, pool_size=limits.pool_size
-    )
+    connections = ConnectionCache(engine, watchdog, pool_size=limits.pool_size)
     watchdog.at_each_look(connections.tick)
-    event.listen(engine, "begin", _begin)
-    event.listen(engine, "handle_error", _count_read_only_as_broken)
     if is_postgresql:
         opener = Opener(watchdog, timeout=limits.timeout, prepares=limits.prepared_statements)
         event.listen(engine, "do_connect", opener.connect)
@@ -289,8 +290,7 @@ def connect(url: str, limits: Limits = Limits()) -> Database:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "do_execute", _execute_with_retries)
     _forget_in_children(connections, watchdog)
-    transactional = engine.execution_options(**{_TRANSACTIONAL: True})
-    return Database(engine, transactional, connections, watchdog, limits)
+    return Database(engine, connections, limits)
 
 
 def _forget_in_children(*parts: ConnectionCache | Watchdog) -> None:
@@ -304,37 +304,6 @@ def _forget_in_children(*parts: ConnectionCache | Watchdog) -> None:
 
     if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork either
         os.register_at_fork(after_in_child=forget)
-
-
-@contextmanager
-def _checked_out(engine: Engine) -> Iterator[Connection]:
-    """Check a connection out; if the server accepts no more, wait for one to become free."""
-    deadline = time.monotonic() + POOL_TIMEOUT_SECONDS
-    while True:
-        try:
-            connection = engine.connect()
-        except sa.DBAPIError as error:
-            if not wait_for_another(engine.pool, error.orig, deadline):
-                raise
-        else:
-            break
-    with connection:
-        yield connection
-
-
-@contextmanager
-def _errors_translated() -> Iterator[None]:
-    try:
-        yield
-    except sa.TimeoutError:
-        raise Overloaded from None
-    except Overdue as overdue:
-        raise no_answer_in_time() from overdue
-    except sa.DBAPIError as error:
-        meaning = translated(error.orig, broken=error.connection_invalidated)
-        if meaning is None:
-            raise
-        raise meaning from error
 
 
 def _make_private(
@@ -352,21 +321,9 @@ def _prepare_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry)
     retry_while_busy(lambda: connection.execute("PRAGMA journal_mode = WAL"))
 
 
-def _begin(connection: Connection) -> None:
-    if connection.get_execution_options().get(_TRANSACTIONAL):
-        is_sqlite = connection.dialect.name == "sqlite"
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_sqlite else "BEGIN")
-
-
 def _execute_with_retries(
     cursor: sqlite3.Cursor, statement: str, parameters: Any, _context: object
 ) -> bool:
     """Execute in place of SQLAlchemy, which True stops from doing it again."""
     retry_while_busy(lambda: cursor.execute(statement, parameters))
     return True
-
-
-def _count_read_only_as_broken(context: ExceptionContext) -> None:
-    # A demoted primary still responds on the old connections; a new one finds the new primary.
-    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY_TRANSACTION:
-        context.is_disconnect = True

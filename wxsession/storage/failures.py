@@ -8,7 +8,8 @@ from wxsession.logs import RareWarning
 
 # Source: appendix "PostgreSQL Error Codes" of its manual.
 _NO_SUCH_OBJECT = frozenset({"42P01", "42703", "3F000"})
-_CROSSED = frozenset({"40P01", "40001"})  # deadlock_detected, serialization_failure
+# deadlock_detected, serialization_failure, invalid_sql_statement_name: what was prepared is gone
+_CROSSED = frozenset({"40P01", "40001", "26000"})
 _TOO_MANY_CONNECTIONS = "53300"
 _INSUFFICIENT_PRIVILEGE = "42501"
 

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy.pool import ConnectionPoolEntry, Pool, QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 from sqlalchemy.util.queue import Empty
 
 from wxsession.storage.failures import is_refused_for_number
@@ -40,14 +40,12 @@ class Unused:
         return self._least
 
 
-def wait_for_another(pool: Pool, refusal: BaseException | None, deadline: float) -> bool:
+def wait_for_another(pool: "SharingPool", refusal: BaseException | None, deadline: float) -> bool:
     """Return whether to ask the pool again; before that, wait if the pool has no connection.
 
     `refusal` is why the server opened no connection, `deadline` when to stop asking (monotonic).
     """
-    if not (isinstance(pool, SharingPool) and is_refused_for_number(refusal)):
-        return False
-    if time.monotonic() > deadline:
+    if not is_refused_for_number(refusal) or time.monotonic() > deadline:
         return False
     if not pool.cap():
         time.sleep(_PAUSE)  # other processes have all of them
@@ -86,6 +84,10 @@ class SharingPool(QueuePool):
         """Close what was unused for a while, but keep one connection."""
         unused = self._unused.look(self.checkedin(), looks=self.looks())
         self._close(unused - (self.checkedout() == 0))
+
+    def close_unused(self) -> None:
+        """Close every connection that nobody uses."""
+        self._close(self.checkedin())
 
     def _close(self, how_many: int) -> None:
         for _ in range(how_many):

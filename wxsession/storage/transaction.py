@@ -1,66 +1,100 @@
-"""A transaction that saves round trips: writes are collected and sent as one statement."""
+"""A transaction that waits for the database as rarely as possible.
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+What is sent is not executed before a result is needed or the transaction ends. Then it travels
+together, to PostgreSQL in one round trip, with BEGIN before it and COMMIT behind it if their time
+has come.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Executable, Insert, Update, bindparam
+from sqlalchemy import Connection, CursorResult, Executable
 
-Values = Mapping[str, Any]
+from wxsession.storage.connection_cache import CachedConnection
+from wxsession.storage.statements import BEGIN, COMMIT, Command, Row, Rows, Statement, Values
+
+
+class Reply:
+    """The rows of a statement that was sent; reading them executes all that was sent so far."""
+
+    def __init__(self, transaction: "Transaction") -> None:
+        self._transaction = transaction
+        self.received: Rows | None = None
+
+    @property
+    def rows(self) -> Rows:
+        """The rows."""
+        if self.received is None:
+            self._transaction.flush()
+        assert self.received is not None  # noqa: S101 - `flush` receives all replies
+        return self.received
+
+    def first(self) -> Row | None:
+        """Return the first row, or None if there is none."""
+        rows = self.rows
+        return rows[0] if rows else None
 
 
 class Transaction:
-    """A transaction; a write whose result is not needed is added, and sent together with others.
+    """A transaction on one connection; it begins with its first statement."""
 
-    Added writes are sent before the next execution and before the transaction ends.
-    """
+    def __init__(self, cached: CachedConnection, *, is_postgresql: bool) -> None:
+        self.is_postgresql = is_postgresql
+        self._cached = cached
+        self._core: Connection | None = None
+        self._has_begun = False
+        self._sent: list[tuple[Statement, Values, Reply]] = []
 
-    def __init__(self, connection: Connection) -> None:
-        self.is_postgresql = connection.dialect.name == "postgresql"
-        self.connection = connection
-        self._added: list[tuple[Insert | Update, Values]] = []
+    def send(self, statement: Statement, values: Values) -> Reply:
+        """Execute a statement by the time its rows are read or the transaction ends.
+
+        Statements are executed in their order; each sees what those before it wrote.
+        """
+        reply = Reply(self)
+        self._sent.append((statement, values, reply))
+        return reply
+
+    def run(self, statement: Statement, values: Values) -> Rows:
+        """Execute all that was sent and a statement; return its rows."""
+        return self.send(statement, values).rows
 
     def execute(
-        self, statement: Executable, values: Values | Sequence[Values] | None = None
+        self,
+        statement: Executable,
+        values: Values | Sequence[Values] | None = None,
     ) -> CursorResult[Any]:
-        """Send the added writes, execute a statement, and return its result."""
-        self.flush()
+        """Execute all that was sent, and then a statement of SQLAlchemy's; return its result."""
         return self.connection.execute(statement, values)
 
-    def add(self, write: Insert | Update, values: Values) -> None:
-        """Add a write, to be sent later.
-
-        It must not depend on another write added since the last execution: PostgreSQL runs these
-        in any order, on the same snapshot. `values` are an Insert's row or an Update's parameters.
-        """
-        self._added.append((write, values))
+    @property
+    def connection(self) -> Connection:
+        """The connection as SQLAlchemy has it, inside this transaction."""
+        self._execute_sent()
+        if self._core is None:
+            self._core = self._cached.core()
+        return self._core
 
     def flush(self) -> None:
-        """Send the added writes; to PostgreSQL in one round trip, unless parameter names clash."""
-        added, self._added = self._added, []
-        if self.is_postgresql and len(added) > 1:
-            named = [_named(index, write, *values) for index, (write, values) in enumerate(added)]
-            together: dict[str, Any] = {}
-            for (_, names), (_, values) in zip(named, added, strict=True):
-                together |= zip(names, values.values(), strict=True)
-            if len(together) == sum(len(values) for _, values in added):  # no name clashes
-                self.connection.execute(_as_one(*(write for write, _ in named)), together)
-                return
-        for write, values in added:
-            self.connection.execute(write, values)
+        """Execute all that was sent."""
+        if self._sent:
+            self._execute_sent()
 
+    def commit(self) -> None:
+        """Execute all that was sent, and commit."""
+        if self._sent or self._has_begun:
+            self._execute_sent((COMMIT, {}))
 
-@lru_cache
-def _named(index: int, write: Insert | Update, *keys: str) -> tuple[Insert | Update, list[str]]:
-    """Return a write and its parameters' names, which for an Insert are unique in the batch."""
-    if isinstance(write, Update):  # it has bind parameters already
-        return write, list(keys)
-    names = [f"added_{index}_{key}" for key in keys]
-    row: dict[str, Any] = {key: bindparam(name) for key, name in zip(keys, names, strict=True)}
-    return write.values(row), names
+    def roll_back(self) -> None:
+        """Undo everything, if the connection is whole."""
+        if self._has_begun:
+            self._cached.runner.roll_back()
 
-
-@lru_cache
-def _as_one(first: Insert | Update, *others: Insert | Update) -> Executable:
-    """Return one statement for several writes: PostgreSQL's WITH may hold writes."""
-    return first.add_cte(*(other.cte(f"other_{number}") for number, other in enumerate(others)))
+    def _execute_sent(self, *last: Command) -> None:
+        sent, self._sent = self._sent, []
+        first: Sequence[Command] = () if self._has_begun else ((BEGIN, {}),)
+        self._has_begun = True
+        commands = [*first, *((statement, values) for statement, values, _ in sent), *last]
+        if commands:
+            answers = self._cached.runner.run_all(commands)[len(first) :]
+            for (_, _, reply), rows in zip(sent, answers, strict=False):  # COMMIT has none
+                reply.received = rows

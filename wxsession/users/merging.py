@@ -33,6 +33,7 @@ from wxsession.errors import (
     UsernameTaken,
 )
 from wxsession.storage.database import Database, Executor, new_id, upsert
+from wxsession.storage.statements import inserting
 from wxsession.storage.tables import (
     identities,
     is_live,
@@ -48,7 +49,7 @@ from wxsession.users.user import Identity, User, select_users, user_from, user_o
 MOST_MOVED_SESSIONS = 1000
 """How many dead sessions a merge moves at most; the rest stay with the merged user."""
 _BATCH = 1000
-_INSERT = insert(users)
+_INSERT = inserting(users, "id", "created_at")
 _PERSONAL = ("nickname", "avatar_url", "phone_number_sealed", "phone_number_hash")
 
 
@@ -65,7 +66,7 @@ class Users:
 
     def add(self, transaction: Transaction, user_id: UUID) -> None:
         """Add a user with only an id."""
-        transaction.add(_INSERT, {"id": user_id, "created_at": self._clock()})
+        transaction.send(_INSERT, {"id": user_id, "created_at": self._clock()})
 
     def register(self, transaction: Transaction, username: str, password_hash: str) -> User:
         """Add a user with a username and a password.

@@ -112,9 +112,11 @@ def raw(request: Request) -> bytes:
     except RequestEntityTooLarge:
         raise _too_large() from None
     except Exception:  # noqa: BLE001 - each server has its own for a broken chunk; no code of ours runs
-        raise InvalidRequest.of("body", "is incomplete or broken") from None
+        raise _broken() from None
     if len(body) > LONGEST_BODY:
         raise _too_large()
+    if len(body) < (request.content_length or 0):  # no server says that a client broke off
+        raise _broken()
     return body
 
 
@@ -205,6 +207,10 @@ def _repeated_keys(text: bytes) -> list[str]:
 def _sent_more_than_once(names: Sequence[str]) -> InvalidRequest:
     # Two readers of one body might each take another value.
     return InvalidRequest([{"field": name, "message": "sent more than once"} for name in names])
+
+
+def _broken() -> InvalidRequest:
+    return InvalidRequest.of("body", "is incomplete or broken")
 
 
 def _too_large() -> ContentTooLarge:

@@ -1,7 +1,9 @@
 """Sessions in a developer's own Flask application: a decorator, and the session it found."""
 
 import functools
+import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cached_property
 from typing import ParamSpec, TypeVar, cast
 from uuid import UUID
 
@@ -11,8 +13,10 @@ from werkzeug.local import LocalProxy
 
 from wxsession.errors import MissingToken, TokenError, WxSessionError
 from wxsession.services import Services
+from wxsession.sessions.service import SessionService
 from wxsession.sessions.session import SessionView
 from wxsession.users.phone_numbers import PhoneNumber
+from wxsession.users.user import Identity
 from wxsession.web import bodies, problems
 from wxsession.web.dialects.base import Dialect, log_in_by_code
 from wxsession.web.request import client_of, presented_token
@@ -24,10 +28,15 @@ R = TypeVar("R", bound=ResponseReturnValue | Awaitable[ResponseReturnValue])
 
 
 class CurrentSession:
-    """The live session of the current request; openid, appid, unionid are None without WeChat."""
+    """The live session of the current request; openid, appid, unionid are None without WeChat.
 
-    def __init__(self, view: SessionView) -> None:
+    The first of these three that is asked for costs a query: few views need them, and each request
+    would pay for it.
+    """
+
+    def __init__(self, view: SessionView, sessions: SessionService) -> None:
         self._view = view
+        self._sessions = sessions
 
     @property
     def user_id(self) -> UUID:
@@ -42,22 +51,26 @@ class CurrentSession:
     @property
     def appid(self) -> str | None:
         """The app that the user logged in to."""
-        return self._view.identity.appid if self._view.identity else None
+        return self._identity.appid if self._identity else None
 
     @property
     def openid(self) -> str | None:
         """WeChat's id of the user in that app; not for clients."""
-        return self._view.identity.openid if self._view.identity else None
+        return self._identity.openid if self._identity else None
 
     @property
     def unionid(self) -> str | None:
         """WeChat's id of the user in all apps of one open platform account; not for clients."""
-        return self._view.identity.unionid if self._view.identity else None
+        return self._identity.unionid if self._identity else None
 
     @property
     def phone_number(self) -> PhoneNumber | None:
         """The user's whole phone number, if it is known; not for clients and not for logs."""
         return self._view.user.phone
+
+    @cached_property
+    def _identity(self) -> Identity | None:
+        return self._sessions.identity_of(self._view)
 
 
 _OWN = Dialect(name="own")
@@ -91,7 +104,7 @@ class Guard:
                 view = self._or_login(request, dialect, token, code)
         except WxSessionError as error:
             return dialect.refusal(error)
-        return CurrentSession(view)
+        return CurrentSession(view, self._services.sessions)
 
     def _credentials(self, request: Request) -> tuple[Dialect, str | None, str | None]:
         if (token := presented_token(request)) is not None:
@@ -105,7 +118,7 @@ class Guard:
     def _session(self, request: Request, token: str | None) -> SessionView:
         if token is None:
             raise MissingToken
-        return self._services.sessions.check(token, lambda: client_of(request))
+        return self._services.sessions.check(token, lambda: client_of(request), with_identity=False)
 
     def _or_login(
         self, request: Request, dialect: Dialect, token: str | None, code: str
@@ -125,7 +138,7 @@ class Guard:
             response.headers["Cache-Control"] = problems.NO_STORE
             return response
 
-        return self._services.sessions.check(grant.session_token)
+        return self._services.sessions.check(grant.session_token, with_identity=False)
 
 
 def session_required(view: Callable[P, R]) -> Callable[P, R]:
@@ -134,15 +147,18 @@ def session_required(view: Callable[P, R]) -> Callable[P, R]:
     Otherwise the response is a 401 in the form that the client expects, and the view does not
     run.
     """
+    is_async = inspect.iscoroutinefunction(view)
 
     @functools.wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         guard: Guard = current_app.extensions[GUARD]
-        admitted = guard.admit(request)
+        admitted = guard.admit(request._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001 - Werkzeug's way to ask the proxy once
         if isinstance(admitted, Response):
             return cast("R", admitted)
         g.wxsession = admitted
-        return current_app.ensure_sync(view)(*args, **kwargs)  # type: ignore[no-any-return]
+        if is_async:
+            return current_app.ensure_sync(view)(*args, **kwargs)  # type: ignore[no-any-return]
+        return view(*args, **kwargs)
 
     return guarded
 

@@ -14,7 +14,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import ceil
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -108,7 +109,11 @@ class WeChatClient:
         limit = ConcurrencyLimit(concurrency, timeout=sum(timeout))
         self._breaker = Breaker(limit, lambda: WeChatTimeout(retry_after=ceil(timeout[1])))
         self._http = http
-        self._url = url
+        # The environment is read once, for proxies and certificates: `requests` would read it at
+        # each call, and copy an empty cookie jar, which takes more time than the call itself.
+        surroundings = http.merge_environment_settings(url, {}, stream=True, verify=None, cert=None)
+        self._surroundings: Mapping[str, Any] = {**surroundings}
+        self._template = http.prepare_request(requests.Request("GET", url))
         self._timeout = timeout
         self._timing = timing
 
@@ -285,15 +290,9 @@ class WeChatClient:
         """
         # The read timeout of `requests` is for each read: a dripping response would never end.
         deadline = self._timing.monotonic() + sum(self._timeout)
-        with self._http.request(
-            "GET" if body is None else "POST",
-            self._url + path,
-            params=query,
-            json=body,  # with Content-Length: WeChat responds 412 to a chunked request
-            timeout=self._timeout,
-            allow_redirects=False,
-            stream=True,
-        ) as response:
+        request = self._request(path, query, body)
+        adapter = self._http.get_adapter(str(request.url))  # it follows no redirect
+        with adapter.send(request, timeout=self._timeout, **self._surroundings) as response:
             content = bytearray()
             while chunk := response.raw.read1(_LONGEST_REPLY, decode_content=True):
                 content += chunk
@@ -302,6 +301,17 @@ class WeChatClient:
                 if self._timing.monotonic() > deadline:
                     raise _TooLate
             return bytes(content)
+
+    def _request(
+        self, path: str, query: Mapping[str, str] | None, body: Mapping[str, object] | None
+    ) -> requests.PreparedRequest:
+        request = self._template.copy()
+        request.url = f"{str(request.url).rstrip('/')}{path}?{urlencode(query or {})}"
+        if body is not None:
+            request.method = "POST"
+            # With Content-Length: WeChat responds 412 to a chunked request.
+            request.prepare_body(None, None, json=body)
+        return request
 
 
 def transport(concurrency: int) -> requests.Session:

@@ -55,8 +55,7 @@ class KeyChecks:
         if not self._enabled or identity.appid not in self._wechat.apps:
             return False
         try:
-            with self._database.statement() as connection:
-                kept = self._session_keys.keys(connection, identity.id)
+            kept = self._session_keys.keys(self._database, identity.id)
             return bool(kept) and self._wechat.is_session_key_current(identity, kept[0].session_key)
         except (WeChatError, Overloaded):
             return False
@@ -79,8 +78,7 @@ class KeyChecks:
     def _reset(self, identity: Identity, user_id: UUID, actor: str) -> str | None:
         """Reset one identity's key; return the field of `SessionKeysReset` to count, or None."""
         try:
-            with self._database.statement() as connection:
-                kept = self._session_keys.newest(connection, identity.id)
+            kept = self._session_keys.newest(self._database, identity.id)
         except Unsealable:
             return "unopened"
         if kept is None:

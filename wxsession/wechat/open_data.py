@@ -13,8 +13,9 @@ from typing import Any
 
 from wxsession.clock import Clock
 from wxsession.errors import InvalidRequest, SessionKeyStale, WatermarkMismatch
-from wxsession.storage.database import Executor
+from wxsession.storage.database import Database
 from wxsession.storage.tables import LONGEST_AVATAR_URL, LONGEST_NICKNAME
+from wxsession.storage.transaction import Transaction
 from wxsession.users.invisible import is_invisible, turns
 from wxsession.users.user import Identity, User
 from wxsession.wechat import decryption as wechat_data
@@ -136,7 +137,7 @@ class OpenDataReader:
         self._clock = clock
 
     def read(
-        self, connection: Executor, identity: Identity, sent: ParsedOpenData
+        self, database: Database | Transaction, identity: Identity, sent: ParsedOpenData
     ) -> Mapping[str, Any]:
         """Return the data without WeChat's ids.
 
@@ -147,15 +148,15 @@ class OpenDataReader:
             SessionKeyStale: no stored key fits all of the data.
             WatermarkMismatch: they are of another app or user, too old, or from the future.
         """
-        found = self._opened(connection, identity, sent)
+        found = self._opened(database, identity, sent)
         if sent.encrypted is not None:
             self._ensure_meant(found, identity)
         return {name: value for name, value in found.items() if name not in _IDS}
 
     def _opened(
-        self, connection: Executor, identity: Identity, sent: ParsedOpenData
+        self, database: Database | Transaction, identity: Identity, sent: ParsedOpenData
     ) -> Mapping[str, Any]:
-        for kept in self._session_keys.keys(connection, identity.id):
+        for kept in self._session_keys.keys(database, identity.id):
             if sent.fits(kept.session_key):
                 try:
                     return sent.opened(kept.session_key)
