@@ -20,6 +20,7 @@ import click
 from benchmarks import filling
 from benchmarks.database import Postgres
 from benchmarks.in_process import environ_of, send
+from benchmarks.outcome import Table
 from benchmarks.processes import cpu_seconds
 from benchmarks.wechat import WeChat, logins_of_each
 from tests.support.service import ROOT
@@ -32,7 +33,7 @@ _WARM_UP: Final = 200
 _LEAST_SHARE: Final = 0.01
 _OURS: Final = f"{ROOT / 'wxsession'}/"
 
-_PATHS: Final = {
+KINDS: Final = {
     "check": ("GET", "/check_session"),
     "login": ("POST", "/login"),
     "refresh": ("POST", "/refresh"),
@@ -44,17 +45,20 @@ Samples = Counter[tuple[str, str]]
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(list(_PATHS)))
+@click.argument("kind", type=click.Choice(list(KINDS)))
 @click.option("--count", default=2_000, help="How many requests.")
 def main(kind: str, count: int) -> None:
     """Print where the CPU of so many requests goes, with a user for each of them."""
     with Postgres() as server, WeChat(delay=0) as wechat:
         server.create_database("profile")
-        click.echo(report(server, server.url("profile"), wechat.url, kind=kind, count=count))
+        table = profile(server, "profile", wechat.url, kind=kind, count=count)
+    for row in (table.head, *table.rows):
+        click.echo("{:<64} {:<16} {:>6}".format(*row))
 
 
-def report(server: Postgres, url: str, wechat_url: str, *, kind: str, count: int) -> str:
-    """Return a table in Markdown, made on an empty database."""
+def profile(server: Postgres, database: str, wechat_url: str, *, kind: str, count: int) -> Table:
+    """Return where the CPU of so many requests goes, on an empty database."""
+    url = server.url(database)
     filling.migrate(url)
     users = count + _WARM_UP
     filling.fill(url, users)
@@ -66,15 +70,17 @@ def report(server: Postgres, url: str, wechat_url: str, *, kind: str, count: int
     with closing(app.extensions[EXTENSION].database):
         before = len(requests) - count
         for request in requests[:before]:
-            send(app.wsgi_app, environ_of(*_PATHS[kind], request))
+            send(app.wsgi_app, environ_of(*KINDS[kind], request))
         samples, began = Samples(), (cpu_seconds(server.pid)[0], time.process_time())
         with _sampling(samples):
             for request in requests[before:]:
-                send(app.wsgi_app, environ_of(*_PATHS[kind], request))
+                send(app.wsgi_app, environ_of(*KINDS[kind], request))
         ended = cpu_seconds(server.pid)[0], time.process_time()
     sql, app_cpu = (1e6 * (b - a) / count for a, b in zip(began, ended, strict=True))
     title = f"{kind}: {app_cpu:.0f} µs of the application and {sql:.0f} µs of PostgreSQL"
-    return "\n".join([f"{title}, {samples.total():,} samples", "", *_table(samples)])
+    shares = {part: times / samples.total() for part, times in samples.most_common()}
+    rows = [(*part, f"{share:.0%}") for part, share in shares.items() if share >= _LEAST_SHARE]
+    return Table((title, "calls", "share"), rows)
 
 
 @contextmanager
@@ -102,18 +108,6 @@ def _part(frame: FrameType | None) -> tuple[str, str]:
             library = package  # the outermost of several, which ours has called
         frame = frame.f_back
     return "(around it)", library
-
-
-def _table(samples: Samples) -> Iterator[str]:
-    yield "| module | library | share |"
-    yield "|---|---|---:|"
-    few = 0
-    for (module, library), times in samples.most_common():
-        if times < _LEAST_SHARE * samples.total():
-            few += times
-        else:
-            yield f"| {module} | {library} | {times / samples.total():.0%} |"
-    yield f"| the rest | | {few / max(1, samples.total()):.0%} |"
 
 
 if __name__ == "__main__":

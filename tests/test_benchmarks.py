@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from benchmarks import parts, plot, profile
+from benchmarks import parts, plot
 from benchmarks.bench import Bench
 from benchmarks.database import Postgres
 from benchmarks.flights import counting
@@ -27,7 +27,6 @@ from benchmarks.rounds import Comparison, Measurement, Result, Spread, rate
 from benchmarks.scale import SAMPLE
 from benchmarks.servers import Peer
 from benchmarks.subjects import SUBJECTS, Subject
-from benchmarks.wechat import WeChat
 from tests.support.load import PlainLoad
 from tests.support.postgres import PostgresNotFound
 from tests.support.service import ROOT
@@ -225,17 +224,3 @@ def test_what_each_specialisation_of_the_check_spares_can_be_measured(
         assert name in printed
         for room in ("fast_check", "statements", "connection_cache"):
             assert room in printed
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("kind", ["check", "login", "refresh", "logout"])
-def test_a_profile_shows_where_the_cpu_of_a_request_goes(kind: str, bench: Bench) -> None:
-    name = f"profile_{kind}"
-    bench.postgres.create_database(name)
-    with WeChat(delay=0) as wechat:
-        said = profile.report(
-            bench.postgres, bench.postgres.url(name), wechat.url, kind=kind, count=300
-        )
-    assert re.match(rf"{kind}: \d+ µs of the application and \d+ µs of PostgreSQL", said)
-    assert "| module | library | share |" in said
-    assert kind != "login" or "| wechat/client | requests |" in said
