@@ -33,7 +33,7 @@ _MISSING = 2
 
 
 @click.command()
-@click.option("--full", is_flag=True, help="Longer, and with ten million sessions.")
+@click.option("--full", is_flag=True, help="Five times as many rounds.")
 @click.option(
     "--only",
     type=click.Choice(_NAMES),

@@ -1,5 +1,6 @@
 """The PostgreSQL of the benchmark, and what it says about its own work."""
 
+import tempfile
 from typing import Any, Final
 
 import psycopg
@@ -16,14 +17,18 @@ _SETTINGS: Final = {
     "shared_buffers": "1GB",
     "timezone": "UTC",
 }
+_ON_DISK: Final = {"fsync": "on", "full_page_writes": "on"}
 
 
 class Postgres(PostgresServer):
     """A server on the load's core, so that the first is the application's alone."""
 
-    def __init__(self) -> None:
-        """Start nothing yet."""
-        super().__init__(settings=_SETTINGS)
+    def __init__(self, *, on_disk: bool = False) -> None:
+        """Start nothing yet; `on_disk` every commit waits for the disk, as in production."""
+        super().__init__(
+            settings=_SETTINGS | _ON_DISK if on_disk else _SETTINGS,
+            folder=tempfile.gettempdir() if on_disk else None,
+        )
 
     def start(self) -> None:
         """Return when the server answers."""

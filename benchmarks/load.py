@@ -42,10 +42,11 @@ class Work:
         return [self._message(request) for request in self.requests]
 
     def _message(self, request: Request) -> bytes:
-        headers = {"Host": "127.0.0.1", **request.headers}
+        headers = {"Host": "127.0.0.1"}
         if request.body:
             length = str(len(request.body.encode()))
             headers |= {"Content-Type": "application/json", "Content-Length": length}
+        headers |= request.headers
         lines = [f"{self.method} {self.path} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items())]
         return ("\r\n".join([*lines, "", ""]) + request.body).encode()
 

@@ -47,8 +47,8 @@ SAMPLE: Final = Scale(
 )
 BENCH: Final = Scale(
     name="bench",
-    sessions=1_000_000,
-    growth=(10_000, 1_000_000),
+    sessions=200_000,
+    growth=(10_000, 10_000_000),
     presented=4_000,
     seconds=1,
     warm_up=1,
@@ -62,7 +62,6 @@ BENCH: Final = Scale(
 FULL: Final = replace(
     BENCH,
     name="bench-full",
-    growth=(10_000, 10_000_000),
     rounds=30,
     expired=2_000_000,
     starts=10,

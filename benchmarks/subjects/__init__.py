@@ -15,6 +15,7 @@ from benchmarks.subjects import (
     login,
     memory,
     peers,
+    profiles,
     purge,
     purge_sqlite,
     refresh,
@@ -47,6 +48,7 @@ SUBJECTS: Final = (
     Subject("refresh", "Refresh and logout", refresh.measure),
     Subject("login", "Login of a known user", login.measure),
     Subject("burst", "Logins in one moment", burst.measure),
+    Subject("profiles", "Where the CPU of a request goes", profiles.measure),
     Subject("purge", "Purge on PostgreSQL", purge.measure),
     Subject("purge-sqlite", "Purge on SQLite", purge_sqlite.measure),
 )

@@ -25,7 +25,8 @@ _HOW = (
     "A worker with the threads that it is shipped with, which are started as they are needed."
     f" Where WeChat takes its time, {_CONNECTIONS} connections log in. Everybody has logged in"
     " before, and WeChat gives the session_key that it gave then. The tutorial has"
-    " requests, an ORM and a random token in a table; express asks with fetch and pg, and regenerates the session."
+    " requests, an ORM and a random token in a table; express asks with fetch and pg, and"
+    " regenerates the session."
 )
 
 
