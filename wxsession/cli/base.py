@@ -8,9 +8,11 @@ import click
 
 from wxsession.errors import (
     ClocksDisagree,
+    ForeignTables,
     NoSuchSession,
     NoSuchUser,
     PurgeRunning,
+    UnknownRevision,
     UserMerged,
     WxSessionError,
 )
@@ -69,6 +71,18 @@ def _exit(error: WxSessionError) -> NoReturn:
             message = (
                 f"this host's clock and the database's differ by {error.seconds} seconds; nothing"
                 " was deleted. Set the clock of the one that is wrong."
+            )
+        case ForeignTables():
+            message = (
+                f"the database already has {', '.join(error.tables)}, which this command did not"
+                " create; nothing was changed. Rename them, or let WXSESSION_DATABASE_URL name"
+                " another database"
+            )
+        case UnknownRevision():
+            message = (
+                f"the table wxsession_version is at revision {error.revision}, which this version"
+                " of wxsession does not know; nothing was changed. Install the version that"
+                " upgraded this database, or a newer one"
             )
         case UserMerged():
             message = f"this user was merged into {error.new_id}"
