@@ -1,6 +1,7 @@
 """Sessions in a developer's own Flask application."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 from flask import Flask
@@ -123,6 +124,21 @@ def test_a_host_without_a_configuration_is_told_all_that_is_missing() -> None:
     with pytest.raises(SettingsError) as caught:
         WxSession(Flask("business"))
     assert len(caught.value.faults) == 3
+
+
+def test_what_the_configuration_does_not_have_is_taken_from_the_environment(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment(database_url, max_sessions=3, touch_interval=" ").items():
+        monkeypatch.setenv(name, value)
+    host = Flask("business")
+    host.config["WXSESSION_MAX_SESSIONS"] = 5
+    host.config["WXSESSION_IDLE_TIMEOUT"] = None
+    WxSession(host)
+    settings = services_of(host).settings
+    assert (settings.database_url, settings.max_sessions) == (database_url, 5)
+    assert settings.touch_interval == timedelta(hours=1)
+    services_of(host).database.close()
 
 
 def test_the_extension_can_be_made_before_its_application(

@@ -27,7 +27,6 @@ from wxsession.simulator import WeChat, wechat_transport
 appid, secret = os.environ["WXSESSION_APPS"].split(",")[0].split(":")
 wechat = WeChat({appid: secret})
 app = Flask("shop")
-app.config.from_mapping(os.environ)
 WxSession(app, http=wechat_transport(wechat))
 
 @app.get("/orders")

@@ -1,6 +1,8 @@
 """The application: settings become services, services become routes and commands."""
 
 import logging
+import os
+from collections.abc import Mapping
 
 import requests
 from argon2 import PasswordHasher
@@ -25,7 +27,8 @@ _log = logging.getLogger(__name__)
 class WxSession:
     """The extension for a developer's own Flask application.
 
-    Takes its settings from `settings`, or from the ``WXSESSION_…`` keys of ``app.config``.
+    Takes its settings from `settings`, or from the ``WXSESSION_…`` keys of ``app.config``, or,
+    where those have none, from the environment.
     Adds the endpoints, the commands, and the error responses of `session_required`.
     """
 
@@ -51,7 +54,7 @@ class WxSession:
         Raises:
             SettingsError: with every fault of the configuration.
         """
-        settings = self._settings or Settings.read(app.config, dialects=registry.NAMES)
+        settings = self._settings or Settings.read(_configured(app), dialects=registry.NAMES)
         services = Services.build(settings, clock=self._clock, http=self._http, hasher=self._hasher)
         app.extensions[EXTENSION] = services
         app.register_error_handler(WxSessionError, problems.from_error)
@@ -72,6 +75,12 @@ class WxSession:
                 ",".join(exposed),
             )
         app.extensions[GUARD] = Guard(services, enabled, default_dialect=registry.default(settings))
+
+
+def _configured(app: Flask) -> Mapping[str, object]:
+    """Return the environment with what `app.config` has, which comes first."""
+    environment = {name: value for name, value in os.environ.items() if value.strip()}
+    return environment | {name: value for name, value in app.config.items() if value is not None}
 
 
 def create_app(

@@ -3,7 +3,6 @@
 Its settings are those of the environment. One process serves it, because it counts in memory.
 """
 
-import os
 from collections import Counter
 from threading import Lock
 
@@ -12,9 +11,6 @@ from flask import Flask
 from wxsession import WxSession, current_session, session_required
 
 app = Flask("shop", static_folder=None)
-app.config.from_mapping(
-    {name: value for name, value in os.environ.items() if name.startswith("WXSESSION_")}
-)
 WxSession(app)
 
 _placed: Counter[str] = Counter()
