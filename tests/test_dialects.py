@@ -45,7 +45,10 @@ def make_host(database_url: str, clock: SettableClock, wechat: WeChat) -> Iterat
         made.append(host)
         api_keys = f"back-end:{API_KEY}"
         host.config.from_mapping(
-            environment(database_url, dialects=dialects, api_keys=api_keys, **changes)
+            environment(
+                database_url,
+                **{"dialects": dialects, "api_keys": api_keys, "url_prefix": "/", **changes},
+            )
         )
         WxSession(host, clock=clock, http=wechat_transport(wechat))
 

@@ -23,7 +23,7 @@ def make_host(database_url: str, clock: SettableClock, wechat: WeChat) -> Iterat
     def make(**changes: object) -> Flask:
         host = Flask("business")
         made.append(host)
-        host.config.from_mapping(environment(database_url, **changes))
+        host.config.from_mapping(environment(database_url, **{"url_prefix": "/", **changes}))
         WxSession(host, clock=clock, http=wechat_transport(wechat))
 
         @host.get("/orders")
@@ -146,7 +146,7 @@ def test_the_extension_can_be_made_before_its_application(
 ) -> None:
     extension = WxSession(clock=clock, http=wechat_transport(wechat))
     host = Flask("business")
-    host.config.from_mapping(environment(database_url))
+    host.config.from_mapping(environment(database_url, url_prefix="/"))
     extension.init_app(host)
     assert Phone(host, wechat, "alice").log_in().status_code == 200
     services_of(host).database.close()
@@ -154,8 +154,9 @@ def test_the_extension_can_be_made_before_its_application(
 
 def test_the_hosts_command_line_has_our_commands(make_host: Made) -> None:
     run = make_host().test_cli_runner().invoke
-    assert "revision" in run(args=["upgrade-database"]).output
-    assert run(args=["purge-sessions"]).exit_code == 0
+    assert "revision" in run(args=["wxsession", "upgrade-database"]).output
+    assert run(args=["wxsession", "purge-sessions"]).exit_code == 0
+    assert run(args=["wxsession", "users", "list"]).exit_code == 0
 
 
 def test_a_misspelt_setting_is_told_in_the_log(

@@ -11,6 +11,7 @@ from flask import Flask
 from wxsession import WxSession, current_session, session_required
 
 app = Flask("shop", static_folder=None)
+app.config["WXSESSION_URL_PREFIX"] = "/"  # where it is in the service
 WxSession(app)
 
 _placed: Counter[str] = Counter()
