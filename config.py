@@ -1,4 +1,4 @@
-"""The settings of this server: the only place that reads the environment."""
+"""The settings of the service: the only place where it reads the environment."""
 
 import os
 from pathlib import Path

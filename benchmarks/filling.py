@@ -33,18 +33,18 @@ _POSTGRESQL = (
     "SET LOCAL session_replication_role = replica",  # spares looking up what was just inserted
     "SET LOCAL maintenance_work_mem = '1GB'",
     """
-    INSERT INTO users (id, created_at)
+    INSERT INTO wxsession_users (id, created_at)
     SELECT {user}, now() FROM generate_series(0, :users - 1) AS i
     """,
     """
-    INSERT INTO identities (id, user_id, provider, appid, openid, created_at)
+    INSERT INTO wxsession_identities (id, user_id, provider, appid, openid, created_at)
     SELECT {identity}, {user}, 'wechat', :appid, 'o' || lpad(i::text, 27, '0'), now()
     FROM generate_series(0, :users - 1) AS i
     """,
     """
-    INSERT INTO sessions (id, user_id, identity_id, token_hash, created_at, auth_time,
-                          absolute_expires_at, idle_expires_at, purge_on, client_address,
-                          user_agent)
+    INSERT INTO wxsession_sessions (id, user_id, identity_id, token_hash, created_at, auth_time,
+                                    absolute_expires_at, idle_expires_at, purge_on,
+                                    client_address, user_agent)
     SELECT {session}, {user_of}, {identity_of}, sha256(i::text::bytea), now(), now(),
            now() + interval '30 days', now() + interval '7 days',
            (now() AT TIME ZONE 'UTC')::date + 7, '203.0.113.9', 'Mozilla/5.0 MicroMessenger/8.0'
@@ -57,13 +57,13 @@ printf('%012x7{letter}008%015x', {now} - 604800000 + {i} * 604800000 / {n}, {i})
 _NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :{count}) "
 _SQLITE = (
     "PRAGMA defer_foreign_keys = ON",
-    "INSERT INTO users (id, created_at) "
+    "INSERT INTO wxsession_users (id, created_at) "
     + _NUMBERS.format(count="users")
     + "SELECT {user}, {moment0} FROM n",
-    "INSERT INTO identities (id, user_id, provider, appid, openid, created_at) "
+    "INSERT INTO wxsession_identities (id, user_id, provider, appid, openid, created_at) "
     + _NUMBERS.format(count="users")
     + "SELECT {identity}, {user}, 'wechat', :appid, printf('o%027d', i), {moment0} FROM n",
-    "INSERT INTO sessions (id, user_id, identity_id, token_hash, created_at, auth_time,"
+    "INSERT INTO wxsession_sessions (id, user_id, identity_id, token_hash, created_at, auth_time,"
     " absolute_expires_at, idle_expires_at, purge_on, client_address, user_agent) "
     + _NUMBERS.format(count="sessions")
     + "SELECT {session}, {user_of}, {identity_of}, randomblob(32), {moment0}, {moment0},"
@@ -73,14 +73,14 @@ _SQLITE = (
 
 _OF_ALL = """
 WITH {more}known AS (
-    SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM users
+    SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM wxsession_users
 )
 """
 _EXPIRED_POSTGRESQL = (
     "SET LOCAL session_replication_role = replica",
     """
-    INSERT INTO sessions (id, user_id, token_hash, created_at, auth_time, absolute_expires_at,
-                          idle_expires_at, purge_on)
+    INSERT INTO wxsession_sessions (id, user_id, token_hash, created_at, auth_time,
+                                    absolute_expires_at, idle_expires_at, purge_on)
     """
     + _OF_ALL.format(more="")
     + """
@@ -93,8 +93,8 @@ _EXPIRED_POSTGRESQL = (
     """,
 )
 _EXPIRED_SQLITE = (
-    "INSERT INTO sessions (id, user_id, token_hash, created_at, auth_time, absolute_expires_at,"
-    " idle_expires_at, purge_on) "
+    "INSERT INTO wxsession_sessions (id, user_id, token_hash, created_at, auth_time,"
+    " absolute_expires_at, idle_expires_at, purge_on) "
     + _OF_ALL.format(
         more="RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :count), "
     )
@@ -175,7 +175,7 @@ def add_expired(url: str, count: int, *, ago: timedelta) -> None:
             "days": days,
             "moment": _sqlite_moment(-days),
         }
-        users = connection.execute(text("SELECT count(*) FROM users")).scalar_one()
+        users = connection.execute(text("SELECT count(*) FROM wxsession_users")).scalar_one()
         given = {"users": users, "count": count}
         for statement in _EXPIRED_POSTGRESQL if database.is_postgresql else _EXPIRED_SQLITE:
             _execute(connection, statement.format(**names), given)
@@ -193,8 +193,8 @@ def _execute(connection: Connection, statement: str, given: Mapping[str, object]
 
 
 def _spread(connection: Connection, count: int) -> list[UUID]:
-    ordered = "SELECT id, row_number() OVER (ORDER BY id) AS place FROM sessions"
-    total = connection.execute(text("SELECT count(*) FROM sessions")).scalar_one()
+    ordered = "SELECT id, row_number() OVER (ORDER BY id) AS place FROM wxsession_sessions"
+    total = connection.execute(text("SELECT count(*) FROM wxsession_sessions")).scalar_one()
     step = max(1, total // count)
     query = text(f"SELECT id FROM ({ordered}) AS o WHERE place % :step = 0 LIMIT :count")
     rows = connection.execute(query, {"step": step, "count": count}).scalars()

@@ -6,8 +6,9 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection, DateTime
 
-from wxsession.storage import tables  # noqa: F401 - fills the metadata
-from wxsession.storage.database import UtcDateTime, connect, metadata
+from wxsession.alembic import is_ours
+from wxsession.storage.database import REVISION_TABLE, UtcDateTime, connect, metadata
+from wxsession.storage.migrate import prepare
 
 
 def render_item(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:
@@ -19,9 +20,12 @@ def render_item(kind: str, item: Any, _context: AutogenContext) -> str | Literal
 
 def migrate(connection: Connection) -> None:
     """Run the migrations on this connection."""
+    prepare(connection)
     context.configure(
         connection=connection,
         target_metadata=metadata,
+        version_table=REVISION_TABLE,
+        include_name=lambda name, kind, _parents: kind != "table" or is_ours(name, kind),
         render_item=render_item,
         render_as_batch=connection.dialect.name == "sqlite",
         compare_type=True,

@@ -7,6 +7,7 @@ well: a real one, started once for a run and shared by the workers of pytest-xdi
 
 import logging
 import re
+import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from wxsession import create_app
 from wxsession.services import Services
 from wxsession.settings import Settings
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
+from wxsession.storage.database import Database, connect
 
 collect_ignore = [] if sys.platform == "linux" else ["test_benchmarks.py"]  # it reads /proc
 
@@ -112,6 +114,27 @@ def sqlite_url(migrated_file: Path, tmp_path: Path) -> str:
     path = tmp_path / "wxsession.db"
     shutil.copy(migrated_file, path)
     return f"sqlite:///{path}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def bare_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Return the URL of a database without any table, of both kinds in turn."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'not yet' / 'there.db'}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    name = f"bare_{secrets.token_hex(8)}"
+    server.create_database(name)
+    yield server.url(name)
+    server.drop_database(name)
+
+
+@pytest.fixture
+def bare(bare_url: str) -> Iterator[Database]:
+    """Return a database without any table."""
+    database = connect(bare_url)
+    yield database
+    database.close()
 
 
 @pytest.fixture

@@ -165,7 +165,7 @@ def test_a_session_ends_with_its_event_or_not_at_all(
     session_id = phone.log_in().json["session_id"]
 
     def fail(statement: str) -> None:
-        if "INTO audit_events" in statement:
+        if "INTO wxsession_events" in statement:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), overhearing(services.database, before=fail):

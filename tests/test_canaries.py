@@ -262,12 +262,12 @@ def break_the_database(app: Flask, wechat: WeChat, server: PostgresServer) -> li
     phone.log_in()
     database = services_of(app).database
     with database.statement() as connection:
-        connection.execute(text("ALTER TABLE sessions ALTER id TYPE text"))
-        connection.execute(text("ALTER TABLE sessions ALTER user_agent TYPE int USING 0"))
+        connection.execute(text("ALTER TABLE wxsession_sessions ALTER id TYPE text"))
+        connection.execute(text("ALTER TABLE wxsession_sessions ALTER user_agent TYPE int USING 0"))
     unforeseen = [phone.check(), phone.refresh(), phone.log_in(), phone.log_out()]
     assert {answer.status_code for answer in unforeseen} == {500}
     with database.statement() as connection:
-        connection.execute(text("ALTER TABLE sessions RENAME TO elsewhere"))
+        connection.execute(text("ALTER TABLE wxsession_sessions RENAME TO elsewhere"))
     refused = [phone.check(), phone.refresh(), phone.log_in(), phone.log_out()]
     server.kill()
     refused += [phone.check(), phone.refresh(), phone.log_in(), phone.log_out()]
@@ -306,7 +306,7 @@ def test_no_secret_shows_anywhere(
         "repr": repr(services_of(app)) + repr(app.config) + repr(services_of(app).settings),
     }
     assert "unforeseen" in places["log"]  # the tracebacks are in it
-    assert "INSERT INTO identities" in places["log"]  # and the statements
+    assert "INSERT INTO wxsession_identities" in places["log"]  # and the statements
     assert "Row (" in places["log"]  # and what they yielded
     assert "execute" in places["PostgreSQL's log"]
     assert wechat.openid("alice") in files  # so what is stored in clear would be seen

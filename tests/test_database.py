@@ -115,7 +115,7 @@ def test_a_touch_that_fails_does_not_fail_the_check(phone: Phone, clock: Settabl
             )
         )
         connection.execute(
-            text("CREATE TRIGGER t BEFORE UPDATE ON sessions EXECUTE FUNCTION refuse()")
+            text("CREATE TRIGGER t BEFORE UPDATE ON wxsession_sessions EXECUTE FUNCTION refuse()")
         )
     answer = phone.check()
     assert answer.status_code == 200
@@ -155,7 +155,7 @@ def test_a_login_that_the_database_cannot_write_says_why(
             )
         )
         connection.execute(
-            text("CREATE TRIGGER t BEFORE INSERT ON sessions EXECUTE FUNCTION refuse()")
+            text("CREATE TRIGGER t BEFORE INSERT ON wxsession_sessions EXECUTE FUNCTION refuse()")
         )
     answer = phone.log_in()
     assert problem(answer) == (503, code, None)
@@ -179,11 +179,13 @@ def test_without_its_schema_every_call_says_so(phone: Phone, services: Services,
     with services.database.transaction() as connection:
         if lost == "everything":
             metadata.drop_all(connection.connection)
-            connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
+            connection.execute(text("DROP TABLE IF EXISTS wxsession_version"))
         else:
-            connection.execute(text("ALTER TABLE sessions RENAME COLUMN auth_time TO since"))
-            connection.execute(text("ALTER TABLE users RENAME COLUMN nickname TO name"))
-            connection.execute(text("UPDATE alembic_version SET version_num = '20261121_01'"))
+            connection.execute(
+                text("ALTER TABLE wxsession_sessions RENAME COLUMN auth_time TO since")
+            )
+            connection.execute(text("ALTER TABLE wxsession_users RENAME COLUMN nickname TO name"))
+            connection.execute(text("UPDATE wxsession_version SET version_num = '20261121_01'"))
     told = {call: problem(phone.send(*call, token=phone.token, json={})) for call in CALLS}
     assert told == dict.fromkeys(CALLS, (503, "not_ready", None))
     assert problem(phone.log_in()) == (503, "not_ready", None)

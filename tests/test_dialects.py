@@ -45,7 +45,10 @@ def make_host(database_url: str, clock: SettableClock, wechat: WeChat) -> Iterat
         made.append(host)
         api_keys = f"back-end:{API_KEY}"
         host.config.from_mapping(
-            environment(database_url, dialects=dialects, api_keys=api_keys, **changes)
+            environment(
+                database_url,
+                **{"dialects": dialects, "api_keys": api_keys, "url_prefix": "/", **changes},
+            )
         )
         WxSession(host, clock=clock, http=wechat_transport(wechat))
 
@@ -530,7 +533,7 @@ def test_what_nobody_foresaw_costs_no_wafer_client_its_session(phone: Phone) -> 
     headers = with_token(phone, "wafer")
     services = services_of(phone.app)
     with services.database.statement() as connection:
-        connection.execute(text("ALTER TABLE sessions RENAME TO elsewhere"))
+        connection.execute(text("ALTER TABLE wxsession_sessions RENAME TO elsewhere"))
     answer = phone.send("GET", "/weapp/user", headers=headers)
     assert answer.json["code"] == 1
     assert answer.json["error"] == "not_ready"

@@ -22,12 +22,11 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
-import psycopg
 import pytest
 import requests
 
 import config
-from tests.support.documents import CLIENT, PAGES, README, Document, block_with, blocks, page
+from tests.support.documents import CLIENT, PAGES, README, Document, blocks, page
 from tests.support.service import ROOT, free_port, plain_environment
 from tests.support.settings import environment
 from tests.support.waiting import eventually
@@ -209,19 +208,6 @@ def test_the_back_end_in_node_knows_a_session(running: Running, tmp_path: Path) 
             shop.terminate()
     assert refused.status_code == 401
     assert answered.text == f"the orders of {grant['user']['id']}"
-
-
-def test_a_schema_of_its_own_keeps_it_apart_in_one_database(postgresql_url: str) -> None:
-    shown = block_with("search_path", "sh")
-    (schema,), (options,) = re.findall("-c '(.*)'", shown), re.findall(r"\?(.*)'", shown)
-    with connect_to(postgresql_url) as connection:  # where the tables of `public` are somebody's
-        theirs = tables_of(connection, "public")
-        connection.execute(schema)
-        settings = Settings.read(environment(f"{postgresql_url}?{options}"))
-        done = create_app(settings).test_cli_runner().invoke(args=["upgrade-database"])
-        assert done.exit_code == 0, done.output
-        assert tables_of(connection, "public") == theirs
-        assert "sessions" in tables_of(connection, "wxsession")
 
 
 # The tables, in both languages.
@@ -455,17 +441,6 @@ def commands(block: str) -> list[tuple[str, str]]:
         else:
             steps[-1][1].append(line)
     return [(command, "\n".join(shown)) for command, shown in steps]
-
-
-def connect_to(url: str) -> psycopg.Connection:
-    """Return a connection of our own to that database."""
-    return psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
-
-
-def tables_of(connection: psycopg.Connection, schema: str) -> set[str]:
-    """Return the names of the tables in that schema."""
-    found = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", [schema])
-    return {name for (name,) in found}
 
 
 def listens(port: int) -> bool:

@@ -57,7 +57,7 @@ def log_out(phone: Phone) -> None:
 
 def break_the_database(phone: Phone) -> None:
     with services_of(phone.app).database.statement() as connection:
-        connection.execute(text("ALTER TABLE sessions RENAME TO elsewhere"))
+        connection.execute(text("ALTER TABLE wxsession_sessions RENAME TO elsewhere"))
 
 
 @pytest.mark.parametrize("happening", [nothing, refresh_and_lose_it, log_out, break_the_database])

@@ -1,6 +1,7 @@
 """Sessions in a developer's own Flask application."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 from flask import Flask
@@ -22,7 +23,7 @@ def make_host(database_url: str, clock: SettableClock, wechat: WeChat) -> Iterat
     def make(**changes: object) -> Flask:
         host = Flask("business")
         made.append(host)
-        host.config.from_mapping(environment(database_url, **changes))
+        host.config.from_mapping(environment(database_url, **{"url_prefix": "/", **changes}))
         WxSession(host, clock=clock, http=wechat_transport(wechat))
 
         @host.get("/orders")
@@ -125,12 +126,27 @@ def test_a_host_without_a_configuration_is_told_all_that_is_missing() -> None:
     assert len(caught.value.faults) == 3
 
 
+def test_what_the_configuration_does_not_have_is_taken_from_the_environment(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment(database_url, max_sessions=3, touch_interval=" ").items():
+        monkeypatch.setenv(name, value)
+    host = Flask("business")
+    host.config["WXSESSION_MAX_SESSIONS"] = 5
+    host.config["WXSESSION_IDLE_TIMEOUT"] = None
+    WxSession(host)
+    settings = services_of(host).settings
+    assert (settings.database_url, settings.max_sessions) == (database_url, 5)
+    assert settings.touch_interval == timedelta(hours=1)
+    services_of(host).database.close()
+
+
 def test_the_extension_can_be_made_before_its_application(
     database_url: str, wechat: WeChat, clock: SettableClock
 ) -> None:
     extension = WxSession(clock=clock, http=wechat_transport(wechat))
     host = Flask("business")
-    host.config.from_mapping(environment(database_url))
+    host.config.from_mapping(environment(database_url, url_prefix="/"))
     extension.init_app(host)
     assert Phone(host, wechat, "alice").log_in().status_code == 200
     services_of(host).database.close()
@@ -138,8 +154,9 @@ def test_the_extension_can_be_made_before_its_application(
 
 def test_the_hosts_command_line_has_our_commands(make_host: Made) -> None:
     run = make_host().test_cli_runner().invoke
-    assert "revision" in run(args=["upgrade-database"]).output
-    assert run(args=["purge-sessions"]).exit_code == 0
+    assert "revision" in run(args=["wxsession", "upgrade-database"]).output
+    assert run(args=["wxsession", "purge-sessions"]).exit_code == 0
+    assert run(args=["wxsession", "users", "list"]).exit_code == 0
 
 
 def test_a_misspelt_setting_is_told_in_the_log(

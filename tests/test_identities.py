@@ -433,7 +433,7 @@ def test_a_change_that_a_merge_overtakes_is_not_lost_without_a_word(
     elsewhere = Phone(make_app(), phone.wechat, phone.user, token=phone.token)
 
     def overtake(statement: str) -> None:
-        if statement.startswith("UPDATE users"):
+        if statement.startswith("UPDATE wxsession_users"):
             assert bind(elsewhere).status_code == 200
 
     def call_me_ali() -> Answer:

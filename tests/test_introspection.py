@@ -369,7 +369,7 @@ def test_a_check_with_a_wrong_api_key_is_refused_and_counted_before_it_costs_a_q
     with overhearing(services_of(phone.app).database, before=remember):
         answer = phone.send("GET", "/check_session", token=phone.token, headers=headers)
     assert problem(answer) == (401, "invalid_api_key", None)
-    assert asked == ["INSERT INTO audit_events"]
+    assert asked == ["INSERT INTO wxsession_events"]
 
 
 @given(appid=st.text(), openid=st.text())

@@ -1,21 +1,17 @@
 """The schema's history, on both databases."""
 
-import secrets
+import re
 import threading
-from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 
-import pytest
 from alembic import command
-from alembic.config import Config
 from alembic.script import ScriptDirectory
 from flask import Flask
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import inspect, text
 
 from tests.support.app import services_of
+from tests.support.migrations import config_over
 from tests.support.phone import Phone
-from tests.support.postgres import Postgres
 from tests.support.settings import settings_for
 from wxsession import create_app
 from wxsession.simulator import WeChat, wechat_transport
@@ -23,36 +19,9 @@ from wxsession.storage.database import SCHEMA_REVISION, Database, connect, metad
 from wxsession.storage.migrate import migrations_path, upgrade
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def bare_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Return the URL of a database without any table."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'not yet' / 'there.db'}"
-        return
-    server: Postgres = request.getfixturevalue("postgres")
-    name = f"bare_{secrets.token_hex(8)}"
-    server.create_database(name)
-    yield server.url(name)
-    server.drop_database(name)
-
-
-@pytest.fixture
-def bare(bare_url: str) -> Iterator[Database]:
-    database = connect(bare_url)
-    yield database
-    database.close()
-
-
-def config_over(connection: Connection) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(migrations_path()))
-    config.attributes["connection"] = connection
-    return config
-
-
 def tables(database: Database) -> set[str]:
     with database.statement() as connection:
-        return set(inspect(connection).get_table_names()) - {"alembic_version"}
+        return set(inspect(connection).get_table_names()) - {"wxsession_version"}
 
 
 def test_up_is_what_the_models_say_and_down_leaves_nothing(bare: Database) -> None:
@@ -77,7 +46,7 @@ def test_postgresql_leaves_room_for_touches(postgresql_url: str) -> None:
     database = connect(postgresql_url)
     with database.statement() as connection:
         options = connection.execute(
-            text("SELECT reloptions FROM pg_class WHERE relname = 'sessions'")
+            text("SELECT reloptions FROM pg_class WHERE relname = 'wxsession_sessions'")
         ).scalar_one()
     database.close()
     assert options == ["fillfactor=80"]
@@ -85,7 +54,7 @@ def test_postgresql_leaves_room_for_touches(postgresql_url: str) -> None:
 
 def test_no_revision_depends_on_todays_package() -> None:
     for path in (migrations_path() / "versions").glob("*.py"):
-        assert "wxsession" not in path.read_text()
+        assert not re.search(r"(import|from) wxsession", path.read_text())
 
 
 def test_four_upgrades_at_once_wait_for_one_another(bare_url: str) -> None:

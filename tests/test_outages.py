@@ -214,7 +214,7 @@ def test_a_locked_table_is_not_waited_for_and_leaves_nobody_waiting(
 ) -> None:
     service = serve(own_postgres.url("own"))
     token = token_of(service.log_in(simulator.code("alice")))
-    with locked(own_postgres, "sessions"):
+    with locked(own_postgres, "wxsession_sessions"):
         sent = everything_at_once(service, simulator, token, pool)
         assert_alive(service)
         assert_told_in_time([future.result() for future in sent])

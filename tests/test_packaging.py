@@ -117,13 +117,13 @@ def test_a_wheel_serves_a_developers_own_application(installed: Installed) -> No
     simulator = InstalledServer(installed, "wxsession.simulator", Simulator.alive, environment(""))
     settings = environment(f"sqlite:///{installed.folder / 'shop.db'}", wechat_url=simulator.url)
     run(
-        installed.flask("shop", "upgrade-database"),
+        installed.flask("shop", "wxsession", "upgrade-database"),
         installed.folder,
         plain_environment() | settings,
     )
-    with simulator, InstalledServer(installed, "shop", "/readyz", settings) as shop:
+    with simulator, InstalledServer(installed, "shop", "/auth/readyz", settings) as shop:
         code = shop.http.post(f"{simulator.url}/simulator/login", timeout=30).json()["code"]
-        grant = shop.http.post(f"{shop.url}/login", json={"code": code}, timeout=30).json()
+        grant = shop.http.post(f"{shop.url}/auth/login", json={"code": code}, timeout=30).json()
         refused = shop.http.get(f"{shop.url}/orders", timeout=30)
         bearer = {"Authorization": f"Bearer {grant['session_token']}"}
         answered = shop.http.get(f"{shop.url}/orders", headers=bearer, timeout=30)

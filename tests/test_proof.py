@@ -47,7 +47,7 @@ def test_a_logout_everywhere_that_died_half_way_is_finished_by_its_retry(sqlite_
     updates = iter((False, True))
 
     def die_at_the_second_update(sql: str) -> None:
-        if sql.startswith("UPDATE sessions") and next(updates, False):
+        if sql.startswith("UPDATE wxsession_sessions") and next(updates, False):
             raise KeyboardInterrupt
 
     with services(sqlite_url) as local:

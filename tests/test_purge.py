@@ -340,13 +340,13 @@ def test_a_batch_costs_the_same_however_many_went_before_it(
 ) -> None:
     fill(services, clock, phone, expired=8000)
     with services.database.statement() as connection:
-        connection.execute(text("ANALYZE sessions"))
+        connection.execute(text("ANALYZE wxsession_sessions"))
     blocks: list[int] = []
 
     def measure(
         _connection: Any, cursor: Any, statement: str, parameters: Any, *_rest: object
     ) -> None:
-        if "DELETE FROM sessions" in statement:
+        if "DELETE FROM wxsession_sessions" in statement:
             driver = cursor.connection
             driver.execute("SAVEPOINT measured")
             explained = driver.execute(

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from flask import Flask
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 
 from tests.support.app import services_of
 from tests.support.databases import ON_BOTH, ON_POSTGRESQL
@@ -20,7 +20,7 @@ from wxsession.logins.codes import LoginCodes
 from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
 from wxsession.storage.leases import LEASE, Leases
-from wxsession.storage.tables import login_codes, sessions
+from wxsession.storage.tables import identities, login_codes, session_keys, sessions, users
 from wxsession.users.client import ClientInfo
 
 pytestmark = ON_BOTH
@@ -160,7 +160,10 @@ def fail_at_session_inserts(services: Services, times: int, sqlstate: str) -> No
             )
         )
         connection.execute(
-            text("CREATE TRIGGER t BEFORE INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION fail()")
+            text(
+                "CREATE TRIGGER t BEFORE INSERT ON wxsession_sessions"
+                " FOR EACH ROW EXECUTE FUNCTION fail()"
+            )
         )
 
 
@@ -182,8 +185,9 @@ def test_a_login_that_the_database_fails_for_good_leaves_nothing_but_a_spent_cod
     code = phone.code()
     assert problem(phone.log_in(code)) == (503, "overloaded", None)
     with services.database.statement() as connection:
-        for table in ("users", "identities", "session_keys", "sessions"):
-            assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() == 0  # noqa: S608
+        for table in (users, identities, session_keys, sessions):
+            count = select(func.count()).select_from(table)
+            assert connection.execute(count).scalar_one() == 0
     started = time.monotonic()
     assert problem(phone.log_in(code)) == (400, "code_used", None)
     assert time.monotonic() - started < 5  # at once, and not after the lease
@@ -219,7 +223,7 @@ def test_a_claim_whose_answer_was_lost_is_still_ones_own(phone: Phone, app: Flas
     lost: list[str] = []
 
     def lose_it(statement: str) -> None:
-        if statement.startswith("INSERT INTO login_codes") and not lost:
+        if statement.startswith("INSERT INTO wxsession_login_codes") and not lost:
             lost.append(statement)
             raise Disconnected
 

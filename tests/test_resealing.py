@@ -223,7 +223,7 @@ def test_a_count_of_what_lies_under_a_key_reads_bounded_pages(app: Flask) -> Non
     pages: list[str] = []
 
     def count(_connection: object, _cursor: Any, statement: str, *_rest: object) -> None:
-        if "FROM users" in statement and "LIMIT" in statement:
+        if "FROM wxsession_users" in statement and "LIMIT" in statement:
             pages.append(statement)
 
     event.listen(database.engine, "before_cursor_execute", count)

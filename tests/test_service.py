@@ -338,7 +338,7 @@ def test_a_server_whose_requests_are_stuck_says_that_it_is_alive_and_refuses_the
     service = serve(postgresql_url, server=server(workers=1, threads=16))
     token = log_in(service, wechat)
     with psycopg.connect(postgresql_url.replace("+psycopg", "")) as connection:
-        connection.execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE")
+        connection.execute("LOCK TABLE wxsession_sessions IN ACCESS EXCLUSIVE MODE")
         checks = [pool.submit(service.check, token) for _ in range(40)]
         eventually(lambda: sum(check.done() for check in checks) == 40 - 15)
         assert service.send("GET", "/healthz").status_code == 200
@@ -429,7 +429,7 @@ def test_without_a_free_connection_a_check_is_refused_soon_and_liveness_is_told(
     service = serve(postgresql_url, server=Gunicorn(workers=1))
     token = log_in(service, wechat)
     with psycopg.connect(postgresql_url.replace("+psycopg", "")) as connection:
-        connection.execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE")
+        connection.execute("LOCK TABLE wxsession_sessions IN ACCESS EXCLUSIVE MODE")
         begun = time.monotonic()
         checks = [pool.submit(service.check, token) for _ in range(24)]
         assert service.send("GET", "/healthz").status_code == 200

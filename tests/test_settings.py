@@ -104,7 +104,7 @@ def test_every_fault_is_told_at_once() -> None:
         ("retention", "1w"),
         ("max_sessions", "0"),
         ("max_sessions", "1e3"),
-        ("url_prefix", "/"),
+        ("url_prefix", "//"),
         ("url_prefix", "/a/"),
         ("url_prefix", "/a b"),
         ("code_limit", "30"),
@@ -207,6 +207,67 @@ def test_a_database_url_is_understood_in_every_usual_spelling(
         understood.partition("?")[2].split("&")
     )
     assert settings.database_url.partition("?")[0] == understood.partition("?")[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "native", "text"),
+    [
+        ("apps", {"wx1": "s1", "wx2": "s:2"}, "wx1:s1,wx2:s:2"),
+        ("secret_keys", [OLD_KEY, NEW_KEY], f"{OLD_KEY},{NEW_KEY}"),
+        ("secret_keys", (NEW_KEY,), NEW_KEY),
+        ("api_keys", {"shop": "a-key-of-the-shop"}, "shop:a-key-of-the-shop"),
+        ("wechat_timeout", (3, 5), "3,5"),
+        ("max_sessions", 3, "3"),
+        ("trusted_proxies", 0, "0"),
+        ("idle_timeout", timedelta(days=3), "3d"),
+        ("refresh_grace", timedelta(0), "0"),
+        ("link_by_unionid", False, "off"),
+        ("link_by_unionid", True, "on"),
+        ("code_limit", (5, timedelta(minutes=1)), "5/1m"),
+        ("registration_limit", 0, "0"),
+        ("dialects", ["wafer", "book"], "wafer,book"),
+        ("retention", None, ""),
+    ],
+)
+def test_a_native_value_means_what_its_text_means(name: str, native: object, text: str) -> None:
+    setting = f"WXSESSION_{name.upper()}"
+    assert Settings.read(environment(URL) | {setting: native}) == Settings.read(
+        environment(URL) | {setting: text}
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "native", "said"),
+    [
+        ("apps", {"wx1", "canary"}, "a value of the type set is not accepted; give a str, int,"),
+        ("apps", {"wx1": b"canary"}, "has an entry of the type bytes"),
+        ("apps", {"wx1": {"secret": "canary"}}, "has an entry of the type dict"),
+        ("apps", {"wx1:canary": "s1"}, "an entry must not contain : or ,"),
+        ("apps", {"wx1": "s1,wx2:canary"}, "an entry must not contain ,"),
+        ("secret_keys", [OLD_KEY, None], "has an entry of the type NoneType"),
+        ("secret_keys", [f"{OLD_KEY},{NEW_KEY}"], "an entry must not contain ,"),
+        ("secret_keys", [OLD_KEY, True], "has an entry of the type bool"),
+        ("idle_timeout", 3.5, "a value of the type float is not accepted"),
+        ("idle_timeout", timedelta(milliseconds=1500), "not a duration of whole seconds"),
+        ("idle_timeout", timedelta(days=-1), "not a duration of whole seconds"),
+        ("idle_timeout", 3600, "not a duration like 30s"),
+        ("max_sessions", True, "not a whole number"),
+        ("link_by_unionid", 1, "must be on or off"),
+        ("code_limit", (5, "1/m"), "an entry must not contain /"),
+        ("database_url", ROOT, "a value of the type PosixPath is not accepted"),
+    ],
+)
+def test_a_native_value_of_a_wrong_type_is_a_fault(name: str, native: object, said: str) -> None:
+    setting = f"WXSESSION_{name.upper()}"
+    with pytest.raises(SettingsError) as caught:
+        Settings.read(environment(URL) | {setting: native})
+    (fault,) = caught.value.faults
+    assert fault.startswith(f"{setting}: {said}")
+    assert "canary" not in fault
+
+
+def test_a_slash_mounts_the_endpoints_at_the_root() -> None:
+    assert Settings.read(environment(URL, url_prefix="/")).url_prefix is None
 
 
 @given(st.integers(0, 3650), st.sampled_from("smhd"))

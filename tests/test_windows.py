@@ -27,7 +27,6 @@ from wxsession.simulator import WeChat, wechat_transport
 appid, secret = os.environ["WXSESSION_APPS"].split(",")[0].split(":")
 wechat = WeChat({appid: secret})
 app = Flask("shop")
-app.config.from_mapping(os.environ)
 WxSession(app, http=wechat_transport(wechat))
 
 @app.get("/orders")
@@ -40,16 +39,16 @@ def command(*words):
     assert done.exit_code == 0, done.output
     return done.output
 
-command("upgrade-database")
+command("wxsession", "upgrade-database")
 client = app.test_client()
-grant = client.post("/login", json={"code": wechat.login("alice")})
+grant = client.post("/auth/login", json={"code": wechat.login("alice")})
 assert grant.status_code == 200, grant.text
 headers = {"Authorization": f"Bearer {grant.json['session_token']}"}
-for path in ("/check_session", "/orders"):
+for path in ("/auth/check_session", "/orders"):
     assert client.get(path, headers=headers).status_code == 200
 account = {"username": "alice", "password": "correct horse battery"}
-assert client.post("/register", json=account, headers=headers).status_code == 201
-print(command("purge-sessions"))
+assert client.post("/auth/register", json=account, headers=headers).status_code == 201
+print(command("wxsession", "purge-sessions"))
 """
 
 

@@ -39,6 +39,8 @@
     │   └── DatabaseUnavailable  it cannot be reached, is read-only or full, or does not respond
     │       └── Disconnected     the connection broke; a retry may get a new one
     ├── NotReady                 the schema is missing, or older than this code needs
+    ├── ForeignTables            tables that are not ours have names of ours
+    ├── UnknownRevision          the schema is newer than this code, or not ours
     ├── ClocksDisagree           the clocks of this host and its database differ
     ├── PurgeRunning             another purge holds the lock
     ├── NoSuchUser               an operator named an unknown user
@@ -357,6 +359,34 @@ class NotReady(WxSessionError):
     def __init__(self, *, retry_after: int = 5) -> None:
         super().__init__()
         self.retry_after = retry_after
+
+
+class ForeignTables(WxSessionError):
+    """The database has `tables` with names of ours that ``upgrade-database`` did not create."""
+
+    code = "foreign_tables"
+
+    def __init__(self, tables: Sequence[str]) -> None:
+        super().__init__()
+        self.tables = tuple(tables)
+
+    def facts(self) -> Mapping[str, object]:
+        """Return the names of the tables."""
+        return {"tables": list(self.tables)}
+
+
+class UnknownRevision(WxSessionError):
+    """The schema is at a `revision` that this code does not know: a newer one, or not ours."""
+
+    code = "unknown_revision"
+
+    def __init__(self, revision: str) -> None:
+        super().__init__()
+        self.revision = revision
+
+    def facts(self) -> Mapping[str, object]:
+        """Return the revision."""
+        return {"revision": self.revision}
 
 
 class PurgeRunning(WxSessionError):

@@ -1,4 +1,4 @@
-"""The settings: read from any mapping, validated once, frozen.
+"""The settings: read from any mapping, of strings or of native values, validated once, frozen.
 
 One message lists everything that is wrong, and repeats no value: a value may be a secret. The
 names and defaults stand in the documents as well; a test compares the two.
@@ -56,7 +56,7 @@ DEFAULT_REGISTRATION_LIMIT = Limit(10, timedelta(hours=1))
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The configuration of one server; `Settings.read` makes it from strings."""
+    """The configuration of one server; `Settings.read` makes it from the ``WXSESSION_…`` names."""
 
     database_url: str = field(repr=False)
     apps: Mapping[str, str] = field(repr=False)
@@ -108,27 +108,29 @@ class Settings:
     ) -> "Settings":
         """Return the settings that `values` holds under their ``WXSESSION_…`` names.
 
-        `dialects` are the names that a dialect may have, if the caller knows them. A name that
-        begins like a setting but is unknown is logged: most likely it is misspelt.
+        A value is a string as in the environment, or a native one: dict, list, tuple, timedelta,
+        bool or int. None counts as not given. `dialects` are the names that a dialect may have, if
+        the caller knows them. A name that begins like a setting but is unknown is logged: most
+        likely it is misspelt.
 
         Raises:
             SettingsError: with everything that is wrong.
         """
         given = {
-            name.removeprefix(PREFIX): str(value).strip()
+            name.removeprefix(PREFIX): value
             for name, value in values.items()
             if name.startswith(PREFIX) and value is not None
         }
         faults = []
         read: dict[str, Any] = {"database_url": "", "apps": {}, "secret_keys": ()}
         for name, parse in _PARSERS.items():
-            if text := given.get(name):
-                try:
+            try:
+                if text := _as_text(given.get(name, ""), "/" if parse is _limit else ","):
                     read[name.lower()] = parse(text)
-                except ValueError as fault:
-                    faults.append(f"{PREFIX}{name}: {fault}")
-            elif name in _REQUIRED:
-                faults.append(f"{PREFIX}{name}: missing; {_REQUIRED[name]}")
+                elif name in _REQUIRED:
+                    faults.append(f"{PREFIX}{name}: missing; {_REQUIRED[name]}")
+            except ValueError as fault:
+                faults.append(f"{PREFIX}{name}: {fault}")
         # The default stands in for a value that is wrong, so that the rest is checked as well.
         settings = cls(**read)
         faults += settings._contradictions()
@@ -149,6 +151,48 @@ class Settings:
         if self.touch_interval >= self.idle_timeout:
             faults.append("WXSESSION_TOUCH_INTERVAL is not shorter than WXSESSION_IDLE_TIMEOUT")
         return faults
+
+
+def _as_text(value: object, separator: str) -> str:
+    """Return a native value as it stands in the environment; `separator` is that of a list there.
+
+    So a native value is parsed like any other, and cannot mean anything else.
+
+    Raises:
+        ValueError: it is of another type, or would not be read as what it is.
+    """
+    match value:
+        case str():
+            return value.strip()
+        case bool():
+            return "on" if value else "off"
+        case int():
+            return str(value)
+        case timedelta():
+            if value % timedelta(seconds=1) or value < timedelta(0):
+                raise ValueError("not a duration of whole seconds")
+            return f"{value // timedelta(seconds=1)}s" if value else "0"
+        case dict():
+            return separator.join(
+                f"{_part(name, f':{separator}')}:{_part(entry, separator)}"
+                for name, entry in value.items()
+            )
+        case list() | tuple():
+            return separator.join(_part(entry, separator) for entry in value)
+        case _:
+            raise ValueError(
+                f"a value of the type {type(value).__name__} is not accepted; give a str, int,"
+                " bool, timedelta, dict, list or tuple"
+            )
+
+
+def _part(value: object, forbidden: str) -> str:
+    if not isinstance(value, str | int | timedelta) or isinstance(value, bool):
+        raise ValueError(f"has an entry of the type {type(value).__name__}")  # noqa: TRY004 - a fault among others
+    text = _as_text(value, "")
+    if set(text) & set(forbidden):
+        raise ValueError(f"an entry must not contain {' or '.join(forbidden)}")
+    return text
 
 
 def duration(text: str) -> timedelta:
@@ -305,9 +349,11 @@ def _timeouts(text: str) -> tuple[float, float]:
     return connect, read
 
 
-def _url_prefix(text: str) -> str:
+def _url_prefix(text: str) -> str | None:
+    if text == "/":
+        return None
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", text, re.ASCII):
-        raise ValueError("not a path like /auth")
+        raise ValueError("not a path like /auth, or / for none")
     return text
 
 

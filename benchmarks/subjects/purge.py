@@ -80,7 +80,7 @@ def _purging(
     bench: Bench, filled: FilledDatabase, purges: list[Purged], ended: list[bool]
 ) -> Iterator[None]:
     """Let a purge run through the whole block, with enough to delete; note if it was not."""
-    over = "SELECT count(*) FROM sessions WHERE idle_expires_at < now()"
+    over = "SELECT count(*) FROM wxsession_sessions WHERE idle_expires_at < now()"
     missing = bench.scale.expired - bench.postgres.scalar(filled.name, over)
     if missing > 0:
         filling.add_expired(filled.url, missing, ago=LONG_AGO)

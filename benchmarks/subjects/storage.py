@@ -7,8 +7,8 @@ from benchmarks.outcome import Outcome, Table
 
 _RELATIONS: Final = """
 SELECT json_object_agg(relname, pg_relation_size(oid)) FROM pg_class
-WHERE oid = 'sessions'::regclass
-   OR oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = 'sessions'::regclass)
+WHERE oid = 'wxsession_sessions'::regclass
+   OR oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = 'wxsession_sessions'::regclass)
 """
 
 

@@ -9,7 +9,7 @@ from benchmarks.servers import Ours
 
 _UPDATES = """
 SELECT json_build_object('all', n_tup_upd, 'hot', n_tup_hot_upd)
-FROM pg_stat_user_tables WHERE relname = 'sessions'
+FROM pg_stat_user_tables WHERE relname = 'wxsession_sessions'
 """
 _PLACE = "SELECT pg_current_wal_insert_lsn()::text"
 
@@ -18,7 +18,7 @@ def measure(bench: Bench) -> Outcome:
     """Check sessions that are to be touched after a second, again and again."""
     filled = bench.fresh(bench.scale.growth[0])
     postgres, name = bench.postgres, filled.name
-    dates = postgres.scalar(name, "SELECT max(purge_on)::text FROM sessions")
+    dates = postgres.scalar(name, "SELECT max(purge_on)::text FROM wxsession_sessions")
     before, place = postgres.scalar(name, _UPDATES), postgres.scalar(name, _PLACE)
     with Ours(filled.url, touch_interval="1s") as server:
         time.sleep(1)
@@ -29,7 +29,9 @@ def measure(bench: Bench) -> Outcome:
     time.sleep(1)  # a process of the server reports what it did when it ends
     after = postgres.scalar(name, _UPDATES)
     touches, hot = (after[kind] - before[kind] for kind in ("all", "hot"))
-    moved = postgres.scalar(name, f"SELECT count(*) FROM sessions WHERE purge_on > '{dates}'")
+    moved = postgres.scalar(
+        name, f"SELECT count(*) FROM wxsession_sessions WHERE purge_on > '{dates}'"
+    )
     bench.drop(filled)
     share = hot / max(1, touches - moved)
     rows = [

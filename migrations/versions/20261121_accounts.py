@@ -11,27 +11,33 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply this revision."""
-    op.add_column("users", sa.Column("phone_number_hash", sa.LargeBinary(length=32), nullable=True))
-    op.create_index(op.f("ix_users_phone_number_hash"), "users", ["phone_number_hash"])
+    op.add_column(
+        "wxsession_users", sa.Column("phone_number_hash", sa.LargeBinary(length=32), nullable=True)
+    )
+    op.create_index(
+        op.f("ix_wxsession_users_phone_number_hash"), "wxsession_users", ["phone_number_hash"]
+    )
     op.create_table(
-        "access_tokens",
+        "wxsession_access_tokens",
         sa.Column("appid", sa.String(length=64), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=True),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("claim_id", sa.Uuid(), nullable=True),
         sa.Column("claimed_until", sa.DateTime(timezone=True), nullable=True),
-        sa.PrimaryKeyConstraint("appid", name=op.f("pk_access_tokens")),
+        sa.PrimaryKeyConstraint("appid", name=op.f("pk_wxsession_access_tokens")),
     )
     op.create_table(
-        "failed_attempts",
+        "wxsession_failed_attempts",
         sa.Column("key_hash", sa.LargeBinary(length=32), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("key_hash", name=op.f("pk_failed_attempts")),
+        sa.PrimaryKeyConstraint("key_hash", name=op.f("pk_wxsession_failed_attempts")),
     )
-    op.create_index(op.f("ix_failed_attempts_expires_at"), "failed_attempts", ["expires_at"])
+    op.create_index(
+        op.f("ix_wxsession_failed_attempts_expires_at"), "wxsession_failed_attempts", ["expires_at"]
+    )
     op.create_table(
-        "audit_events",
+        "wxsession_events",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("event", sa.String(length=32), nullable=False),
@@ -41,19 +47,19 @@ def upgrade() -> None:
         sa.Column("appid", sa.String(length=64), nullable=True),
         sa.Column("client_address", sa.String(length=45), nullable=True),
         sa.Column("user_agent", sa.String(length=512), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_events")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_wxsession_events")),
     )
-    op.create_index(op.f("ix_audit_events_at"), "audit_events", ["at"])
-    op.create_index(op.f("ix_audit_events_user_id"), "audit_events", ["user_id"])
+    op.create_index(op.f("ix_wxsession_events_at"), "wxsession_events", ["at"])
+    op.create_index(op.f("ix_wxsession_events_user_id"), "wxsession_events", ["user_id"])
 
 
 def downgrade() -> None:
     """Take this revision back."""
-    op.drop_index(op.f("ix_audit_events_user_id"), "audit_events")
-    op.drop_index(op.f("ix_audit_events_at"), "audit_events")
-    op.drop_table("audit_events")
-    op.drop_index(op.f("ix_failed_attempts_expires_at"), "failed_attempts")
-    op.drop_table("failed_attempts")
-    op.drop_table("access_tokens")
-    op.drop_index(op.f("ix_users_phone_number_hash"), "users")
-    op.drop_column("users", "phone_number_hash")
+    op.drop_index(op.f("ix_wxsession_events_user_id"), "wxsession_events")
+    op.drop_index(op.f("ix_wxsession_events_at"), "wxsession_events")
+    op.drop_table("wxsession_events")
+    op.drop_index(op.f("ix_wxsession_failed_attempts_expires_at"), "wxsession_failed_attempts")
+    op.drop_table("wxsession_failed_attempts")
+    op.drop_table("wxsession_access_tokens")
+    op.drop_index(op.f("ix_wxsession_users_phone_number_hash"), "wxsession_users")
+    op.drop_column("wxsession_users", "phone_number_hash")

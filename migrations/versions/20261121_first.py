@@ -12,7 +12,7 @@ depends_on = None
 def upgrade() -> None:
     """Apply this revision."""
     op.create_table(
-        "users",
+        "wxsession_users",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("username", sa.String(length=64), nullable=True),
         sa.Column("password_hash", sa.String(length=255), nullable=True),
@@ -21,11 +21,11 @@ def upgrade() -> None:
         sa.Column("phone_number_sealed", sa.LargeBinary(), nullable=True),
         sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
-        sa.UniqueConstraint("username", name=op.f("uq_users_username")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_wxsession_users")),
+        sa.UniqueConstraint("username", name=op.f("uq_wxsession_users_username")),
     )
     op.create_table(
-        "identities",
+        "wxsession_identities",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("provider", sa.String(length=16), nullable=False),
@@ -35,22 +35,28 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["user_id"],
-            ["users.id"],
-            name=op.f("fk_identities_user_id"),
+            ["wxsession_users.id"],
+            name=op.f("fk_wxsession_identities_user_id"),
             initially="DEFERRED",
             deferrable=True,
         ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_identities")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_wxsession_identities")),
         sa.UniqueConstraint(
-            "provider", "appid", "openid", name=op.f("uq_identities_provider_appid_openid")
+            "provider",
+            "appid",
+            "openid",
+            name=op.f("uq_wxsession_identities_provider_appid_openid"),
         ),
         sa.UniqueConstraint(
-            "user_id", "provider", "appid", name=op.f("uq_identities_user_id_provider_appid")
+            "user_id",
+            "provider",
+            "appid",
+            name=op.f("uq_wxsession_identities_user_id_provider_appid"),
         ),
     )
-    op.create_index(op.f("ix_identities_unionid"), "identities", ["unionid"])
+    op.create_index(op.f("ix_wxsession_identities_unionid"), "wxsession_identities", ["unionid"])
     op.create_table(
-        "login_codes",
+        "wxsession_login_codes",
         sa.Column("code_hash", sa.LargeBinary(length=32), nullable=False),
         sa.Column("claim_id", sa.Uuid(), nullable=False),
         sa.Column("outcome", sa.String(length=32), nullable=True),
@@ -60,15 +66,17 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["identity_id"],
-            ["identities.id"],
-            name=op.f("fk_login_codes_identity_id"),
+            ["wxsession_identities.id"],
+            name=op.f("fk_wxsession_login_codes_identity_id"),
             ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint("code_hash", name=op.f("pk_login_codes")),
+        sa.PrimaryKeyConstraint("code_hash", name=op.f("pk_wxsession_login_codes")),
     )
-    op.create_index(op.f("ix_login_codes_expires_at"), "login_codes", ["expires_at"])
+    op.create_index(
+        op.f("ix_wxsession_login_codes_expires_at"), "wxsession_login_codes", ["expires_at"]
+    )
     op.create_table(
-        "session_keys",
+        "wxsession_session_keys",
         sa.Column("identity_id", sa.Uuid(), nullable=False),
         sa.Column("slot", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
@@ -76,14 +84,14 @@ def upgrade() -> None:
         sa.CheckConstraint("slot >= 0 AND slot < 3", name="slot"),
         sa.ForeignKeyConstraint(
             ["identity_id"],
-            ["identities.id"],
-            name=op.f("fk_session_keys_identity_id"),
+            ["wxsession_identities.id"],
+            name=op.f("fk_wxsession_session_keys_identity_id"),
             ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint("identity_id", "slot", name=op.f("pk_session_keys")),
+        sa.PrimaryKeyConstraint("identity_id", "slot", name=op.f("pk_wxsession_session_keys")),
     )
     op.create_table(
-        "sessions",
+        "wxsession_sessions",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("identity_id", sa.Uuid(), nullable=True),
@@ -101,30 +109,35 @@ def upgrade() -> None:
         sa.Column("user_agent", sa.String(length=512), nullable=True),
         sa.ForeignKeyConstraint(
             ["identity_id"],
-            ["identities.id"],
-            name=op.f("fk_sessions_identity_id"),
+            ["wxsession_identities.id"],
+            name=op.f("fk_wxsession_sessions_identity_id"),
             ondelete="SET NULL",
         ),
         sa.ForeignKeyConstraint(
-            ["user_id"], ["users.id"], name=op.f("fk_sessions_user_id"), ondelete="CASCADE"
+            ["user_id"],
+            ["wxsession_users.id"],
+            name=op.f("fk_wxsession_sessions_user_id"),
+            ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_sessions")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_wxsession_sessions")),
     )
     if op.get_bind().dialect.name == "postgresql":
         # Every live session moves its idle expiry; room on the page keeps that update in place.
-        op.execute("ALTER TABLE sessions SET (fillfactor = 80)")
-    op.create_index(op.f("ix_sessions_purge_on_id"), "sessions", ["purge_on", "id"])
-    op.create_index(op.f("ix_sessions_user_id"), "sessions", ["user_id"])
+        op.execute("ALTER TABLE wxsession_sessions SET (fillfactor = 80)")
+    op.create_index(
+        op.f("ix_wxsession_sessions_purge_on_id"), "wxsession_sessions", ["purge_on", "id"]
+    )
+    op.create_index(op.f("ix_wxsession_sessions_user_id"), "wxsession_sessions", ["user_id"])
 
 
 def downgrade() -> None:
     """Take this revision back."""
-    op.drop_index(op.f("ix_sessions_user_id"), "sessions")
-    op.drop_index(op.f("ix_sessions_purge_on_id"), "sessions")
-    op.drop_table("sessions")
-    op.drop_table("session_keys")
-    op.drop_index(op.f("ix_login_codes_expires_at"), "login_codes")
-    op.drop_table("login_codes")
-    op.drop_index(op.f("ix_identities_unionid"), "identities")
-    op.drop_table("identities")
-    op.drop_table("users")
+    op.drop_index(op.f("ix_wxsession_sessions_user_id"), "wxsession_sessions")
+    op.drop_index(op.f("ix_wxsession_sessions_purge_on_id"), "wxsession_sessions")
+    op.drop_table("wxsession_sessions")
+    op.drop_table("wxsession_session_keys")
+    op.drop_index(op.f("ix_wxsession_login_codes_expires_at"), "wxsession_login_codes")
+    op.drop_table("wxsession_login_codes")
+    op.drop_index(op.f("ix_wxsession_identities_unionid"), "wxsession_identities")
+    op.drop_table("wxsession_identities")
+    op.drop_table("wxsession_users")

@@ -3,7 +3,6 @@
 Its settings are those of the environment. One process serves it, because it counts in memory.
 """
 
-import os
 from collections import Counter
 from threading import Lock
 
@@ -12,9 +11,7 @@ from flask import Flask
 from wxsession import WxSession, current_session, session_required
 
 app = Flask("shop", static_folder=None)
-app.config.from_mapping(
-    {name: value for name, value in os.environ.items() if name.startswith("WXSESSION_")}
-)
+app.config["WXSESSION_URL_PREFIX"] = "/"  # where it is in the service
 WxSession(app)
 
 _placed: Counter[str] = Counter()

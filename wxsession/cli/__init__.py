@@ -5,7 +5,12 @@ import copy
 import click
 
 from wxsession.cli.administration import sessions, users
-from wxsession.cli.base import EXIT_ANOTHER_IS_RUNNING, EXIT_MORE_IS_LEFT, EXIT_NOT_ALL
+from wxsession.cli.base import (
+    EXIT_ANOTHER_IS_RUNNING,
+    EXIT_MORE_IS_LEFT,
+    EXIT_NOT_ALL,
+    EmbeddedGroup,
+)
 from wxsession.cli.maintenance import keys, purge_sessions, upgrade_database
 from wxsession.cli.output import Progress
 from wxsession.services import Services
@@ -16,13 +21,25 @@ __all__ = [
     "EXIT_NOT_ALL",
     "Progress",
     "commands",
+    "group",
 ]
+
+_EVERY = (purge_sessions, upgrade_database, keys, users, sessions)
 
 
 def commands(services: Services) -> list[click.Command]:
     """Return the commands over these services."""
-    every = (purge_sessions, upgrade_database, keys, users, sessions)
-    return [_bound(command, services) for command in every]
+    return [_bound(command, services) for command in _EVERY]
+
+
+def group(services: Services) -> click.Group:
+    """Return a group of them, which hides no command of a host application."""
+    return EmbeddedGroup(
+        "wxsession",
+        commands={str(command.name): command for command in _EVERY},
+        context_settings={"obj": services},
+        help="Manage the users and sessions of wxsession, and its database.",
+    )
 
 
 def _bound(command: click.Command, services: Services) -> click.Command:

@@ -8,9 +8,11 @@ import click
 
 from wxsession.errors import (
     ClocksDisagree,
+    ForeignTables,
     NoSuchSession,
     NoSuchUser,
     PurgeRunning,
+    UnknownRevision,
     UserMerged,
     WxSessionError,
 )
@@ -23,9 +25,7 @@ EXIT_NOT_ALL = 5
 
 _WECHAT_SILENT = "WeChat could not be asked; the log says why. Run this again later"
 _CURES: Mapping[str, str] = {
-    "not_ready": (
-        "the database has no schema of this version: run `flask --app wsgi upgrade-database`"
-    ),
+    "not_ready": "the database has no schema of this version: run `{flask} upgrade-database`",
     "database_unavailable": (
         "the database cannot be used; the log says why. Check that it runs, and that"
         " WXSESSION_DATABASE_URL points to it"
@@ -51,7 +51,7 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except WxSessionError as error:
-            _exit(error)
+            _exit(error, "flask wxsession" if _is_embedded(ctx) else "flask --app wsgi")
 
 
 class Group(click.Group):
@@ -60,7 +60,15 @@ class Group(click.Group):
     command_class = Command
 
 
-def _exit(error: WxSessionError) -> NoReturn:
+class EmbeddedGroup(Group):
+    """The group of all commands in a host application."""
+
+
+def _is_embedded(ctx: click.Context | None) -> bool:
+    return ctx is not None and (isinstance(ctx.command, EmbeddedGroup) or _is_embedded(ctx.parent))
+
+
+def _exit(error: WxSessionError, flask: str) -> NoReturn:
     match error:
         case PurgeRunning():
             click.echo("Another purge is running.", err=True)
@@ -70,6 +78,18 @@ def _exit(error: WxSessionError) -> NoReturn:
                 f"this host's clock and the database's differ by {error.seconds} seconds; nothing"
                 " was deleted. Set the clock of the one that is wrong."
             )
+        case ForeignTables():
+            message = (
+                f"the database already has {', '.join(error.tables)}, which this command did not"
+                " create; nothing was changed. Rename them, or let WXSESSION_DATABASE_URL name"
+                " another database"
+            )
+        case UnknownRevision():
+            message = (
+                f"the table wxsession_version is at revision {error.revision}, which this version"
+                " of wxsession does not know; nothing was changed. Install the version that"
+                " upgraded this database, or a newer one"
+            )
         case UserMerged():
             message = f"this user was merged into {error.new_id}"
         case NoSuchUser():
@@ -77,5 +97,5 @@ def _exit(error: WxSessionError) -> NoReturn:
         case NoSuchSession():
             message = "no session has this id"
         case _:
-            message = _CURES.get(error.code, f"{error.code}: see the log")
+            message = _CURES.get(error.code, f"{error.code}: see the log").format(flask=flask)
     raise click.ClickException(message) from None

@@ -1,9 +1,11 @@
 """Health: whether the server can do its work."""
 
-from sqlalchemy import text
+from sqlalchemy import String, column, select, table
 
 from wxsession.errors import NotReady
-from wxsession.storage.database import SCHEMA_REVISION, Database
+from wxsession.storage.database import REVISION_TABLE, SCHEMA_REVISION, Database
+
+_REVISIONS = select(column("version_num", String)).select_from(table(REVISION_TABLE))
 
 
 class Health:
@@ -22,6 +24,6 @@ class Health:
             Overloaded: the database did not answer in time.
         """
         with self._database.statement() as connection:
-            found = connection.execute(text("SELECT version_num FROM alembic_version"))
+            found = connection.execute(_REVISIONS)
             if not any(revision >= SCHEMA_REVISION for revision in found.scalars()):
                 raise NotReady

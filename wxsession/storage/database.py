@@ -56,6 +56,11 @@ T = TypeVar("T")
 SCHEMA_REVISION = "20261124_01"
 """The oldest schema that this code can work with; revisions sort by their dates."""
 
+TABLE_PREFIX = "wxsession_"
+"""How the name of every table begins: a host application may have tables in the same database."""
+REVISION_TABLE = f"{TABLE_PREFIX}version"
+"""Where the schema's revision is: `alembic_version` may be the host's."""
+
 _ATTEMPTS = 4
 _RETRY_SECONDS = 1.5  # PostgreSQL looks for deadlocks after one second
 

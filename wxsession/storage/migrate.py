@@ -8,9 +8,12 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import func, select
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, func, inspect, select
 
-from wxsession.storage.database import Database
+from wxsession.errors import ForeignTables, UnknownRevision
+from wxsession.storage import old_names, tables  # noqa: F401 - fills the metadata
+from wxsession.storage.database import REVISION_TABLE, Database, metadata
 
 _LOCK = 0x77787365_73636865  # "wxsesche": the key of an advisory lock is a number
 
@@ -21,6 +24,8 @@ def upgrade(database: Database) -> str:
     Several at once wait for each other.
 
     Raises:
+        ForeignTables: tables that are not ours have names of ours.
+        UnknownRevision: the schema is newer than this code, or not ours.
         Overloaded: the database did not answer in time.
     """
     with database.long_transaction() as connection:
@@ -30,7 +35,27 @@ def upgrade(database: Database) -> str:
         config.set_main_option("script_location", str(migrations_path()))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-        return str(MigrationContext.configure(connection).get_current_revision())
+        (revision,) = _revisions(connection)
+        return revision
+
+
+def prepare(connection: Connection) -> None:
+    """Make sure that the database can be migrated; nothing is changed if it cannot.
+
+    Tables from before 0.1 are renamed. Tables of a host application stay as they are.
+
+    Raises:
+        ForeignTables: tables that are not ours have names of ours.
+        UnknownRevision: the schema is newer than this code, or not ours.
+    """
+    found = _revisions(connection)
+    scripts = ScriptDirectory(str(migrations_path()))
+    if unknown := found - {script.revision for script in scripts.walk_revisions()}:
+        raise UnknownRevision(min(unknown))
+    if not found:
+        if taken := metadata.tables.keys() & set(inspect(connection).get_table_names()):
+            raise ForeignTables(sorted(taken))
+        old_names.rename_tables(connection)
 
 
 def migrations_path() -> Path:
@@ -38,3 +63,9 @@ def migrations_path() -> Path:
     package = Path(__file__).parents[1]
     installed = package / "migrations"
     return installed if installed.is_dir() else package.parent / "migrations"
+
+
+def _revisions(connection: Connection) -> set[str]:
+    """Return the revision that the schema is at, if there is one."""
+    context = MigrationContext.configure(connection, opts={"version_table": REVISION_TABLE})
+    return set(context.get_current_heads())

@@ -39,7 +39,7 @@ LONGEST_ADDRESS = 45
 LONGEST_ACTOR = 64
 
 users = Table(
-    "users",
+    "wxsession_users",
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("username", String(LONGEST_USERNAME), unique=True),
@@ -53,14 +53,14 @@ users = Table(
 )
 
 identities = Table(
-    "identities",
+    "wxsession_identities",
     metadata,
     Column("id", Uuid, primary_key=True),
     # Deferred, so that the identity can be inserted first, and only its winner adds a user.
     Column(
         "user_id",
         Uuid,
-        ForeignKey("users.id", deferrable=True, initially="DEFERRED"),
+        ForeignKey("wxsession_users.id", deferrable=True, initially="DEFERRED"),
         nullable=False,
     ),
     Column("provider", String(16), nullable=False),
@@ -74,9 +74,14 @@ identities = Table(
 )
 
 session_keys = Table(
-    "session_keys",
+    "wxsession_session_keys",
     metadata,
-    Column("identity_id", Uuid, ForeignKey("identities.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "identity_id",
+        Uuid,
+        ForeignKey("wxsession_identities.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
     Column("slot", SmallInteger, primary_key=True, autoincrement=False),
     Column("sealed", LargeBinary, nullable=False),
     Column("obtained_at", UtcDateTime, nullable=False),
@@ -85,13 +90,13 @@ session_keys = Table(
 
 # Identities that a user unbound: a unionid does not link them to the account again.
 unbound_identities = Table(
-    "unbound_identities",
+    "wxsession_unbound_identities",
     metadata,
-    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", Uuid, ForeignKey("wxsession_users.id", ondelete="CASCADE"), primary_key=True),
     Column(
         "identity_id",
         Uuid,
-        ForeignKey("identities.id", ondelete="CASCADE"),
+        ForeignKey("wxsession_identities.id", ondelete="CASCADE"),
         primary_key=True,
         index=True,
     ),
@@ -99,11 +104,17 @@ unbound_identities = Table(
 )
 
 sessions = Table(
-    "sessions",
+    "wxsession_sessions",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
-    Column("identity_id", Uuid, ForeignKey("identities.id", ondelete="SET NULL")),
+    Column(
+        "user_id",
+        Uuid,
+        ForeignKey("wxsession_users.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    Column("identity_id", Uuid, ForeignKey("wxsession_identities.id", ondelete="SET NULL")),
     Column("token_hash", LargeBinary(32), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("auth_time", UtcDateTime, nullable=False),
@@ -120,19 +131,19 @@ sessions = Table(
 )
 
 login_codes = Table(
-    "login_codes",
+    "wxsession_login_codes",
     metadata,
     Column("code_hash", LargeBinary(32), primary_key=True),
     Column("claim_id", Uuid, nullable=False),
     Column("outcome", String(32)),
-    Column("identity_id", Uuid, ForeignKey("identities.id", ondelete="CASCADE")),
+    Column("identity_id", Uuid, ForeignKey("wxsession_identities.id", ondelete="CASCADE")),
     Column("client_address", String(LONGEST_ADDRESS)),
     Column("user_agent", String(LONGEST_USER_AGENT)),
     Column("expires_at", UtcDateTime, nullable=False, index=True),
 )
 
 access_tokens = Table(
-    "access_tokens",
+    "wxsession_access_tokens",
     metadata,
     Column("appid", String(64), primary_key=True),
     Column("sealed", LargeBinary),
@@ -142,7 +153,7 @@ access_tokens = Table(
 )
 
 failed_attempts = Table(
-    "failed_attempts",
+    "wxsession_failed_attempts",
     metadata,
     Column("key_hash", LargeBinary(32), primary_key=True),
     Column("failures", Integer, nullable=False),
@@ -151,7 +162,7 @@ failed_attempts = Table(
 
 # Users that were merged; `new_id` is an existing user, also after further merges.
 merged_users = Table(
-    "merged_users",
+    "wxsession_merged_users",
     metadata,
     Column("old_id", Uuid, primary_key=True),
     Column("new_id", Uuid, nullable=False, index=True),
@@ -160,7 +171,7 @@ merged_users = Table(
 
 # Locks of jobs that must not run twice at a time; `held_until` is by the database's clock.
 leases = Table(
-    "leases",
+    "wxsession_leases",
     metadata,
     Column("name", String(64), primary_key=True),
     Column("holder", Uuid, nullable=False),
@@ -169,7 +180,7 @@ leases = Table(
 
 # No foreign keys: an event outlives its user and its session.
 audit_events = Table(
-    "audit_events",
+    "wxsession_events",
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("at", UtcDateTime, nullable=False, index=True),
