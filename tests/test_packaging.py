@@ -5,6 +5,7 @@ of the same wheel. Nothing of this checkout can be imported there.
 """
 
 import email
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.demo import pasted, started
 from tests.support.documents import block_with
 from tests.support.service import ROOT, Server, Simulator, plain_environment
 from tests.support.settings import environment
@@ -133,6 +135,14 @@ def test_a_wheel_serves_a_developers_own_application(installed: Installed) -> No
     assert refused.json()["code"] == "missing_token"
     assert answered.status_code == 200, answered.text
     assert answered.json() == {"orders_of": grant["user"]["id"]}
+
+
+def test_a_wheel_runs_the_demo(installed: Installed) -> None:
+    demo = (str(installed.bin / "python"), "-m", "wxsession", "demo")
+    with started(installed.folder, *demo) as (printed, _):
+        granted, *_, refused = pasted(printed)
+    assert json.loads(granted)["user"]["new"]
+    assert json.loads(refused)["code"] == "session_ended"
 
 
 def test_an_installed_wheel_is_not_this_checkout(installed: Installed) -> None:

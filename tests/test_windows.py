@@ -12,7 +12,7 @@ from tests.support.service import ROOT, plain_environment
 from tests.support.settings import APPID, environment
 
 WITHOUT: Final = """
-import os, sys, warnings
+import os, signal, sys, warnings
 sys.modules["fcntl"] = None  # importing it is an ImportError
 del os.register_at_fork, os.fork
 # A text file without an encoding is read in that of the machine, which is none of ours there.

@@ -1,0 +1,176 @@
+"""``python -m wxsession demo``: the service and a simulated WeChat on one machine.
+
+No setting of wxsession is read from the environment: these are demo settings, and they must never
+meet a real database.
+"""
+
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from typing import TypeVar
+
+import click
+import requests
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from wxsession.app import create_app
+from wxsession.settings import Settings
+from wxsession.simulator import create_app as create_simulator
+from wxsession.storage.database import connect
+from wxsession.storage.migrate import upgrade
+
+F = TypeVar("F", bound=Callable[..., None])
+
+HOST = "127.0.0.1"
+
+_APP = "wx0123456789abcdef:0123456789abcdef0123456789abcdef"  # the secret is invented, too
+_LOGIN = r"""
+code=$(curl -sS -X POST {wechat}/simulator/login | sed 's/.*"code": *"\([^"]*\)".*/\1/')
+grant=$(curl -sS -H 'Content-Type: application/json' -d "{{\"code\": \"$code\"}}" {service}/login)
+printf '%s\n' "$grant"
+token=$(printf '%s\n' "$grant" | sed 's/.*"session_token": *"\([^"]*\)".*/\1/')
+curl -sS -w '\n' -H "Authorization: Bearer $token" {service}/check_session
+grant=$(curl -sS -X POST -H "Authorization: Bearer $token" {service}/refresh)
+printf '%s\n' "$grant"
+token=$(printf '%s\n' "$grant" | sed 's/.*"session_token": *"\([^"]*\)".*/\1/')
+curl -sS -w '%{{http_code}}\n' -X POST -H "Authorization: Bearer $token" {service}/logout
+curl -sS -w '\n' -H "Authorization: Bearer $token" {service}/check_session
+"""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Where the two servers listen, and the folder with the database, the keys and the log."""
+
+    port: int
+    simulator_port: int
+    instance: Path
+
+    @property
+    def service(self) -> str:
+        """The URL of the service."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def wechat(self) -> str:
+        """The URL of the simulated WeChat."""
+        return f"http://{HOST}:{self.simulator_port}"
+
+    def environment(self) -> dict[str, str]:
+        """Return the demo settings; the keys survive a restart, and so does what they signed."""
+        return {
+            "WXSESSION_DATABASE_URL": f"sqlite:///{(self.instance / 'demo.db').as_posix()}",
+            "WXSESSION_APPS": _APP,
+            "WXSESSION_SECRET_KEYS": _key_in(self.instance / "demo.key"),
+            "WXSESSION_WECHAT_URL": self.wechat,
+            "WXSESSION_API_KEYS": f"demo:{_key_in(self.instance / 'demo.api-key')}",
+        }
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        """Migrate the database, and serve the simulated WeChat until the block ends.
+
+        Raises:
+            ClickException: a port is taken.
+        """
+        for name, port in (("port", self.port), ("simulator-port", self.simulator_port)):
+            _ensure_free(name, port)
+        self.instance.mkdir(parents=True, exist_ok=True)
+        environment = self.environment()
+        database = connect(environment["WXSESSION_DATABASE_URL"])
+        upgrade(database)
+        database.close()
+        log = logging.getLogger("werkzeug")  # of the simulator alone: the service keeps silent
+        log.addHandler(logging.FileHandler(self.instance / "simulator.log", "w", encoding="utf-8"))
+        log.propagate = False
+        simulator = make_server(
+            HOST, self.simulator_port, create_simulator(environment), threaded=True
+        )
+        Thread(target=simulator.serve_forever, daemon=True).start()
+        try:
+            yield
+        finally:
+            simulator.shutdown()
+
+    def print_login(self) -> None:
+        """Print one login, from the code to the logout, as lines for a shell."""
+        proxied = any(os.environ.get(name) for name in ("http_proxy", "all_proxy", "ALL_PROXY"))
+        direct = f"\nexport no_proxy={HOST}" if proxied else ""
+        shell = " (Git Bash or WSL)" if os.name == "nt" else ""
+        click.echo(
+            f"\nThe service is at {self.service}, a simulated WeChat at {self.wechat}"
+            f" (its log: {self.instance / 'simulator.log'}).\n"
+            f"A login, a check, a refresh and a logout, to paste into another terminal{shell}:\n"
+            f"{direct}{_LOGIN.format(service=self.service, wechat=self.wechat)}"
+            f"\nThe API key of a back end named demo is in {self.instance / 'demo.api-key'}.\n"
+            "Ctrl-C stops both."
+        )
+
+
+def demo_options(command: F) -> F:
+    """Add the options of a demo to a command, which can be given as PORT and so on as well."""
+    port = click.IntRange(1, 65535)
+    folder = click.Path(path_type=Path, file_okay=False, resolve_path=True)
+    for option in (
+        click.option("--instance", type=folder, default="instance", envvar="INSTANCE"),
+        click.option("--simulator-port", type=port, default=8001, envvar="SIMULATOR_PORT"),
+        click.option("--port", type=port, default=8000, envvar="PORT"),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+def main() -> None:
+    """Try wxsession on this machine. To administer a server: flask --app wsgi --help."""
+
+
+@main.command()
+@demo_options
+def demo(port: int, simulator_port: int, instance: Path) -> None:
+    """Run the service with a simulated WeChat, and print a login to try."""
+    here = Demo(port, simulator_port, instance)
+    try:
+        with here.prepared():
+            direct = requests.Session()
+            direct.trust_env = False  # a proxy would look for the simulator on its own machine
+            app = create_app(Settings.read(here.environment()), http=direct)
+            server = make_server(HOST, port, app, threaded=True, request_handler=_Silent)
+            here.print_login()
+            server.serve_forever()  # returns at Ctrl-C
+    except KeyboardInterrupt:
+        pass
+    click.echo("\nStopped.")
+
+
+class _Silent(WSGIRequestHandler):
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Log nothing."""
+
+
+def _ensure_free(name: str, port: int) -> None:
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError:
+        raise click.ClickException(
+            f"port {port} is taken. Stop what listens there, or choose another with --{name}, or"
+            f" {name.replace('-', '_').upper()} in the environment"
+        ) from None
+
+
+def _key_in(path: Path) -> str:
+    """Return the key in that file, made by the first run."""
+    if not path.exists():
+        path.touch(mode=0o600)  # readable by us alone, before there is anything to read
+        path.write_text(secrets.token_hex(32), encoding="ascii")
+    return path.read_text(encoding="ascii")
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m wxsession")
