@@ -4,15 +4,17 @@ from wxsession.app import WxSession, create_app
 from wxsession.errors import SettingsError, WxSessionError
 from wxsession.settings import Settings
 from wxsession.web.dialects.registry import NAMES as DIALECTS
-from wxsession.web.guard import current_session, session_required
+from wxsession.web.guard import CurrentSession, current_session, require_session, session_required
 
 __all__ = [
     "DIALECTS",
+    "CurrentSession",
     "Settings",
     "SettingsError",
     "WxSession",
     "WxSessionError",
     "create_app",
     "current_session",
+    "require_session",
     "session_required",
 ]

@@ -3,10 +3,13 @@
 import logging
 import os
 from collections.abc import Mapping
+from typing import Any, TypeVar
+from uuid import UUID
+from weakref import WeakSet
 
 import requests
 from argon2 import PasswordHasher
-from flask import Flask
+from flask import Flask, current_app
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from wxsession import cli
@@ -15,14 +18,17 @@ from wxsession.clock import Clock, now
 from wxsession.errors import WxSessionError
 from wxsession.services import Services
 from wxsession.settings import Settings
+from wxsession.users.merging import merged_into
 from wxsession.web import api, problems, shadows
 from wxsession.web.dialects import base, registry
-from wxsession.web.guard import GUARD, Guard
+from wxsession.web.guard import GUARD, CurrentSession, Guard, UserLoader
 
 EXTENSION = "wxsession"
 
 _HOST = {"WXSESSION_URL_PREFIX": "/auth", "WXSESSION_DIALECTS": "none"}
 """The defaults that are others in a host application, so that nothing of it is hidden."""
+
+L = TypeVar("L", bound=UserLoader)
 
 _log = logging.getLogger(__name__)
 
@@ -52,23 +58,95 @@ class WxSession:
         self._clock = clock
         self._http = http
         self._hasher = hasher
+        self._user_loader: UserLoader | None = None
+        self._apps: WeakSet[Flask] = WeakSet()  # a factory in tests makes many
         if app is not None:
             self.init_app(app)
 
-    def init_app(self, app: Flask) -> None:
-        """Add everything to `app`.
+    def init_app(
+        self, app: Flask, *, clock: Clock | None = None, http: requests.Session | None = None
+    ) -> None:
+        """Add everything to `app`; `clock` and `http` replace those of the constructor.
 
         Raises:
             SettingsError: with every fault of the configuration.
         """
         settings = self._settings or Settings.read(_configured(app), dialects=registry.NAMES)
-        services = Services.build(settings, clock=self._clock, http=self._http, hasher=self._hasher)
-        _serve(app, services)
+        services = Services.build(
+            settings, clock=clock or self._clock, http=http or self._http, hasher=self._hasher
+        )
+        self._apps.add(app)
+        _serve(app, services, self._load_user)
         app.cli.add_command(cli.group(services))
         shadows.tell(app)
 
+    def user_loader(self, load: L) -> L:
+        """Let a function make `current_session.user` of a user's id: ``@wxsession.user_loader``."""
+        self._user_loader = load
+        return load
 
-def _serve(app: Flask, services: Services) -> None:
+    def check(self, token: str) -> CurrentSession:
+        """Return the live session of a token that came by another way than a request of Flask's.
+
+        That counts as use, as a request does.
+
+        Raises:
+            TokenError: the token is not accepted.
+            Overloaded: the database did not answer in time.
+        """
+        services = self.services
+        view = services.sessions.check(token, with_identity=False)
+        return self._guard.current(view)
+
+    def session(self, session_id: UUID) -> CurrentSession | None:
+        """Return a session if it is still live, for a socket or a job that remembers its id.
+
+        It does not count as use.
+
+        Raises:
+            Overloaded: the database did not answer in time.
+        """
+        view = self.services.sessions.look_up(session_id)
+        return None if view is None else self._guard.current(view)
+
+    def current_id(self, user_id: UUID) -> UUID:
+        """Return the id that a user has now: another one if the user was merged.
+
+        Raises:
+            Overloaded: the database did not answer in time.
+        """
+        with self.services.database.statement() as connection:
+            return merged_into(connection, user_id) or user_id
+
+    @property
+    def services(self) -> Services:
+        """What the extension consists of, in the current application.
+
+        Raises:
+            RuntimeError: no application context is active, and there is not exactly one
+                application that this was added to.
+        """
+        services: Services = self._app.extensions[EXTENSION]
+        return services
+
+    @property
+    def _guard(self) -> Guard:
+        guard: Guard = self._app.extensions[GUARD]
+        return guard
+
+    @property
+    def _app(self) -> Flask:
+        if current_app and EXTENSION in current_app.extensions:
+            return current_app
+        if len(self._apps) == 1:
+            return next(iter(self._apps))
+        raise RuntimeError("use this inside `with app.app_context()`")
+
+    def _load_user(self, user_id: UUID) -> Any:
+        return (self._user_loader or _load_nobody)(user_id)
+
+
+def _serve(app: Flask, services: Services, user_loader: UserLoader) -> None:
     """Add our endpoints, those of the other dialects, and the guard that knows all of them."""
     settings = services.settings
     app.extensions[EXTENSION] = services
@@ -82,7 +160,13 @@ def _serve(app: Flask, services: Services) -> None:
             "credentials are in URLs, and so in logs, with WXSESSION_DIALECTS=%s",
             ",".join(exposed),
         )
-    app.extensions[GUARD] = Guard(services, enabled, default_dialect=registry.default(settings))
+    app.extensions[GUARD] = Guard(
+        services, enabled, default_dialect=registry.default(settings), user_loader=user_loader
+    )
+
+
+def _load_nobody(_user_id: UUID) -> Any:
+    raise RuntimeError("current_session.user needs a function: @wxsession.user_loader")
 
 
 def _configured(app: Flask) -> Mapping[str, object]:
@@ -109,11 +193,10 @@ def create_app(
     app = Flask("wxsession", static_folder=None)
     app.url_map.merge_slashes = False  # nothing redirects, least of all a request with a token
     services = Services.build(settings, clock=clock, http=http, hasher=hasher)
-    _serve(app, services)
+    _serve(app, services, _load_nobody)
     for command in cli.commands(services):
         app.cli.add_command(command)
     problems.register(app)
-    services: Services = app.extensions[EXTENSION]
     app.wsgi_app = api.front(app.wsgi_app, services)  # type: ignore[method-assign]
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies)  # type: ignore[method-assign]

@@ -127,6 +127,23 @@ class SessionService:
         expires_at = self._touch(session, standing, now)
         return _view(session, now, expires_at, superseded=standing is Standing.PREVIOUS)
 
+    def look_up(self, session_id: UUID) -> SessionView | None:
+        """Return a session if it is live; this does not count as use.
+
+        Raises:
+            Overloaded: the database did not answer in time.
+        """
+        now = self._clock()
+        rows = self._database.read(ALONE_BY_ID, {"session_id": session_id})
+        if not rows:
+            return None
+        session = session_from(rows[0], self._phones)
+        try:
+            session.ensure_live(now)
+        except TokenError:
+            return None
+        return _view(session, now, session.expires_at())
+
     def identity_of(self, view: SessionView) -> Identity | None:
         """Return the WeChat user who logged in to a session, None for a login by password.
 
@@ -288,13 +305,13 @@ class SessionService:
             connection.execute(it.values(rotated_at=now, confirmed_at=now))
         return replace(grant, user=user)
 
-    def ensure_recent(self, view: SessionView) -> None:
-        """Return if the login of a session is no longer ago than ten minutes.
+    def ensure_recent(self, view: SessionView, *, within: timedelta = _RECENT) -> None:
+        """Return if the login of a session is no longer ago than this, by default ten minutes.
 
         Raises:
             ReauthenticationRequired: it is.
         """
-        if self._clock() - view.auth_time > _RECENT:
+        if self._clock() - view.auth_time > within:
             raise ReauthenticationRequired
 
     def are_enough(self, connection: Transaction, user_id: UUID, since: datetime) -> bool:

@@ -2,13 +2,13 @@
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from functools import cached_property
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast, overload
 from uuid import UUID
 
 from flask import Request, Response, after_this_request, current_app, g, request
-from flask.typing import ResponseReturnValue
 from werkzeug.local import LocalProxy
 
 from wxsession.errors import MissingToken, TokenError, WxSessionError
@@ -24,19 +24,25 @@ from wxsession.web.request import client_of, presented_token
 GUARD = "wxsession.guard"
 
 P = ParamSpec("P")
-R = TypeVar("R", bound=ResponseReturnValue | Awaitable[ResponseReturnValue])
+R = TypeVar("R")
+
+UserLoader = Callable[[UUID], Any]
+"""Makes the application's own user of a user's id; None if it has none."""
 
 
 class CurrentSession:
-    """The live session of the current request; openid, appid, unionid are None without WeChat.
+    """A live session; openid, appid, unionid are None without WeChat.
 
     The first of these three that is asked for costs a query: few views need them, and each request
     would pay for it.
     """
 
-    def __init__(self, view: SessionView, sessions: SessionService) -> None:
+    def __init__(
+        self, view: SessionView, sessions: SessionService, user_loader: UserLoader
+    ) -> None:
         self._view = view
         self._sessions = sessions
+        self._user_loader = user_loader
 
     @property
     def user_id(self) -> UUID:
@@ -47,6 +53,36 @@ class CurrentSession:
     def session_id(self) -> UUID:
         """The id of the session, which may be shown: it is not a token."""
         return self._view.session_id
+
+    @property
+    def auth_time(self) -> datetime:
+        """When the user last proved who it is, in UTC: a refresh does not count."""
+        return self._view.auth_time
+
+    @property
+    def created_at(self) -> datetime:
+        """When the session began, in UTC."""
+        return self._view.created_at
+
+    @cached_property
+    def user(self) -> Any:
+        """What `WxSession.user_loader` made of the user's id, once for each request."""
+        return self._user_loader(self.user_id)
+
+    @property
+    def username(self) -> str | None:
+        """The username, if the user has one."""
+        return self._view.user.username
+
+    @property
+    def nickname(self) -> str | None:
+        """The nickname, if the user has one."""
+        return self._view.user.nickname
+
+    @property
+    def avatar_url(self) -> str | None:
+        """The address of the user's picture, if the user has one."""
+        return self._view.user.avatar_url
 
     @property
     def appid(self) -> str | None:
@@ -89,22 +125,38 @@ class Guard:
         dialects: Sequence[Dialect],
         *,
         default_dialect: Dialect | None = None,
+        user_loader: UserLoader,
     ) -> None:
         self._services = services
+        self._user_loader = user_loader
         self._dialects = dialects
         self._default_dialect = default_dialect or _OWN
 
-    def admit(self, request: Request) -> CurrentSession | Response:
-        """Return the live session of a request, or a refusal in its client's dialect."""
+    def admit(
+        self, request: Request, *, optional: bool = False, max_age: timedelta | None = None
+    ) -> CurrentSession | Response | None:
+        """Return the live session of a request, or a refusal in its client's dialect.
+
+        An `optional` session may be missing, but not be dead; one whose login is longer ago than
+        `max_age` is refused with ``reauthentication_required``.
+        """
         dialect, token, code = self._credentials(request)
+        if optional and token is None and code is None:
+            return None
         try:
             if code is None:
                 view = self._session(request, token)
             else:
                 view = self._or_login(request, dialect, token, code)
+            if max_age is not None:
+                self._services.sessions.ensure_recent(view, within=max_age)
         except WxSessionError as error:
             return dialect.refusal(error)
-        return CurrentSession(view, self._services.sessions)
+        return self.current(view)
+
+    def current(self, view: SessionView) -> CurrentSession:
+        """Return a session as the application sees it."""
+        return CurrentSession(view, self._services.sessions, self._user_loader)
 
     def _credentials(self, request: Request) -> tuple[Dialect, str | None, str | None]:
         if (token := presented_token(request)) is not None:
@@ -141,33 +193,73 @@ class Guard:
         return self._services.sessions.check(grant.session_token, with_identity=False)
 
 
-def session_required(view: Callable[P, R]) -> Callable[P, R]:
+@overload
+def session_required(view: Callable[P, R], /) -> Callable[P, R]: ...
+
+
+@overload
+def session_required(
+    *, optional: bool = False, max_age: timedelta | None = None
+) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+
+
+def session_required(
+    view: Callable[..., Any] | None = None,
+    /,
+    *,
+    optional: bool = False,
+    max_age: timedelta | None = None,
+) -> Any:
     """Let a view of the host application run only with a live session.
 
-    Otherwise the response is a 401 in the form that the client expects, and the view does not
-    run.
+    Otherwise the response is a 401 in the form that the client expects, and the view does not run.
+    With `optional` it also runs without a token; `current_session` is false then. With `max_age`
+    the login must not be longer ago: otherwise the response is a 403, and the mini-program logs in
+    again before it repeats the request.
     """
+    if view is None:
+        return functools.partial(_guarded, optional=optional, max_age=max_age)
+    return _guarded(view, optional=optional, max_age=max_age)
+
+
+def require_session() -> Response | None:
+    """Guard all views of a blueprint: ``blueprint.before_request(require_session)``."""
+    return _admit(optional=False, max_age=None)
+
+
+def _guarded(
+    view: Callable[..., Any], *, optional: bool, max_age: timedelta | None
+) -> Callable[..., Any]:
     is_async = inspect.iscoroutinefunction(view)
 
     @functools.wraps(view)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        guard: Guard = current_app.extensions[GUARD]
-        admitted = guard.admit(request._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001 - Werkzeug's way to ask the proxy once
-        if isinstance(admitted, Response):
-            return cast("R", admitted)
-        g.wxsession = admitted
-        if is_async:
-            return current_app.ensure_sync(view)(*args, **kwargs)  # type: ignore[no-any-return]
-        return view(*args, **kwargs)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        refusal = _admit(optional=optional, max_age=max_age)
+        if refusal is not None:
+            return refusal
+        return (current_app.ensure_sync(view) if is_async else view)(*args, **kwargs)
 
     return guarded
 
 
-def _current() -> CurrentSession:
+def _admit(*, optional: bool, max_age: timedelta | None) -> Response | None:
+    """Set the session of the current request, or return the refusal."""
+    guard: Guard = current_app.extensions[GUARD]
+    asked = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Werkzeug's way to ask the proxy once
+    admitted = guard.admit(asked, optional=optional, max_age=max_age)
+    if isinstance(admitted, Response):
+        return admitted
+    g.wxsession = admitted
+    return None
+
+
+def _current() -> CurrentSession | None:
     try:
-        return cast("CurrentSession", g.wxsession)
+        return cast("CurrentSession | None", g.wxsession)
     except AttributeError:
-        raise RuntimeError("current_session is available inside @session_required only") from None
+        raise RuntimeError(
+            "current_session is available inside @session_required only, or after require_session"
+        ) from None
 
 
 current_session = cast("CurrentSession", LocalProxy(_current))
