@@ -62,7 +62,7 @@ BENCH: Final = Scale(
 FULL: Final = replace(
     BENCH,
     name="bench-full",
-    rounds=30,
+    rounds=18,
     expired=2_000_000,
     starts=10,
 )

@@ -88,5 +88,8 @@ def _round(bench: Bench, serve: "partial[Ours]", latency: float, users: int) -> 
         in_burst = (cpu_seconds(server.pid)[0] - began) / bench.scale.burst
         after = resident_bytes(worker) / _MIB
     one = _Round(crowd, 1000 * in_loop, 1000 * in_burst, (before, after))
-    bench.say(f"  {crowd.good} good in {crowd.seconds:.1f} s: {one}")
+    bench.say(
+        f"  {crowd.good} good in {crowd.seconds:.1f} s: {one.in_burst:.2f} ms,"
+        f" {one.in_loop:.2f} ms in a loop, {before:.0f} to {after:.0f} MiB"
+    )
     return one
