@@ -33,8 +33,7 @@ from wxsession.storage.database import Database
 from wxsession.storage.migrate import upgrade
 from wxsession.storage.statements import Rows, Statement, Values
 from wxsession.storage.watchdog import Unwatched, Watchdog
-from wxsession.web.api import FastCheck
-from wxsession.web.api.fast_check import check_json
+from wxsession.web.api.front import Front, check_json
 from wxsession.web.api.schemas import CheckReply
 
 A_CHECK = 155
@@ -79,7 +78,7 @@ def _pairs(app: Flask, services: Services, token: str) -> Mapping[str, tuple[Cal
     A part by itself would run from the processor's caches, and cost half of what it does here.
     """
     door: Any = app.wsgi_app
-    front: FastCheck = door.application
+    front: Front = door.application
     database = services.database
     (check,) = filling.bearers([token])
     request = environ_of("GET", "/check_session", check)
@@ -100,13 +99,13 @@ def _pairs(app: Flask, services: Services, token: str) -> Mapping[str, tuple[Cal
     )
     parts = (database.engine, database.connections, database.limits)
     pairs = {
-        "through Flask (fast_check)": (whole(database, front.application), whole(database)),
+        "through Flask (front)": (whole(database, front.application), whole(database)),
         "through SQLAlchemy (statements)": (whole(_SqlAlchemy(*parts)), whole(database)),
         "connections from the pool (connection_cache)": (
             whole(replace(database, connections=uncached)),
             whole(database),
         ),
-        "JSON by models (fast_check)": (written(_by_models), written(check_json)),
+        "JSON by models (front)": (written(_by_models), written(check_json)),
     }
     if database.is_postgresql:
         pairs |= {

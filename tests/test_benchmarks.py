@@ -237,5 +237,5 @@ def test_what_each_specialisation_of_the_check_spares_can_be_measured(
         parts.report(name, url, rounds=1, calls=1)
         printed = capsys.readouterr().out
         assert name in printed
-        for room in ("fast_check", "statements", "connection_cache"):
+        for room in ("front", "statements", "connection_cache"):
             assert room in printed

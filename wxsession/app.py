@@ -89,13 +89,11 @@ def create_app(
     app.url_map.merge_slashes = False  # nothing redirects, least of all a request with a token
     WxSession(app, settings=settings, clock=clock, http=http, hasher=hasher)
     problems.register(app)
+    services: Services = app.extensions[EXTENSION]
+    app.wsgi_app = api.front(app.wsgi_app, services)  # type: ignore[method-assign]
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies)  # type: ignore[method-assign]
-    services: Services = app.extensions[EXTENSION]
     prefix = settings.url_prefix or ""
-    app.wsgi_app = api.FastCheck(  # type: ignore[method-assign]
-        app.wsgi_app, prefix + api.CHECK, services.sessions
-    )
     if settings.threads >= api.FEWEST_THREADS:
         app.wsgi_app = api.Door(app.wsgi_app, prefix + api.ALIVE, threads=settings.threads)  # type: ignore[method-assign]
     return app

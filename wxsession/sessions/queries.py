@@ -1,6 +1,6 @@
 """Every statement about sessions that is built once, and the reader of its rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
@@ -76,8 +76,7 @@ def select_sessions_alone() -> Select[Any]:
     The join takes PostgreSQL 25 µs of CPU and the application 10 to 20: 15 % of a check
     (``python -m benchmarks --only check``). The plain twin is `select_sessions`.
     """
-    nothing = (null().label(f"identity_{column.name}") for column in IDENTITY_COLUMNS)
-    columns = (*USER_COLUMNS, *nothing, *_CLIENT_COLUMNS, *_OWN_COLUMNS)
+    columns = (*USER_COLUMNS, *_nothing(), *_CLIENT_COLUMNS, *_OWN_COLUMNS)
     return select(*columns).select_from(_WITH_USER)
 
 
@@ -90,6 +89,21 @@ def session_from(row: Sequence[Any], phones: PhoneNumbers) -> Session:
         ClientInfo._make(row[_CLIENT_AT:_OWN_AT]),
         *row[_OWN_AT:],  # `_OWN_COLUMNS` are in the order of the fields
     )
+
+
+def _of_row_and_its_user() -> list[ColumnElement[Any]]:
+    """Return the columns of `select_sessions_alone` for RETURNING, which knows one table."""
+    its_user = (
+        select(column).where(users.c.id == sessions.c.user_id).scalar_subquery()
+        for column in USER_COLUMNS
+    )
+    return [*its_user, *_nothing(), *_CLIENT_COLUMNS, *_OWN_COLUMNS]
+
+
+def _nothing() -> Iterator[ColumnElement[Any]]:
+    """Yield NULLs in place of the identity."""
+    for column in IDENTITY_COLUMNS:
+        yield null().label(f"identity_{column.name}")
 
 
 _IT = sessions.c.id == bindparam("session_id")
@@ -156,9 +170,12 @@ SWAP_TOKEN = Statement(
             else_=sessions.c.purge_on,
         ),
     )
-    .returning(sessions.c.idle_expires_at)
+    .returning(*_of_row_and_its_user())
 )
-"""Replaces the token of a session that is live and has it, and extends the session."""
+"""Replaces the token of a session that is live and has it, and extends the session.
+
+It returns the row as `select_sessions_alone` does.
+"""
 
 
 def _making_room(replaced: ColumnElement[bool]) -> Update:

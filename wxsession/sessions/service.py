@@ -151,16 +151,10 @@ class SessionService:
         for _ in range(_ATTEMPTS):
             now = self._clock()
             successor = self._signer.successors(token)[0]
-            swapped, rows = self._database.run_all(
-                (
-                    (SWAP_TOKEN, self._swap(token, successor, now)),
-                    (ALONE_BY_ID, {"session_id": token.session_id}),
-                )
-            )
-            session = session_from(rows[0] if rows else NO_SESSION, self._phones)
-            if swapped:
-                return self._grant_of(session, successor, now)
-            standing, next_ = self._standing(session, token, now)
+            swapped = self._database.run(SWAP_TOKEN, self._swap(token, successor, now))
+            if swapped:  # most refreshes need this single statement
+                return self._grant_of(session_from(swapped[0], self._phones), successor, now)
+            session, standing, next_ = self._find(token, now)
             session.ensure_live(now)
             if next_:
                 return self._grant_of(session, next_, now)
@@ -287,8 +281,7 @@ class SessionService:
             swapped = connection.run(SWAP_TOKEN, self._swap(token, next_, now))
             if not swapped:
                 raise Crossed
-            [[idle]] = swapped
-            session = session._replace(idle_expires_at=idle)
+            session = session_from(swapped[0], self._phones)
         grant = self._grant_of(session, next_, now)
         if standing is Standing.CURRENT or session.confirmed_at is None:
             it = update(sessions).where(sessions.c.id == session.id)

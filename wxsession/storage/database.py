@@ -14,7 +14,7 @@ import sqlite3
 import stat
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,7 +44,7 @@ from wxsession.storage.connection_cache import ConnectionCache
 from wxsession.storage.pool import POOL_TIMEOUT_SECONDS, SharingPool
 from wxsession.storage.postgresql import SERVER_LIMITS, Opener, network_options
 from wxsession.storage.sqlite_busy import retry_while_busy
-from wxsession.storage.statements import BEGIN, Command, Rows, Statement, Values
+from wxsession.storage.statements import BEGIN, Rows, Statement, Values
 from wxsession.storage.transaction import Transaction
 from wxsession.storage.watchdog import Unwatched, Watchdog
 
@@ -184,16 +184,6 @@ class Database:
             NotReady: the schema is missing or too old.
         """
         return self.connections.run(statement, values, time.monotonic() + self.limits.timeout)
-
-    def run_all(self, commands: Sequence[Command]) -> Sequence[Rows]:
-        """Return the rows of statements that travel together, and each stands by itself.
-
-        Raises:
-            Overloaded: no connection was available in time, or it broke.
-            NotReady: the schema is missing or too old.
-        """
-        with self.connections.one(time.monotonic() + self.limits.timeout) as cached:
-            return cached.runner.run_all(commands)
 
     @contextmanager
     def statement(self) -> Iterator[Connection]:
