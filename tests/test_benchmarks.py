@@ -58,7 +58,6 @@ COUNTED = {
     "refresh, flights",
     "24 logins at once, WeChat after 100 ms, all threads: answered with 200",
     "24 logins at once, WeChat after 300 ms, all threads: answered with 200",
-    "24 logins at once, WeChat after 100 ms, 128 threads: answered with 200",
     "HOT among touches that leave the purge date alone",
 }
 
