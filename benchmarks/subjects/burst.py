@@ -22,7 +22,7 @@ _MIB = 2**20
 _HOW = (
     f"A worker, started for each of {_ROUNDS} rounds. First {CONNECTIONS} clients log in one login"
     " after the other, then all come in one moment, each on a connection of its own. Three quarters"
-    " of the threads may wait: with 128 of them the rest is refused at once."
+    " of the threads may wait, and what finds no room among those of 128 is refused."
 )
 
 
