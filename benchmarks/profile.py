@@ -6,11 +6,11 @@ the module of ours that is the nearest on the stack, and to the library that it 
 """
 
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -31,6 +31,7 @@ from wxsession.app import EXTENSION
 _EVERY: Final = 0.001
 _WARM_UP: Final = 200
 _LEAST_SHARE: Final = 0.01
+_LIBRARIES: Final = frozenset(packages_distributions()) - {"wxsession", "benchmarks", "tests"}
 _OURS: Final = f"{ROOT / 'wxsession'}/"
 
 KINDS: Final = {
@@ -104,7 +105,7 @@ def _part(frame: FrameType | None) -> tuple[str, str]:
         if path.startswith(_OURS):
             return str(Path(path.removeprefix(_OURS)).with_suffix("")), library
         package = frame.f_globals.get("__name__", "?").partition(".")[0]
-        if package not in sys.stdlib_module_names and package != __package__:
+        if package in _LIBRARIES:
             library = package  # the outermost of several, which ours has called
         frame = frame.f_back
     return "(around it)", library

@@ -13,6 +13,7 @@ from tests.support.postgres import PostgresNotFound, find_postgres
 EXPRESS: Final = Path(__file__).with_name("peers") / "express"
 _OLDEST_NODE: Final = 20
 _EXTRAS: Final = (
+    "gunicorn",
     "granian",
     "flask_session",
     "flask_sqlalchemy",
@@ -51,7 +52,7 @@ def ensure_installed(
     except PostgresNotFound:
         faults.append("PostgreSQL is missing: apt install postgresql")
     if absent := [name for name in _EXTRAS if find_module(name) is None]:
-        faults.append(f"{', '.join(absent)}: missing; pip install -e '.[bench]'")
+        faults.append(f"{', '.join(absent)} is missing: pip install -e '.[bench]'")
     if faults:
         raise MissingProgram("\n".join(faults))
 

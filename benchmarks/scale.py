@@ -53,7 +53,7 @@ BENCH: Final = Scale(
     seconds=1,
     warm_up=1,
     rounds=6,
-    memory=(5_000, 50_000),
+    memory=(3_000, 30_000),
     expired=600_000,
     starts=5,
     prepared=5_000,
@@ -62,7 +62,7 @@ BENCH: Final = Scale(
 FULL: Final = replace(
     BENCH,
     name="bench-full",
-    rounds=30,
+    rounds=18,
     expired=2_000_000,
     starts=10,
 )

@@ -6,10 +6,11 @@ from functools import partial
 from benchmarks.bench import Bench
 from benchmarks.load import Request, Work, asking
 from benchmarks.outcome import Figure, Outcome, of_results
-from benchmarks.rounds import OURS, Target, app_cpu, compare, rate
-from benchmarks.servers import Ours, OursOnGranian
+from benchmarks.rounds import BARE, OURS, Target, app_cpu, compare, rate
+from benchmarks.servers import Ours, OursOnGranian, PeerOnGranian
 
 ON_GRANIAN = f"{OURS} on granian"
+_BARE_ON_GRANIAN = f"{BARE} on granian"
 _GUARD = f"{OURS}, session_required"
 _INTROSPECTION = f"{OURS}, introspection"
 _SQLITE = f"{OURS} on SQLite"
@@ -30,7 +31,9 @@ def measure(bench: Bench) -> Outcome:
         filling = pool.submit(bench.in_file, bench.scale.sessions)
         filled = bench.ours()
         in_file = filling.result()
-    check, orders = (asking(path, filled.requests) for path in ("/check_session", "/orders"))
+    check, bare, orders = (
+        asking(path, filled.requests) for path in ("/check_session", "/check", "/orders")
+    )
     introspecting = partial(Ours, api_keys=f"shop:{_API_KEY}")
     introspections = Work("POST", "/introspect", [_introspection(one) for one in filled.requests])
     results = compare(
@@ -38,6 +41,7 @@ def measure(bench: Bench) -> Outcome:
         [
             Target(OURS, Ours, filled.url, check, has_flights=True),
             Target(ON_GRANIAN, OursOnGranian, filled.url, check, has_flights=True),
+            Target(_BARE_ON_GRANIAN, partial(PeerOnGranian, "bare_flask"), "", bare),
             Target(_GUARD, partial(Ours, module=_SHOP), filled.url, orders, has_flights=True),
             Target(
                 _INTROSPECTION, introspecting, filled.url, lambda: introspections, has_flights=True

@@ -85,9 +85,9 @@ def _purging(
     if missing > 0:
         filling.add_expired(filled.url, missing, ago=LONG_AGO)
         bench.postgres.vacuum(filled.name)
-    process = start_purge(filled.url, max_seconds=bench.scale.seconds + 1)
+    process = start_purge(filled.url, max_seconds=bench.scale.seconds + 2)
     with process:
-        locked = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+        locked = "SELECT count(*) FROM leases WHERE held_until > now()"
         while process.poll() is None and not bench.postgres.scalar(filled.name, locked):
             time.sleep(0.01)
         yield

@@ -166,8 +166,12 @@ class _Form(NamedTuple):
         binds = [compiled.binds[name] for name in compiled.positiontup or ()]
         types = [bind.type.dialect_impl(dialect) for bind in binds]
         parameters = [
-            (bind.key if bind.required else None, type_.bind_processor(dialect), bind.value)
-            for bind, type_ in zip(binds, types, strict=True)
+            (bind.key, convert, None)
+            if bind.required
+            else (None, None, bind.value if convert is None else convert(bind.value))
+            for bind, convert in zip(
+                binds, (type_.bind_processor(dialect) for type_ in types), strict=True
+            )
         ]
         columns = core.selected_columns if isinstance(core, Select) else core.exported_columns
         readers = [
@@ -178,11 +182,10 @@ class _Form(NamedTuple):
 
     def arguments(self, values: Values) -> list[Any]:
         """Return the value for each place, as the driver takes it."""
-        found = []
-        for name, convert, fixed in self.parameters:
-            value = fixed if name is None else values[name]
-            found.append(value if convert is None else convert(value))
-        return found
+        return [
+            fixed if name is None else values[name] if convert is None else convert(values[name])
+            for name, convert, fixed in self.parameters
+        ]
 
 
 class SqliteRunner(Runner):
@@ -252,7 +255,7 @@ class PostgresqlRunner(Runner):
         self._pq = self._psycopg.pq
         self._driver = driver
         self._libpq = driver.pgconn
-        self._prepared: set[bytes] = set()
+        self._prepared: dict[Statement, _PostgresqlForm] = {}
         # Loaders without a connection give every moment in UTC, whatever the session's time zone,
         # and take text for UTF-8, which `database.connect` makes sure of.
         self._transformer = self._psycopg.adapt.Transformer()
@@ -269,16 +272,20 @@ class PostgresqlRunner(Runner):
         )
 
     def _run(self, statement: Statement, values: Values) -> Rows:
-        form = self._form(statement)
-        dumped = self._transformer.dump_sequence(form.arguments(values), form.formats)
-        if not self._prepares(form):
-            result = self._libpq.exec_params(form.text, dumped, None, form.wire_formats, _BINARY)
-            return self._rows(result)
-        if statement.name not in self._prepared:
+        form = self._prepared.get(statement)
+        if form is None:
+            form = self._form(statement)
+            if not self._prepares(form):
+                dumped = self._transformer.dump_sequence(form.arguments(values), form.formats)
+                return self._rows(
+                    self._libpq.exec_params(form.text, dumped, None, form.wire_formats, _BINARY)
+                )
             self._ensure_good(self._libpq.prepare(statement.name, form.text))
-            self._prepared.add(statement.name)
-        result = self._libpq.exec_prepared(statement.name, dumped, form.wire_formats, _BINARY)
-        return self._rows(result)
+            self._prepared[statement] = form
+        dumped = self._transformer.dump_sequence(form.arguments(values), form.formats)
+        return self._rows(
+            self._libpq.exec_prepared(statement.name, dumped, form.wire_formats, _BINARY)
+        )
 
     def _run_all(self, commands: Sequence[Command]) -> Sequence[Rows]:
         if len(commands) == 1:
@@ -290,9 +297,9 @@ class PostgresqlRunner(Runner):
         self._libpq.pipeline_sync()
         results = self._results()
         self._libpq.exit_pipeline_mode()
-        for name, result in zip(new, results, strict=False):
+        for (statement, form), result in zip(new.items(), results, strict=False):
             self._ensure_good(result)
-            self._prepared.add(name)
+            self._prepared[statement] = form
         return [self._rows(result) for result in results[len(new) :]]
 
     def roll_back(self) -> None:
@@ -326,16 +333,18 @@ class PostgresqlRunner(Runner):
             )
         return form
 
-    def _send_preparations(self, statements: Iterable[Statement]) -> Sequence[bytes]:
-        """Prepare the statements that are not; return their names, in the order of the results."""
+    def _send_preparations(
+        self, statements: Iterable[Statement]
+    ) -> Mapping[Statement, _PostgresqlForm]:
+        """Prepare the statements that are not; return them in the order of the results."""
         new = {
-            one.name: form.text
+            one: form
             for one in statements
-            if one.name not in self._prepared and self._prepares(form := self._form(one))
+            if one not in self._prepared and self._prepares(form := self._form(one))
         }
-        for name, text in new.items():
-            self._libpq.send_prepare(name, text)
-        return tuple(new)
+        for statement, form in new.items():
+            self._libpq.send_prepare(statement.name, form.text)
+        return new
 
     def _send(self, statement: Statement, values: Values) -> None:
         form, libpq = self._form(statement), self._libpq
