@@ -99,6 +99,25 @@ def test_foreign_tables_in_the_way_are_named_and_nothing_is_changed(
         assert set(inspect(connection).get_table_names()) == {*HOSTS, *tables}
 
 
+@pytest.mark.parametrize(
+    ("name", "definition"),
+    [
+        ("wxsession_users", "CREATE VIEW wxsession_users AS SELECT id FROM users"),
+        ("wxsession_version", "CREATE TABLE wxsession_version (id INTEGER PRIMARY KEY)"),
+        ("wxsession_version", "CREATE VIEW wxsession_version AS SELECT id FROM users"),
+    ],
+)
+def test_a_view_and_a_foreign_table_of_revisions_are_in_the_way_as_well(
+    bare: Database, bare_url: str, name: str, definition: str
+) -> None:
+    make_host(bare)
+    with bare.long_transaction() as connection:
+        connection.execute(text(definition))
+    assert f"the database already has {name}, which this" in said(bare_url)
+    with bare.statement() as connection:
+        assert set(inspect(connection).get_table_names()) - {name} == set(HOSTS)
+
+
 def test_a_schema_of_an_unknown_revision_is_left_alone(bare: Database, bare_url: str) -> None:
     upgrade(bare)
     newer = text("UPDATE wxsession_version SET version_num = '20990101_01'")
