@@ -5,8 +5,11 @@ from typing import Any, Final
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, Uuid, inspect, text
 
+from tests.support.documents import block_with
 from tests.support.settings import settings_for
 from wxsession import create_app
 from wxsession.alembic import is_ours
@@ -76,6 +79,15 @@ def test_a_hosts_autogenerate_proposes_nothing_of_ours(bare: Database) -> None:
     Table("orders", host, Column("id", Integer, primary_key=True), user_id)
     (added,) = proposed(include_object=include_object)
     assert (added[0], added[1].name) == ("add_table", "orders")
+
+
+def test_flask_migrate_is_told_as_the_documents_say() -> None:
+    app = Flask("shop")
+    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+    exec(block_with("is_ours", "python"), {"app": app, "db": SQLAlchemy(app)})  # noqa: S102 - ours
+    include_object = app.extensions["migrate"].configure_args["include_object"]
+    assert not include_object(None, "wxsession_users", "table", True, None)  # noqa: FBT003 - Alembic's way
+    assert include_object(None, "users", "table", True, None)  # noqa: FBT003
 
 
 def said(url: str) -> str:
