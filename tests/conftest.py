@@ -20,6 +20,7 @@ from argon2 import PasswordHasher
 from flask import Flask
 
 from tests.support.app import CHEAP_HASHER, TODAY, migrate, services_of
+from tests.support.installed import build_wheel
 from tests.support.phone import Phone
 from tests.support.postgres import Postgres, PostgresServer
 from tests.support.service import Simulator
@@ -144,6 +145,12 @@ def own_postgres() -> Iterator[PostgresServer]:
         server.create_database("own")
         migrate(server.url("own"))
         yield server
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the wheel of this checkout."""
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="session")

@@ -43,19 +43,54 @@ def test_what_it_signed_survives_a_restart(tmp_path: Path) -> None:
         assert json.loads(granted)["user"]["id"] == user
 
 
+def refused(folder: Path, *options: object) -> str:
+    """Return what the demo says when it does not start."""
+    done = subprocess.run(
+        [*DEMO, *map(str, options)],
+        cwd=folder,
+        env=plain_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        done = subprocess.run(
-            [*DEMO, "--port", port, "--simulator-port", str(free_port())],
-            cwd=tmp_path,
-            env=plain_environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-    assert done.returncode == 1
-    assert f"port {port} is taken" in done.stderr
-    assert "--port" in done.stderr
+        port = taken.getsockname()[1]
+        said = refused(tmp_path, "--port", port, "--simulator-port", free_port())
+    assert f"port {port} is taken" in said
+    assert "--port" in said
     assert not list(tmp_path.iterdir())
+
+
+def test_one_port_for_both_servers_is_refused(tmp_path: Path) -> None:
+    port = free_port()
+    said = refused(tmp_path, "--port", port, "--simulator-port", port)
+    assert "the two ports must differ" in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("demo.db", "this is no database, but long enough for one", "database_unavailable"),
+        ("demo.key", "short", "WXSESSION_SECRET_KEYS"),
+        ("simulator.log/folder", "", "simulator.log"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_named(
+    tmp_path: Path, name: str, text: str, reason: str
+) -> None:
+    path = tmp_path / "instance" / name
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    said = refused(tmp_path, "--port", free_port(), "--simulator-port", free_port())
+    assert f"the demo cannot use {tmp_path / 'instance'}: " in said
+    assert reason in said
+    assert "--instance" in said
+    assert path.read_text() == text

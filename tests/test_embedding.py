@@ -96,27 +96,31 @@ def test_a_route_of_the_host_that_hides_one_of_ours_is_told_at_once(
         before=lambda host: host.add_url_rule(
             "/auth/sessions/<name>", "one", page, methods=["DELETE"]
         ),
-        after=lambda host: host.add_url_rule("/auth/user", "me", page),
+        after=lambda host: host.add_url_rule("/auth/user", "me", page, methods=["GET", "POST"]),
     )
     ours = "/auth/sessions/<uuid:session_id>"
     assert hiding(caplog) == [
         f"DELETE /auth/sessions/<name> of one hides DELETE {ours} of wxsession"
     ]
     host.test_client().get("/")
-    assert hiding(caplog) == ["GET /auth/user of wxsession hides GET /auth/user of me"]
+    assert hiding(caplog) == ["GET, POST /auth/user of wxsession hides GET, POST /auth/user of me"]
 
 
 def test_a_route_for_all_that_is_left_hides_nothing(
     make_host: Made, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Odd(BaseConverter):
-        regex = "odd"
+        regex = "odd|-"
+
+        def to_python(self, value: str) -> str:
+            raise LookupError(value)  # as one that asks a database does
 
     def add(host: Flask) -> None:
         host.url_map.converters["odd"] = Odd
         host.add_url_rule("/<path:path>", "spa", lambda path: path)
         host.add_url_rule("/auth/<name>", "named", lambda name: name)
-        host.add_url_rule("/auth/<odd:name>/<int:n>/<any(login,logout):what>", "odd", page)
+        host.add_url_rule("/auth/<int:n>/<any(login,logout):what>", "odd", page)
+        host.add_url_rule("/orders/<odd:name>", "order", page)
 
     host = make_host(after=add)
     assert host.test_client().get("/auth/healthz").json == {"status": "ok"}

@@ -142,10 +142,12 @@ def test_what_the_configuration_does_not_have_is_taken_from_the_environment(
     host = Flask("business")
     host.config["WXSESSION_MAX_SESSIONS"] = 5
     host.config["WXSESSION_IDLE_TIMEOUT"] = None
+    host.config["WXSESSION_DIALECTS"] = host.config["WXSESSION_URL_PREFIX"] = ""
     WxSession(host)
     settings = services_of(host).settings
     assert (settings.database_url, settings.max_sessions) == (database_url, 5)
     assert settings.touch_interval == timedelta(hours=1)
+    assert (settings.dialects, settings.url_prefix) == ((), "/auth")
     services_of(host).database.close()
 
 

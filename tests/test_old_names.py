@@ -12,7 +12,7 @@ from alembic import command
 from sqlalchemy import Connection, inspect, select, text
 
 from tests.support.migrations import config_over
-from wxsession.errors import ForeignTables
+from wxsession.errors import ForeignTables, OldNamesInUse
 from wxsession.storage.database import SCHEMA_REVISION, Database, metadata
 from wxsession.storage.migrate import upgrade
 from wxsession.storage.tables import (
@@ -73,6 +73,7 @@ def test_an_old_database_becomes_the_same_as_a_new_one_and_keeps_its_rows(
     with bare.long_transaction() as connection:
         command.check(config_over(connection))
         renamed = names_of(connection)
+        assert "alembic_version" not in {table for table, _ in renamed}
         command.downgrade(config_over(connection), "base")
     upgrade(bare)
     with bare.statement() as connection:
@@ -111,6 +112,41 @@ def test_what_is_in_the_way_of_the_new_names_is_refused_before_anything_changes(
     assert refused.value.tables == ("wxsession_sessions",)
     with bare.statement() as connection:
         assert names_of(connection) == before
+
+
+def test_a_revision_beside_ours_stays_where_it_is(bare: Database) -> None:
+    make_old(bare)
+    revisions = text("SELECT version_num FROM alembic_version")
+    with bare.long_transaction() as connection:
+        connection.execute(text("INSERT INTO alembic_version VALUES ('408fe05d9f1a')"))
+    assert upgrade(bare) == SCHEMA_REVISION
+    with bare.transaction() as transaction:
+        assert transaction.execute(revisions).scalars().all() == ["408fe05d9f1a"]
+        assert transaction.execute(select(users.c.username)).scalars().all() == ["alice"]
+
+
+@pytest.mark.parametrize("action", ["NO ACTION", "CASCADE", "SET NULL"])
+def test_a_hosts_rows_that_refer_to_an_old_table_are_kept(bare: Database, action: str) -> None:
+    make_old(bare)
+    kind = "UUID" if bare.is_postgresql else "CHAR(32)"
+    with bare.long_transaction() as connection:
+        for statement in (
+            f"CREATE TABLE orders (user_id {kind} REFERENCES Users (id) ON DELETE {action})",
+            "INSERT INTO orders SELECT id FROM users",
+        ):
+            connection.execute(text(statement))
+        before = names_of(connection)
+    if bare.is_postgresql:  # where a foreign key follows the table that it refers to
+        upgrade(bare)
+    else:
+        with pytest.raises(OldNamesInUse) as refused:
+            upgrade(bare)
+        assert refused.value.tables == ("orders",)
+        with bare.statement() as connection:
+            assert names_of(connection) == before
+    with bare.statement() as connection:
+        kept = text("SELECT count(user_id) FROM orders")
+        assert connection.execute(kept).scalar_one() == 1
 
 
 def test_the_tables_of_a_host_that_have_the_old_names_stay_as_they_are(bare: Database) -> None:

@@ -6,76 +6,24 @@ of the same wheel. Nothing of this checkout can be imported there.
 
 import email
 import json
-import os
-import subprocess
-import sys
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.support.demo import pasted, started
 from tests.support.documents import block_with
-from tests.support.service import ROOT, Server, Simulator, plain_environment
+from tests.support.installed import Installed, InstalledServer, install
+from tests.support.service import ROOT, Simulator
 from tests.support.settings import environment
 
 pytestmark = pytest.mark.long
 
 
-@dataclass(frozen=True)
-class Installed:
-    """An environment that has the wheel, in a folder that has the developer's application."""
-
-    folder: Path
-
-    @property
-    def bin(self) -> Path:
-        """Where its programs are."""
-        return self.folder / "environment" / "bin"
-
-    def flask(self, app: str, *arguments: str) -> list[str]:
-        """Return how its flask command is called."""
-        return [str(self.bin / "flask"), "--app", app, *arguments]
-
-
-class InstalledServer(Server):
-    """An application that the installed flask command serves."""
-
-    def __init__(
-        self, installed: Installed, app: str, alive: str, settings: Mapping[str, str]
-    ) -> None:
-        """Start nothing yet."""
-        super().__init__(settings, folder=installed.folder)
-        self.alive = alive
-        self._flask = partial(installed.flask, app)
-
-    def command(self) -> list[str]:
-        """Return how flask is called."""
-        return self._flask("run", "--port", str(self.port))
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the wheel of this checkout."""
-    folder = tmp_path_factory.mktemp("wheel")
-    pip("wheel", "--no-deps", "--wheel-dir", str(folder), str(ROOT))
-    (built,) = folder.glob("*.whl")
-    return built
-
-
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """Return an environment with the wheel and what it depends on, and the documents' `shop.py`."""
-    there = Installed(tmp_path_factory.mktemp("developer"))
-    new = [sys.executable, "-m", "venv", "--without-pip", str(there.bin.parent)]
-    subprocess.run(new, check=True, timeout=60)
-    pip(
-        *("--python", str(there.bin / "python")),
-        *("install", "-c", str(ROOT / "constraints.txt"), str(wheel)),
-    )
+    there = install(tmp_path_factory.mktemp("developer"), str(wheel))
     shop = block_with("WxSession(app)", "python")
     (there.folder / "shop.py").write_text(shop, encoding="utf-8")
     return there
@@ -118,11 +66,7 @@ def test_the_wheel_says_where_the_project_is(wheel: Path) -> None:
 def test_a_wheel_serves_a_developers_own_application(installed: Installed) -> None:
     simulator = InstalledServer(installed, "wxsession.simulator", Simulator.alive, environment(""))
     settings = environment(f"sqlite:///{installed.folder / 'shop.db'}", wechat_url=simulator.url)
-    run(
-        installed.flask("shop", "wxsession", "upgrade-database"),
-        installed.folder,
-        plain_environment() | settings,
-    )
+    installed.run(*installed.flask("shop", "wxsession", "upgrade-database"), **settings)
     with simulator, InstalledServer(installed, "shop", "/auth/readyz", settings) as shop:
         code = shop.http.post(f"{simulator.url}/simulator/login", timeout=30).json()["code"]
         grant = shop.http.post(f"{shop.url}/auth/login", json={"code": code}, timeout=30).json()
@@ -147,28 +91,7 @@ def test_a_wheel_runs_the_demo(installed: Installed) -> None:
 
 def test_an_installed_wheel_is_not_this_checkout(installed: Installed) -> None:
     where = "import wxsession.storage.migrate as s; print(s.__file__); print(s.migrations_path())"
-    printed = run([str(installed.bin / "python"), "-c", where], installed.folder)
+    printed = installed.run(str(installed.bin / "python"), "-c", where)
     for line in printed.splitlines():
         assert Path(line).is_relative_to(installed.folder)
         assert "site-packages" in line
-
-
-def pip(*arguments: str) -> None:
-    """Run pip, with the machine's own configuration."""
-    quiet = ("--quiet", "--disable-pip-version-check")
-    run([sys.executable, "-m", "pip", *quiet, *arguments], ROOT, os.environ)
-
-
-def run(command: list[str], folder: Path, environ: Mapping[str, str] | None = None) -> str:
-    """Return what the program prints; it has to succeed."""
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=plain_environment() if environ is None else environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.engine import make_url
 
 from tests.support.service import ROOT
 from tests.support.settings import environment
@@ -226,6 +227,8 @@ def test_a_database_url_is_understood_in_every_usual_spelling(
         ("code_limit", (5, timedelta(minutes=1)), "5/1m"),
         ("registration_limit", 0, "0"),
         ("dialects", ["wafer", "book"], "wafer,book"),
+        ("dialects", [], "none"),
+        ("api_keys", {}, ""),
         ("retention", None, ""),
     ],
 )
@@ -244,6 +247,7 @@ def test_a_native_value_means_what_its_text_means(name: str, native: object, tex
         ("apps", {"wx1": {"secret": "canary"}}, "has an entry of the type dict"),
         ("apps", {"wx1:canary": "s1"}, "an entry must not contain : or ,"),
         ("apps", {"wx1": "s1,wx2:canary"}, "an entry must not contain ,"),
+        ("secret_keys", {OLD_KEY: "canary"}, "a value of the type dict is not accepted"),
         ("secret_keys", [OLD_KEY, None], "has an entry of the type NoneType"),
         ("secret_keys", [f"{OLD_KEY},{NEW_KEY}"], "an entry must not contain ,"),
         ("secret_keys", [OLD_KEY, True], "has an entry of the type bool"),
@@ -254,6 +258,7 @@ def test_a_native_value_means_what_its_text_means(name: str, native: object, tex
         ("max_sessions", True, "not a whole number"),
         ("link_by_unionid", 1, "must be on or off"),
         ("code_limit", (5, "1/m"), "an entry must not contain /"),
+        ("database_url", make_url(URL), "a value of the type URL is not accepted"),
         ("database_url", ROOT, "a value of the type PosixPath is not accepted"),
     ],
 )

@@ -5,8 +5,11 @@ from typing import Any, Final
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, Uuid, inspect, text
 
+from tests.support.documents import block_with
 from tests.support.settings import settings_for
 from wxsession import create_app
 from wxsession.alembic import is_ours
@@ -78,6 +81,15 @@ def test_a_hosts_autogenerate_proposes_nothing_of_ours(bare: Database) -> None:
     assert (added[0], added[1].name) == ("add_table", "orders")
 
 
+def test_flask_migrate_is_told_as_the_documents_say() -> None:
+    app = Flask("shop")
+    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+    exec(block_with("is_ours", "python"), {"app": app, "db": SQLAlchemy(app)})  # noqa: S102 - ours
+    include_object = app.extensions["migrate"].configure_args["include_object"]
+    assert not include_object(None, "wxsession_users", "table", True, None)  # noqa: FBT003 - Alembic's way
+    assert include_object(None, "users", "table", True, None)  # noqa: FBT003
+
+
 def said(url: str) -> str:
     """Return what `upgrade-database` says when it refuses."""
     app = create_app(settings_for(url))
@@ -97,6 +109,25 @@ def test_foreign_tables_in_the_way_are_named_and_nothing_is_changed(
     assert f"the database already has {', '.join(tables)}, which this" in said(bare_url)
     with bare.statement() as connection:
         assert set(inspect(connection).get_table_names()) == {*HOSTS, *tables}
+
+
+@pytest.mark.parametrize(
+    ("name", "definition"),
+    [
+        ("wxsession_users", "CREATE VIEW wxsession_users AS SELECT id FROM users"),
+        ("wxsession_version", "CREATE TABLE wxsession_version (id INTEGER PRIMARY KEY)"),
+        ("wxsession_version", "CREATE VIEW wxsession_version AS SELECT id FROM users"),
+    ],
+)
+def test_a_view_and_a_foreign_table_of_revisions_are_in_the_way_as_well(
+    bare: Database, bare_url: str, name: str, definition: str
+) -> None:
+    make_host(bare)
+    with bare.long_transaction() as connection:
+        connection.execute(text(definition))
+    assert f"the database already has {name}, which this" in said(bare_url)
+    with bare.statement() as connection:
+        assert set(inspect(connection).get_table_names()) - {name} == set(HOSTS)
 
 
 def test_a_schema_of_an_unknown_revision_is_left_alone(bare: Database, bare_url: str) -> None:

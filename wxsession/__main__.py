@@ -20,6 +20,7 @@ import requests
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from wxsession.app import create_app
+from wxsession.errors import WxSessionError
 from wxsession.settings import Settings
 from wxsession.simulator import create_app as create_simulator
 from wxsession.storage.database import connect
@@ -73,30 +74,43 @@ class Demo:
         }
 
     @contextmanager
-    def prepared(self) -> Iterator[None]:
+    def prepared(self) -> Iterator[Settings]:
         """Migrate the database, and serve the simulated WeChat until the block ends.
 
         Raises:
-            ClickException: a port is taken.
+            ClickException: a port is taken, or the folder cannot be used.
         """
+        if self.port == self.simulator_port:
+            raise click.ClickException("the two ports must differ: --port, --simulator-port")
         for name, port in (("port", self.port), ("simulator-port", self.simulator_port)):
             _ensure_free(name, port)
-        self.instance.mkdir(parents=True, exist_ok=True)
-        environment = self.environment()
-        database = connect(environment["WXSESSION_DATABASE_URL"])
-        upgrade(database)
-        database.close()
-        log = logging.getLogger("werkzeug")  # of the simulator alone: the service keeps silent
-        log.addHandler(logging.FileHandler(self.instance / "simulator.log", "w", encoding="utf-8"))
-        log.propagate = False
-        simulator = make_server(
-            HOST, self.simulator_port, create_simulator(environment), threaded=True
-        )
+        try:
+            settings = self._settings()
+            log = logging.FileHandler(self.instance / "simulator.log", "w", encoding="utf-8")
+        except (OSError, WxSessionError) as error:
+            raise click.ClickException(
+                f"the demo cannot use {self.instance}: {error}. Move what is there to another"
+                " place, or choose another folder with --instance, or INSTANCE in the environment"
+            ) from None
+        werkzeug = logging.getLogger("werkzeug")  # the simulator's: the service keeps silent
+        werkzeug.addHandler(log)
+        werkzeug.propagate = False
+        wechat = create_simulator(self.environment())
+        simulator = make_server(HOST, self.simulator_port, wechat, threaded=True)
         Thread(target=simulator.serve_forever, daemon=True).start()
         try:
-            yield
+            yield settings
         finally:
             simulator.shutdown()
+
+    def _settings(self) -> Settings:
+        """Return the settings of a demo whose database is migrated."""
+        self.instance.mkdir(parents=True, exist_ok=True)
+        settings = Settings.read(self.environment())
+        database = connect(settings.database_url)
+        upgrade(database)
+        database.close()
+        return settings
 
     def print_login(self) -> None:
         """Print one login, from the code to the logout, as lines for a shell."""
@@ -137,10 +151,10 @@ def demo(port: int, simulator_port: int, instance: Path) -> None:
     """Run the service with a simulated WeChat, and print a login to try."""
     here = Demo(port, simulator_port, instance)
     try:
-        with here.prepared():
+        with here.prepared() as settings:
             direct = requests.Session()
             direct.trust_env = False  # a proxy would look for the simulator on its own machine
-            app = create_app(Settings.read(here.environment()), http=direct)
+            app = create_app(settings, http=direct)
             server = make_server(HOST, port, app, threaded=True, request_handler=_Silent)
             here.print_login()
             server.serve_forever()  # returns at Ctrl-C

@@ -170,13 +170,16 @@ def _load_nobody(_user_id: UUID) -> Any:
 
 
 def _configured(app: Flask) -> Mapping[str, object]:
-    """Return what `app.config` has, then the environment, then the defaults of a host."""
-    environment = {name: value for name, value in os.environ.items() if value.strip()}
-    return (
-        _HOST
-        | environment
-        | {name: value for name, value in app.config.items() if value is not None}
-    )
+    """Return what `app.config` has, then the environment, then the defaults of a host.
+
+    Neither None nor an empty string is a value: it must not undo the defaults of a host.
+    """
+    return _HOST | {
+        name: value
+        for source in (os.environ, app.config)
+        for name, value in source.items()
+        if value is not None and not (isinstance(value, str) and not value.strip())
+    }
 
 
 def create_app(

@@ -40,6 +40,7 @@
     │       └── Disconnected     the connection broke; a retry may get a new one
     ├── NotReady                 the schema is missing, or older than this code needs
     ├── ForeignTables            tables that are not ours have names of ours
+    ├── OldNamesInUse            tables that are not ours refer to ours by names from before 0.1
     ├── UnknownRevision          the schema is newer than this code, or not ours
     ├── ClocksDisagree           the clocks of this host and its database differ
     ├── PurgeRunning             another purge holds the lock
@@ -361,11 +362,7 @@ class NotReady(WxSessionError):
         self.retry_after = retry_after
 
 
-class ForeignTables(WxSessionError):
-    """The database has `tables` with names of ours that ``upgrade-database`` did not create."""
-
-    code = "foreign_tables"
-
+class _TablesInTheWay(WxSessionError):
     def __init__(self, tables: Sequence[str]) -> None:
         super().__init__()
         self.tables = tuple(tables)
@@ -373,6 +370,18 @@ class ForeignTables(WxSessionError):
     def facts(self) -> Mapping[str, object]:
         """Return the names of the tables."""
         return {"tables": list(self.tables)}
+
+
+class ForeignTables(_TablesInTheWay):
+    """The database has `tables` with names of ours that ``upgrade-database`` did not create."""
+
+    code = "foreign_tables"
+
+
+class OldNamesInUse(_TablesInTheWay):
+    """Foreign keys of `tables` refer to tables of ours by the names that they had before 0.1."""
+
+    code = "old_names_in_use"
 
 
 class UnknownRevision(WxSessionError):

@@ -125,7 +125,7 @@ class Settings:
         read: dict[str, Any] = {"database_url": "", "apps": {}, "secret_keys": ()}
         for name, parse in _PARSERS.items():
             try:
-                if text := _as_text(given.get(name, ""), "/" if parse is _limit else ","):
+                if text := _as_text(given.get(name, ""), parse):
                     read[name.lower()] = parse(text)
                 elif name in _REQUIRED:
                     faults.append(f"{PREFIX}{name}: missing; {_REQUIRED[name]}")
@@ -153,14 +153,46 @@ class Settings:
         return faults
 
 
-def _as_text(value: object, separator: str) -> str:
-    """Return a native value as it stands in the environment; `separator` is that of a list there.
+def _as_text(value: object, parse: Callable[[str], object]) -> str:
+    """Return a native value as it stands in the environment, where `parse` reads it.
 
     So a native value is parsed like any other, and cannot mean anything else.
 
     Raises:
         ValueError: it is of another type, or would not be read as what it is.
     """
+    separator = "/" if parse is _limit else ","
+    match value:
+        case dict() if parse in _OF_PAIRS:
+            return separator.join(
+                f"{_part(name, f':{separator}')}:{_part(entry, separator)}"
+                for name, entry in value.items()
+            )
+        case list() | tuple() if not hasattr(value, "_fields"):  # SQLAlchemy's URL is a named tuple
+            if parse is _dialects and not value:
+                return NONE
+            return separator.join(_part(entry, separator) for entry in value)
+    text = _scalar(value)
+    if text is None:
+        several = "dict, list or tuple" if parse in _OF_PAIRS else "list or tuple"
+        raise ValueError(
+            f"a value of the type {type(value).__name__} is not accepted; give a str, int, bool,"
+            f" timedelta, {several}"
+        )
+    return text
+
+
+def _part(value: object, forbidden: str) -> str:
+    text = None if isinstance(value, bool) else _scalar(value)
+    if text is None:
+        raise ValueError(f"has an entry of the type {type(value).__name__}")
+    if set(text) & set(forbidden):
+        raise ValueError(f"an entry must not contain {' or '.join(forbidden)}")
+    return text
+
+
+def _scalar(value: object) -> str | None:
+    """Return the text of a value that has no parts; None if it is of a type that is unknown."""
     match value:
         case str():
             return value.strip()
@@ -172,27 +204,7 @@ def _as_text(value: object, separator: str) -> str:
             if value % timedelta(seconds=1) or value < timedelta(0):
                 raise ValueError("not a duration of whole seconds")
             return f"{value // timedelta(seconds=1)}s" if value else "0"
-        case dict():
-            return separator.join(
-                f"{_part(name, f':{separator}')}:{_part(entry, separator)}"
-                for name, entry in value.items()
-            )
-        case list() | tuple():
-            return separator.join(_part(entry, separator) for entry in value)
-        case _:
-            raise ValueError(
-                f"a value of the type {type(value).__name__} is not accepted; give a str, int,"
-                " bool, timedelta, dict, list or tuple"
-            )
-
-
-def _part(value: object, forbidden: str) -> str:
-    if not isinstance(value, str | int | timedelta) or isinstance(value, bool):
-        raise ValueError(f"has an entry of the type {type(value).__name__}")  # noqa: TRY004 - a fault among others
-    text = _as_text(value, "")
-    if set(text) & set(forbidden):
-        raise ValueError(f"an entry must not contain {' or '.join(forbidden)}")
-    return text
+    return None
 
 
 def duration(text: str) -> timedelta:
@@ -393,6 +405,9 @@ _REQUIRED = {
     "APPS": "appid:secret[,appid:secret…], from the mini-program's console",
     "SECRET_KEYS": "a random key of 32 characters or more, e.g. from openssl rand -hex 32",
 }
+
+
+_OF_PAIRS = frozenset({_apps, _api_keys})
 
 
 def unknown_dialects(named: Collection[str], known: Collection[str]) -> list[str]:

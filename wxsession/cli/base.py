@@ -11,6 +11,7 @@ from wxsession.errors import (
     ForeignTables,
     NoSuchSession,
     NoSuchUser,
+    OldNamesInUse,
     PurgeRunning,
     UnknownRevision,
     UserMerged,
@@ -83,6 +84,12 @@ def _exit(error: WxSessionError, flask: str) -> NoReturn:
                 f"the database already has {', '.join(error.tables)}, which this command did not"
                 " create; nothing was changed. Rename them, or let WXSESSION_DATABASE_URL name"
                 " another database"
+            )
+        case OldNamesInUse():
+            message = (
+                "the tables of wxsession get names that begin with wxsession_, but SQLite cannot"
+                f" rename what foreign keys of {', '.join(error.tables)} refer to; nothing was"
+                " changed. Drop these foreign keys, run this again, and create them again"
             )
         case UnknownRevision():
             message = (

@@ -24,7 +24,8 @@ def upgrade(database: Database) -> str:
     Several at once wait for each other.
 
     Raises:
-        ForeignTables: tables that are not ours have names of ours.
+        ForeignTables: tables or views that are not ours have names of ours.
+        OldNamesInUse: foreign keys of others refer to tables that would have to be renamed.
         UnknownRevision: the schema is newer than this code, or not ours.
         Overloaded: the database did not answer in time.
     """
@@ -45,17 +46,24 @@ def prepare(connection: Connection) -> None:
     Tables from before 0.1 are renamed. Tables of a host application stay as they are.
 
     Raises:
-        ForeignTables: tables that are not ours have names of ours.
+        ForeignTables: tables or views that are not ours have names of ours.
+        OldNamesInUse: foreign keys of others refer to tables that would have to be renamed.
         UnknownRevision: the schema is newer than this code, or not ours.
     """
+    database = inspect(connection)
+    if database.has_table(REVISION_TABLE):
+        names = [column["name"] for column in database.get_columns(REVISION_TABLE)]
+        if names != ["version_num"]:
+            raise ForeignTables([REVISION_TABLE])
     found = _revisions(connection)
     scripts = ScriptDirectory(str(migrations_path()))
     if unknown := found - {script.revision for script in scripts.walk_revisions()}:
         raise UnknownRevision(min(unknown))
     if not found:
-        if taken := metadata.tables.keys() & set(inspect(connection).get_table_names()):
+        if taken := [name for name in metadata.tables if database.has_table(name)]:  # or a view
             raise ForeignTables(sorted(taken))
-        old_names.rename_tables(connection)
+        if old := old_names.rename_tables(connection):
+            _context(connection).stamp(scripts, old)
 
 
 def migrations_path() -> Path:
@@ -67,5 +75,8 @@ def migrations_path() -> Path:
 
 def _revisions(connection: Connection) -> set[str]:
     """Return the revision that the schema is at, if there is one."""
-    context = MigrationContext.configure(connection, opts={"version_table": REVISION_TABLE})
-    return set(context.get_current_heads())
+    return set(_context(connection).get_current_heads())
+
+
+def _context(connection: Connection) -> MigrationContext:
+    return MigrationContext.configure(connection, opts={"version_table": REVISION_TABLE})

@@ -9,13 +9,24 @@ today's names, and this comes before it.
 import re
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, String, bindparam, column, inspect, select, table, text
+from sqlalchemy import (
+    Connection,
+    String,
+    bindparam,
+    column,
+    delete,
+    inspect,
+    select,
+    table,
+    text,
+)
 
-from wxsession.storage.database import REVISION_TABLE, TABLE_PREFIX
+from wxsession.errors import OldNamesInUse
+from wxsession.storage.database import TABLE_PREFIX
 
 _REVISIONS = frozenset({"20261121_01", "20261121_02", "20261124_01"})
 """The revisions that a database with the old names can be at."""
-_REVISION_TABLE = "alembic_version"
+_REVISION_TABLE = table("alembic_version", column("version_num", String))
 
 # A table comes after those that it refers to.
 _TABLES = {
@@ -24,33 +35,42 @@ _TABLES = {
         *("users", "identities", "session_keys", "sessions", "login_codes", "unbound_identities"),
         *("access_tokens", "failed_attempts", "merged_users", "leases"),
     )
-} | {"audit_events": f"{TABLE_PREFIX}events", _REVISION_TABLE: REVISION_TABLE}
-_OF_EVERY_REVISION = {"users", "identities", "session_keys", "sessions", "login_codes"}
+} | {"audit_events": f"{TABLE_PREFIX}events"}
+_OF_EVERY_REVISION = {
+    *("users", "identities", "session_keys", "sessions", "login_codes"),
+    _REVISION_TABLE.name,
+}
 
 # A table's name, also at the beginning of an index's or a constraint's: users, pk_users,
-# uq_users_username, alembic_version_pkc.
+# uq_users_username.
 _NAME = re.compile(rf"(?<!\w)((?:pk|fk|uq|ix)_)?({'|'.join(_TABLES)})(?![A-Za-z0-9])")
 
 
-def rename_tables(connection: Connection) -> None:
+def rename_tables(connection: Connection) -> str | None:
     """Give tables, indexes and constraints today's names, if this is a database of ours from then.
 
-    Nothing may have today's names, except for a table of revisions without any.
+    Nothing may have today's names. Returns the revision that the tables are at, which is not in
+    `alembic_version` any more; that stays if it has another one as well.
+
+    Raises:
+        OldNamesInUse: foreign keys of other tables would be lost, and rows with them.
     """
     present = set(inspect(connection).get_table_names())
-    if _is_ours(connection, present):
-        connection.execute(text(f"DROP TABLE IF EXISTS {REVISION_TABLE}"))
-        rename = _in_postgresql if connection.dialect.name == "postgresql" else _in_sqlite
-        rename(connection, [name for name in _TABLES if name in present])
+    found = _revisions(connection) if present >= _OF_EVERY_REVISION else set()
+    if not found & _REVISIONS:
+        return None  # tables of a host, if there are any
+    rename = _in_postgresql if connection.dialect.name == "postgresql" else _in_sqlite
+    rename(connection, [name for name in _TABLES if name in present])
+    (ours,) = found & _REVISIONS
+    if found == {ours}:
+        connection.execute(text(f"DROP TABLE {_REVISION_TABLE}"))
+    else:
+        connection.execute(delete(_REVISION_TABLE).where(_REVISION_TABLE.c.version_num == ours))
+    return ours
 
 
-def _is_ours(connection: Connection, present: set[str]) -> bool:
-    """Return whether the tables with the old names are ours, and not those of a host."""
-    if not present >= _OF_EVERY_REVISION | {_REVISION_TABLE}:
-        return False
-    query = select(column("version_num", String)).select_from(table(_REVISION_TABLE))
-    found = set(connection.execute(query).scalars())
-    return bool(found) and found <= _REVISIONS
+def _revisions(connection: Connection) -> set[str]:
+    return set(connection.execute(select(_REVISION_TABLE.c.version_num)).scalars())
 
 
 def _renamed(text_: str) -> str:
@@ -77,7 +97,17 @@ def _in_postgresql(connection: Connection, tables: Sequence[str]) -> None:
 
 
 def _in_sqlite(connection: Connection, tables: Sequence[str]) -> None:
-    """Copy every table: SQLite renames neither indexes nor constraints."""
+    """Copy every table: SQLite renames neither indexes nor constraints.
+
+    A foreign key of another table would not follow, and do with its rows what it does ON DELETE.
+    """
+    keys = inspect(connection).get_multi_foreign_keys()
+    if referring := [
+        name
+        for (_, name), of_table in keys.items()
+        if name not in tables and any(key["referred_table"].lower() in tables for key in of_table)
+    ]:
+        raise OldNamesInUse(sorted(referring))
     of_type = text(
         "SELECT sql FROM sqlite_master"
         " WHERE type = :type AND tbl_name IN :names AND sql IS NOT NULL"

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from flask import Flask, request_started
-from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter, Rule
 
 _OURS = re.compile(r"wxsession(-[a-z-]+)?\.")
@@ -47,14 +46,24 @@ def _tell(app: Flask, told: set[str]) -> None:
 def _hidden(app: Flask) -> Iterator[str]:
     """Yield a sentence for each hidden rule: one whose own path leads to somebody else's view."""
     for rule in list(app.url_map.iter_rules()):
-        path = _VARIABLE.sub(lambda match: _SAMPLES.get(match["kind"], "-"), rule.rule)
+        hiding: dict[str, list[str]] = {}
         for method in sorted((rule.methods or {"GET"}) - _UNASKED):
-            try:
-                found, _ = _adapter(app, rule).match(path, method, return_rule=True)
-            except (HTTPException, RuntimeError):  # a converter of the host's, or a redirect
-                continue
-            if _is_ours(found) != _is_ours(rule):
-                yield f"{_described(found, method)} hides {_described(rule, method)}"
+            found = _found(app, rule, method)
+            if found is not None and _is_ours(found) != _is_ours(rule):
+                hiding.setdefault(_described(found), []).append(method)
+        for described, methods in hiding.items():
+            of_methods = ", ".join(methods)
+            yield f"{of_methods} {described} hides {of_methods} {_described(rule)}"
+
+
+def _found(app: Flask, rule: Rule, method: str) -> Rule | None:
+    """Return the rule that a request for this rule's own path leads to, if there is any."""
+    path = _VARIABLE.sub(lambda match: _SAMPLES.get(match["kind"], "-"), rule.rule)
+    try:
+        found, _ = _adapter(app, rule).match(path, method, return_rule=True)
+    except Exception:  # noqa: BLE001 - none, or a redirect, or whatever a converter of the host raises
+        return None
+    return found
 
 
 def _adapter(app: Flask, rule: Rule) -> MapAdapter:
@@ -67,5 +76,5 @@ def _is_ours(rule: Rule) -> bool:
     return bool(_OURS.match(rule.endpoint))
 
 
-def _described(rule: Rule, method: str) -> str:
-    return f"{method} {rule.rule} of {'wxsession' if _is_ours(rule) else rule.endpoint}"
+def _described(rule: Rule) -> str:
+    return f"{rule.rule} of {'wxsession' if _is_ours(rule) else rule.endpoint}"

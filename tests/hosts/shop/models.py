@@ -1,0 +1,39 @@
+"""What the shop stores; two of its tables are called as in many applications."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, String, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from .extensions import db
+
+
+class User(db.Model):
+    """A customer; `wxsession_id` is the id that wxsession has for the same person."""
+
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    wxsession_id: Mapped[UUID] = mapped_column(unique=True)
+    email: Mapped[str | None] = mapped_column(String(255), index=True)
+
+
+class Visit(db.Model):
+    """When somebody was here."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    began_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Order(db.Model):
+    """What somebody wants."""
+
+    __tablename__ = "orders"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    what: Mapped[str] = mapped_column(String(64))
