@@ -33,7 +33,7 @@ _MISSING = 2
 
 
 @click.command()
-@click.option("--full", is_flag=True, help="Longer, and with ten million sessions.")
+@click.option("--full", is_flag=True, help="Five times as many rounds.")
 @click.option(
     "--only",
     type=click.Choice(_NAMES),
@@ -97,7 +97,6 @@ def _run(scale: Scale, chosen: Sequence[Subject]) -> tuple[list[Section], list[s
 def _measure(bench: Bench, subject: Subject) -> Section:
     click.echo(subject.title)
     begun = time.monotonic()
-    bench.begin()
     try:
         outcome, failure = subject.measure(bench), ""
     except Exception as error:  # noqa: BLE001 - the other subjects are measured all the same

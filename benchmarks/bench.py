@@ -12,14 +12,9 @@ from pathlib import Path
 from benchmarks import filling
 from benchmarks.database import Postgres
 from benchmarks.load import Load, Request
-from benchmarks.noise import CpuTimes
 from benchmarks.scale import Scale
-from benchmarks.servers import Peer
+from benchmarks.servers import Peer, peer_environment
 from tests.support.service import ROOT
-
-_GLANCE = 0.5
-
-SECRET_KEY = "a-secret-key-that-is-made-up-for-the-peers"
 
 
 @dataclass(frozen=True)
@@ -43,26 +38,8 @@ class Bench:
     scale: Scale
     folder: Path
     say: Callable[[str], None]
-    _waited: float = 0.0
     _filled: dict[int, FilledDatabase] = field(default_factory=dict)
     _numbers: "count[int]" = field(default_factory=count)
-
-    def can_repeat(self, count: int = 1) -> bool:
-        """Wait until the machine is quiet; return whether time is left for `count` measurements."""
-        begun, needed = time.monotonic(), count * self.scale.seconds
-        left = self.scale.max_wait - self._waited - needed
-        while (waited := time.monotonic() - begun) < left:
-            before = CpuTimes.now()
-            time.sleep(_GLANCE)
-            if not before.until(CpuTimes.now()).is_disturbing:
-                self._waited += time.monotonic() - begun + needed
-                return True
-        self._waited += waited
-        return False
-
-    def begin(self) -> None:
-        """Begin a subject, which has the whole of `max_wait`."""
-        self._waited = 0.0
 
     def ours(self, sessions: int | None = None) -> FilledDatabase:
         """Return a database of ours with so many sessions, filled once and shared."""
@@ -87,16 +64,14 @@ class Bench:
         name = f"ours_{next(self._numbers)}.db"
         return self._fill(f"sqlite:///{self.folder / name}", name, sessions)
 
-    def peer(self, name: str, url: str) -> list[Request]:
-        """Fill the tables of a peer by its own program; return the requests of its sessions.
-
-        Its database has its name.
-        """
+    def peer(self, name: str, sessions: int, presented: int) -> FilledDatabase:
+        """Return the database of a peer, which has its name, filled by its own program."""
         self.postgres.create_database(name)
-        scale, begun = self.scale, time.monotonic()
+        by_sqlalchemy, postgres = name.endswith("_sqlalchemy"), self.postgres
+        url, begun = (postgres.url if by_sqlalchemy else postgres.plain_url)(name), time.monotonic()
         program = [sys.executable, "-m", f"benchmarks.peers.{name}.fill"]
         done = subprocess.run(
-            [*program, str(scale.sessions), str(scale.presented)],
+            [*program, str(sessions), str(presented)],
             cwd=ROOT,
             env={**os.environ, **peer_environment(url)},
             stdout=subprocess.PIPE,
@@ -104,8 +79,10 @@ class Bench:
             check=True,
         )
         self.postgres.vacuum(name)
-        self.say(f"  {name}: {scale.sessions:,} sessions in {time.monotonic() - begun:.0f} s")
-        return [Request({"Cookie": cookie}) for cookie in done.stdout.splitlines()]
+        self.say(f"  {name}: {sessions:,} sessions in {time.monotonic() - begun:.0f} s")
+        headers = (line.partition(": ") for line in done.stdout.splitlines())
+        requests = [Request({header: value}) for header, _, value in headers]
+        return FilledDatabase(url, name, sessions, requests)
 
     def _fill(
         self, url: str, name: str, sessions: int, *, after: Callable[[], object] = lambda: None
@@ -117,8 +94,3 @@ class Bench:
         after()
         self.say(f"  wxsession: {sessions:,} sessions in {time.monotonic() - begun:.0f} s")
         return FilledDatabase(url, name, sessions, filling.bearers(tokens))
-
-
-def peer_environment(url: str) -> dict[str, str]:
-    """Return the environment of a peer."""
-    return {"DATABASE_URL": url, "SECRET_KEY": SECRET_KEY}

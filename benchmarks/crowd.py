@@ -49,7 +49,7 @@ async def _log_in(port: int, message: bytes, go: asyncio.Event) -> bool:
 
 
 async def _log_in_at_once(port: int, count: int, users: int) -> dict[str, float]:
-    messages = Work("POST", "/login", logins(count, users)).messages()
+    messages = Work("POST", "/login", logins(count, range(users))).messages()
     go = asyncio.Event()
     clients = [asyncio.create_task(_log_in(port, message, go)) for message in messages]
     await asyncio.sleep(0)  # all of them connect, and none of them sends

@@ -1,13 +1,9 @@
 """The PostgreSQL of the benchmark, and what it says about its own work."""
 
-import re
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
 from typing import Any, Final
 
 import psycopg
-from psycopg import sql
 
 from benchmarks.machine import LOAD_CORE, on_core
 from tests.support.postgres import PostgresServer
@@ -19,18 +15,20 @@ _SETTINGS: Final = {
     "checkpoint_timeout": "1d",
     "max_wal_size": "8GB",
     "shared_buffers": "1GB",
-    "log_line_prefix": "%d|",
     "timezone": "UTC",
 }
-_LOGGED: Final = re.compile(r"^(\w+)\|LOG:  (?:statement|execute [^:]+): ", re.MULTILINE)
+_ON_DISK: Final = {"fsync": "on", "full_page_writes": "on"}
 
 
 class Postgres(PostgresServer):
-    """A server on the load's core, that can count what it is sent."""
+    """A server on the load's core, so that the first is the application's alone."""
 
-    def __init__(self) -> None:
-        """Start nothing yet."""
-        super().__init__(settings=_SETTINGS)
+    def __init__(self, *, on_disk: bool = False) -> None:
+        """Start nothing yet; `on_disk` every commit waits for the disk, as in production."""
+        super().__init__(
+            settings=_SETTINGS | _ON_DISK if on_disk else _SETTINGS,
+            folder=tempfile.gettempdir() if on_disk else None,
+        )
 
     def start(self) -> None:
         """Return when the server answers."""
@@ -60,25 +58,3 @@ class Postgres(PostgresServer):
     def version(self) -> str:
         """Return the version of the server."""
         return str(self.scalar("postgres", "SHOW server_version")).split()[0]
-
-    @contextmanager
-    def logging_statements(self) -> Iterator[None]:
-        """Log every statement of the block, so that `statements` counts them."""
-        self._log_statements("all")
-        try:
-            yield
-        finally:
-            self._log_statements("none")
-
-    def _log_statements(self, which: str) -> None:
-        statement = sql.SQL("ALTER SYSTEM SET log_statement = {}").format(sql.Literal(which))
-        with psycopg.connect(self.plain_url("postgres"), autocommit=True) as connection:
-            connection.execute(statement)
-            connection.execute("SELECT pg_reload_conf()")
-            while connection.execute("SHOW log_statement").fetchone() != (which,):
-                time.sleep(0.01)
-        time.sleep(0.05)  # the other server processes got the same signal
-
-    def statements(self, database: str) -> int:
-        """Return how many statements the log has for a database."""
-        return _LOGGED.findall(self.log_path.read_text(errors="replace")).count(database)

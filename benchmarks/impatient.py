@@ -39,7 +39,7 @@ def impatient_clients(
 
 
 def _by_code(users: int) -> Request:
-    (request,) = logins(1, users)
+    (request,) = logins(1, range(users))
     return request
 
 

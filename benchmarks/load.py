@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPResponse
+from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -41,10 +42,11 @@ class Work:
         return [self._message(request) for request in self.requests]
 
     def _message(self, request: Request) -> bytes:
-        headers = {"Host": "127.0.0.1", **request.headers}
+        headers = {"Host": "127.0.0.1"}
         if request.body:
             length = str(len(request.body.encode()))
             headers |= {"Content-Type": "application/json", "Content-Length": length}
+        headers |= request.headers
         lines = [f"{self.method} {self.path} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items())]
         return ("\r\n".join([*lines, "", ""]) + request.body).encode()
 
@@ -52,6 +54,12 @@ class Work:
 def asking(path: str, requests: Sequence[Request]) -> Callable[[], Work]:
     """Return the `work` of a target: GET, with one of the requests at random."""
     return lambda: Work("GET", path, requests)
+
+
+def each_once(path: str, requests: Sequence[Request], count: int) -> Callable[[], Work]:
+    """Return the `work` of a target: POST, with the next `count` of the requests every time."""
+    left = iter(requests)
+    return lambda: Work("POST", path, list(islice(left, count)), once=True)
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,13 @@ class Reading:
     p50: float
     p99: float
     failed: int = 0
+    unanswered: int = 0
+    """How many more were under way when the time was up; the server works for them all the same."""
+
+    @property
+    def begun(self) -> int:
+        """How many requests the server had to work for."""
+        return self.requests + self.unanswered
 
     @property
     def per_second(self) -> float:
@@ -105,7 +120,7 @@ class Wrk:
                 check=True,
                 timeout=whole + _TIMEOUT,
             )
-        return Reading(**json.loads(done.stdout.splitlines()[-1]))
+        return Reading(**json.loads(done.stdout.splitlines()[-1]), unanswered=connections)
 
 
 def ask(connection: socket.socket, message: bytes) -> tuple[int, bytes]:

@@ -20,9 +20,12 @@ _PACKAGES: Final = (
     "SQLAlchemy",
     "psycopg",
     "gunicorn",
+    "granian",
+    "requests",
     "Flask-Session",
     "Flask-SQLAlchemy",
     "Flask-Login",
+    "Flask-JWT-Extended",
     "Django",
 )
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -10,14 +10,8 @@ from typing import Final, Self
 from benchmarks.machine import CORES
 from benchmarks.processes import cpu_seconds
 
-MAX_NOISE: Final = 0.05
-"""The share of the cores' time that others may take; beyond it a measurement is disturbed."""
-
-MAX_DRIFT: Final = 0.15
-"""How far the bare Flask route may be from itself before and after a round.
-
-A round goes there and back, so what changes steadily meanwhile cancels out.
-"""
+GROSS_NOISE: Final = 0.25
+"""The share of the cores' time beyond which a comparison does not count, if most are quieter."""
 
 _TICK: Final = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -33,14 +27,6 @@ class Noise:
     def total(self) -> float:
         """What was missing, whoever had it."""
         return self.others + self.stolen
-
-    @property
-    def is_disturbing(self) -> bool:
-        """Whether a ratio measured meanwhile would be one of the noise."""
-        return self.total > MAX_NOISE
-
-
-NO_NOISE: Final = Noise(0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -69,11 +55,6 @@ class CpuTimes:
         whole = (later.at - self.at) * len(cores)
         others = (later.busy - self.busy) - (later.ours - self.ours)
         return Noise(max(0.0, others / whole), (later.stolen - self.stolen) / whole)
-
-
-def worst(noises: Sequence[Noise]) -> Noise:
-    """Return the noisiest, silence if there is none."""
-    return max(noises, key=lambda noise: noise.total, default=NO_NOISE)
 
 
 def _numbers(line: str) -> list[int]:

@@ -1,10 +1,20 @@
 """What a subject hands back: tables for the reader, and the figures that are promised."""
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.noise import Noise, worst
-from benchmarks.rounds import BARE, Measurement, Result, app_cpu, p50, p99, rate
+from benchmarks.rounds import (
+    Measurement,
+    Result,
+    Spread,
+    all_cpu,
+    app_cpu,
+    p50,
+    p99,
+    postgres_cpu,
+    rate,
+)
 
 
 @dataclass(frozen=True)
@@ -21,18 +31,19 @@ class Figure:
 
     what: str
     wanted: float
-    reached: float | None
+    reached: Spread | float
     unit: str = "×"
     at_most: bool = False
-    limit: str = ""
-    """What the measurement itself shows to stand in the way."""
 
     @property
-    def holds(self) -> bool | None:
-        """Whether it was reached; None if it was not measured undisturbed."""
-        if self.reached is None:
-            return None
-        return self.reached <= self.wanted if self.at_most else self.reached >= self.wanted
+    def value(self) -> float:
+        """What was measured, the median if it was measured several times."""
+        return self.reached.median if isinstance(self.reached, Spread) else self.reached
+
+    @property
+    def holds(self) -> bool:
+        """Whether it was reached."""
+        return self.value <= self.wanted if self.at_most else self.value >= self.wanted
 
 
 @dataclass(frozen=True)
@@ -41,8 +52,6 @@ class Outcome:
 
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
-    noise: Noise | None = None
-    """None where it does not matter."""
     notes: Sequence[str] = ()
     results: Mapping[str, Result] = field(default_factory=dict, repr=False)
 
@@ -58,32 +67,31 @@ def of_results(
         "p99 ms",
         "app CPU µs",
         "PostgreSQL CPU µs",
-        "round trips",
+        "both",
+        "flights",
         "noise",
     )
-    rows = [_row(result) for result in results.values()]
-    noise = worst([result.noise for result in results.values()])
-    return Outcome([Table(head, rows)], figures, noise, notes, results)
+    return Outcome([Table(head, [_row(one) for one in results.values()])], figures, notes, results)
 
 
 def _row(result: Result) -> Sequence[str]:
+    counted, seen = result.counted, result.rounds
+    noise = statistics.median(one.noise for one in counted)
+    left_out = f" ({len(counted)} of {len(seen)})" if len(counted) < len(seen) else ""
     return (
         result.name,
         _with_ratio(result, rate, "{:.0f}"),
-        _with_ratio(result, p50, "{:.1f}"),
-        _with_ratio(result, p99, "{:.1f}"),
+        f"{result.median(p50):.1f}",
+        f"{result.median(p99):.1f}",
         _with_ratio(result, app_cpu, "{:.0f}"),
-        f"{result.median(lambda measurement: measurement.postgres_cpu):.0f}",
-        "–" if result.round_trips is None else f"{result.round_trips:.1f}",
-        f"{result.noise.total:.1%}",
+        f"{result.median(postgres_cpu):.0f}",
+        f"{result.median(all_cpu):.0f}",
+        "–" if result.flights is None else f"{result.flights:g}",
+        f"{noise:.1%}{left_out}",
     )
 
 
 def _with_ratio(result: Result, of: Callable[[Measurement], float], form: str) -> str:
-    value = form.format(result.median(of))
-    if result.is_disturbed:
-        return f"{value} (disturbed)"
-    if result.name == BARE:
-        return f"{value} (1)"
     ratio = result.to_bare(of)
-    return value if ratio is None else f"{value} ({ratio:.2f} ×)"
+    spread = f"{ratio.median:.2f} ×, {ratio.low:.2f} to {ratio.high:.2f}"
+    return f"{form.format(result.median(of))} ({spread})"

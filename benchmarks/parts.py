@@ -18,6 +18,8 @@ import click
 from flask import Flask
 from sqlalchemy import Dialect, Select
 
+from benchmarks import filling
+from benchmarks.in_process import environ_of, send
 from tests.support.phone import Phone
 from tests.support.postgres import PostgresServer, fast_folder
 from tests.support.settings import APPS, settings_for
@@ -31,8 +33,7 @@ from wxsession.storage.database import Database
 from wxsession.storage.migrate import upgrade
 from wxsession.storage.statements import Rows, Statement, Values
 from wxsession.storage.watchdog import Unwatched, Watchdog
-from wxsession.web.api import FastCheck
-from wxsession.web.api.fast_check import check_json
+from wxsession.web.api.front import Front, check_json
 from wxsession.web.api.schemas import CheckReply
 
 A_CHECK = 155
@@ -77,14 +78,15 @@ def _pairs(app: Flask, services: Services, token: str) -> Mapping[str, tuple[Cal
     A part by itself would run from the processor's caches, and cost half of what it does here.
     """
     door: Any = app.wsgi_app
-    front: FastCheck = door.application
+    front: Front = door.application
     database = services.database
-    request = _request(token)
+    (check,) = filling.bearers([token])
+    request = environ_of("GET", "/check_session", check)
 
     def whole(over: Database, application: Any = front) -> Call:
         def call() -> None:
             services.sessions._database = over  # noqa: SLF001
-            _send(application, request)
+            send(application, request)
 
         return call
 
@@ -97,13 +99,13 @@ def _pairs(app: Flask, services: Services, token: str) -> Mapping[str, tuple[Cal
     )
     parts = (database.engine, database.connections, database.limits)
     pairs = {
-        "through Flask (fast_check)": (whole(database, front.application), whole(database)),
+        "through Flask (front)": (whole(database, front.application), whole(database)),
         "through SQLAlchemy (statements)": (whole(_SqlAlchemy(*parts)), whole(database)),
         "connections from the pool (connection_cache)": (
             whole(replace(database, connections=uncached)),
             whole(database),
         ),
-        "JSON by models (fast_check)": (written(_by_models), written(check_json)),
+        "JSON by models (front)": (written(_by_models), written(check_json)),
     }
     if database.is_postgresql:
         pairs |= {
@@ -174,27 +176,6 @@ def _cpu(call: Call, times: int) -> float:
     for _ in range(times):
         call()
     return (time.thread_time() - begun) / times * 1e6
-
-
-def _request(token: str) -> dict[str, Any]:
-    return {
-        "REQUEST_METHOD": "GET",
-        "PATH_INFO": "/check_session",
-        "HTTP_AUTHORIZATION": f"Bearer {token}",
-        "HTTP_HOST": "127.0.0.1",
-        "REMOTE_ADDR": "127.0.0.1",
-        "SERVER_NAME": "127.0.0.1",
-        "SERVER_PORT": "80",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "wsgi.url_scheme": "http",
-    }
-
-
-def _send(application: Any, request: Mapping[str, Any]) -> None:
-    parts = application(dict(request), lambda _status, _headers, _error=None: None)
-    b"".join(parts)
-    if close := getattr(parts, "close", None):
-        close()
 
 
 def _by_models(view: SessionView) -> bytes:

@@ -1,6 +1,6 @@
 """The picture: everybody who checks, beside the bare Flask route."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,13 @@ _PEERS = "#8a96a3"
 _BASE = "#333333"
 
 
-def draw(results: Iterable[Result], path: Path) -> bool:
-    """Write a PNG with rate and CPU of all that were undisturbed; return whether any was."""
+def draw(results: Sequence[Result], path: Path) -> bool:
+    """Write a PNG with rate and CPU of all of them; return whether there were any."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - where it is missing, `requirements` says so
 
-    shown = [one for one in results if one.to_bare(rate) is not None]
-    if not shown:
+    if not results:
         return False
-    shown.sort(key=lambda one: one.to_bare(rate) or 0.0)
+    shown = sorted(results, key=lambda one: one.to_bare(rate).median)
     figure = Figure(figsize=(11, 1.2 + 0.45 * len(shown)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     _bars(left, shown, rate, "requests/s (more is better)")
@@ -31,7 +30,7 @@ def draw(results: Iterable[Result], path: Path) -> bool:
 def _bars(
     axes: Any, results: Sequence[Result], of: Callable[[Measurement], float], title: str
 ) -> None:
-    ratios = [one.to_bare(of) or 0.0 for one in results]
+    ratios = [one.to_bare(of).median for one in results]
     bars = axes.barh([one.name for one in results], ratios, color=[_color(s) for s in results])
     axes.bar_label(bars, fmt="%.2f ×", padding=3, fontsize=9)
     axes.axvline(1, color=_BASE, linewidth=0.8, linestyle=":")

@@ -4,25 +4,30 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from benchmarks.noise import MAX_DRIFT, MAX_NOISE
+from benchmarks.noise import GROSS_NOISE
 from benchmarks.outcome import Figure, Outcome, Table
+from benchmarks.rounds import Spread
 
 _HOW = f"""\
 The server has one core (one worker, eight threads, unless a table says otherwise); wrk with
 sixteen kept connections, and PostgreSQL, have the other one. Every request presents a token drawn
-from those of some thousand live sessions, which lie all over the table. In a round, three or fewer
-are measured in turn, there and back, and the bare Flask route before and after them. A figure is
-the median of what counts; in brackets is the ratio to the bare route, the median of the rounds.
-The bare route is sent the tokens of our service, and does not look at them.
-CPU is user and system time of all processes of the server, for a request. Both databases keep
-their data in memory where there is room, PostgreSQL without fsync and autovacuum: what is measured
-is work, not a disk. Round trips are
-the statements that PostgreSQL's log has for a request on a warm connection, BEGIN, COMMIT and
-ROLLBACK included.
+from those of some thousand live sessions, which lie all over the table.
 
-Noise is the share of the cores' time that went to others. Beyond {MAX_NOISE:.0%} a measurement is
-disturbed; so is a round in which the bare route differs from itself by more than {MAX_DRIFT:.0%}.
-It is measured again, and has no ratio if that does not help. Less than 8 % is no difference."""
+A measurement takes a second, and stands between two of the bare Flask route; that is done again and
+again, with all targets in turn. A ratio to the bare route is a target's figure by the mean of its
+two neighbours'. What is shown is the median of the rounds, and the quartiles of the ratio. The row
+of the bare route itself shows how noisy the machine was: it is the same comparison, and without
+noise it would be 1. The bare route is sent the tokens of our service where those are compared, and
+does not look at them.
+
+CPU is user and system time of all processes of the server, and of PostgreSQL beside it, for a
+request; those that are under way when a measurement ends are waited for, and counted. Flights are
+the waits for PostgreSQL that a request has on a warm connection, whatever travels in one, counted
+on the wire. Both databases keep their data in memory where there is room, PostgreSQL without fsync
+and autovacuum, unless a table says otherwise: what is measured is work, not a disk.
+
+Noise is the share of the cores' time that went to others. A comparison with more than
+{GROSS_NOISE:.0%} of it does not count, unless most of them are like that."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +83,10 @@ def _figures(sections: Sequence[Section]) -> Table:
 def _figure(figure: Figure) -> Sequence[str]:
     unit = f" {figure.unit}" if figure.unit else ""
     wanted = f"{'≤' if figure.at_most else '≥'} {figure.wanted:g}{unit}"
-    reached = "disturbed" if figure.reached is None else f"{figure.reached:.3g}{unit}"
-    verdict = {True: "yes", False: "**no**", None: "–"}[figure.holds]
-    if figure.limit and figure.holds is False:
-        verdict += f": {figure.limit}"
-    return figure.what, wanted, reached, verdict
+    reached = f"{figure.value:.3g}{unit}"
+    if isinstance(figure.reached, Spread):
+        reached += f" ({figure.reached.low:.3g} to {figure.reached.high:.3g})"
+    return figure.what, wanted, reached, "yes" if figure.holds else "**no**"
 
 
 def _section(section: Section) -> Iterator[str]:
@@ -93,9 +97,7 @@ def _section(section: Section) -> Iterator[str]:
         yield from (*_table(table), "")
     for note in section.outcome.notes:
         yield from (note, "")
-    noise = section.outcome.noise
-    seen = f"Noise: {noise.others:.1%} others, {noise.stolen:.1%} stolen. " if noise else ""
-    yield f"{seen}{section.seconds:.0f} s."
+    yield f"{section.seconds:.0f} s."
     yield ""
 
 

@@ -12,7 +12,15 @@ from tests.support.postgres import PostgresNotFound, find_postgres
 
 EXPRESS: Final = Path(__file__).with_name("peers") / "express"
 _OLDEST_NODE: Final = 20
-_EXTRAS: Final = ("flask_session", "flask_sqlalchemy", "flask_login", "django", "matplotlib")
+_EXTRAS: Final = (
+    "granian",
+    "flask_session",
+    "flask_sqlalchemy",
+    "flask_login",
+    "flask_jwt_extended",
+    "django",
+    "matplotlib",
+)
 
 
 class MissingProgram(Exception):
@@ -22,8 +30,11 @@ class MissingProgram(Exception):
 def ensure_installed(
     which: Callable[[str], str | None] = shutil.which,
     find_server: Callable[[], Path] = find_postgres,
+    find_module: Callable[[str], object] = importlib.util.find_spec,
 ) -> None:
-    """Return if nothing is missing; `which` finds programs, `find_server` PostgreSQL's.
+    """Return if nothing is missing.
+
+    `which` finds programs, `find_server` PostgreSQL's, `find_module` packages of Python.
 
     Raises:
         MissingProgram: something is.
@@ -39,14 +50,10 @@ def ensure_installed(
         find_server()
     except PostgresNotFound:
         faults.append("PostgreSQL is missing: apt install postgresql")
-    if absent := _absent():
+    if absent := [name for name in _EXTRAS if find_module(name) is None]:
         faults.append(f"{', '.join(absent)}: missing; pip install -e '.[bench]'")
     if faults:
         raise MissingProgram("\n".join(faults))
-
-
-def _absent() -> list[str]:
-    return [name for name in _EXTRAS if importlib.util.find_spec(name) is None]
 
 
 def _express_is_there() -> bool:

@@ -1,25 +1,28 @@
-"""Rounds: three or fewer are measured in turn, there and back, between two bare Flask routes.
+"""Rounds: each target in turn for a second, between two measurements of the bare Flask route.
 
-No machine has the same speed twice. So only measurements of the same round are compared. A
-measurement is repeated if other processes took too much of the machine meanwhile, and a whole round
-if the bare route changed between its beginning and its end. What stays disturbed has no ratio.
+No machine has the same speed twice, and one that is shared changes it from second to second. So a
+measurement is compared with the two beside it alone, and that again and again: a ratio is the
+median over the rounds, and its quartiles say how far it can be trusted.
 """
 
+import math
 import statistics
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import pairwise
+from typing import Self
 
 from benchmarks.bench import Bench
+from benchmarks.flights import flights
 from benchmarks.load import CONNECTIONS, Reading, Request, Work, asking
-from benchmarks.noise import MAX_DRIFT, CpuTimes, Noise, worst
+from benchmarks.noise import GROSS_NOISE, CpuTimes, Noise
 from benchmarks.processes import cpu_seconds
-from benchmarks.servers import OnOneCore
-from benchmarks.trips import round_trips
+from benchmarks.servers import OnOneCore, Serve, running
 
-_TRIES = 3
-_GROUP = 3
+_SETTLED = 0.1
+"""Seconds until a server has ended the requests that the load generator did not wait for."""
 
 BARE = "bare Flask route"
 OURS = "wxsession"
@@ -31,72 +34,97 @@ class RequestsFailed(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """A server and the work that it is given; `work` is called for each measurement."""
+    """A kind of server and the work that it is given."""
 
     name: str
-    server: OnOneCore
+    serve: Serve
+    url: str
+    """The URL of its database."""
     work: Callable[[], Work]
-    database: str | None = None
-    """Its database in PostgreSQL."""
+    """Is called for each measurement."""
     connections: int = CONNECTIONS
-    beside: Callable[[], AbstractContextManager[object]] = nullcontext
-    """What goes on while it is measured."""
+    beside: Callable[[int], AbstractContextManager[object]] = lambda _port: nullcontext()
+    """What goes on while it is measured, given the port of the server."""
+    waits: float = 0.0
+    """The seconds that each request waits for somebody else."""
+    has_flights: bool = False
+    """Whether to count how often a request waits for PostgreSQL."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One target, for some seconds."""
+    """One target, for a moment."""
 
     reading: Reading
     app_cpu: float
     """Microseconds for a request, user and system, of the server and all its processes."""
     postgres_cpu: float
-    busy: float
-    """The share of its core that the server had."""
     noise: Noise
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Several values of the same thing: their median and the quartiles around it."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Self:
+        """Return the spread of at least one value."""
+        some = list(values)
+        if len(some) == 1:
+            return cls(some[0], some[0], some[0])
+        low, median, high = statistics.quantiles(some, n=4, method="inclusive")
+        return cls(median, low, high)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A measurement and those of the bare route before and after it."""
+
+    mine: Measurement
+    bare: tuple[Measurement, Measurement]
+
+    def ratio(self, of: Callable[[Measurement], float]) -> float:
+        """Return something as a multiple of what the bare route has."""
+        return _ratio(2 * of(self.mine), sum(map(of, self.bare)))
+
+    @property
+    def noise(self) -> float:
+        """The share of the machine that others had in the noisiest of the three."""
+        return max(one.noise.total for one in (self.mine, *self.bare))
 
 
 @dataclass
 class Result:
-    """The measurements of a target: a pair for each round that counts."""
+    """How a target stands: a comparison for each round."""
 
     name: str
-    round_trips: float | None = None
-    pairs: list[tuple[Measurement, Measurement]] = field(default_factory=list)
-    bare: list[tuple[Measurement, Measurement]] = field(default_factory=list)
-    """The measurements of the bare route, in the same rounds."""
-    seen: list[Measurement] = field(default_factory=list)
-    """Every measurement, the disturbed ones too."""
+    flights: float | None = None
+    rounds: list[Comparison] = field(default_factory=list)
 
     @property
-    def is_disturbed(self) -> bool:
-        """Whether there was no quiet round to measure it in."""
-        return not self.pairs
-
-    @property
-    def noise(self) -> Noise:
-        """The noisiest of the measurements that count; of all, if none does."""
-        counted = [measurement for pair in self.pairs for measurement in pair] or self.seen
-        return worst([measurement.noise for measurement in counted])
+    def counted(self) -> list[Comparison]:
+        """The rounds that were not grossly disturbed; if most of them were, all of them."""
+        quiet = [one for one in self.rounds if one.noise <= GROSS_NOISE]
+        return quiet if 2 * len(quiet) >= len(self.rounds) else self.rounds
 
     def median(self, of: Callable[[Measurement], float]) -> float:
-        """Return the median over the measurements that count; over all, if none does."""
-        counted = [measurement for pair in self.pairs for measurement in pair] or self.seen
-        return statistics.median(map(of, counted))
+        """Return the median of something."""
+        return statistics.median(of(one.mine) for one in self.counted)
 
-    def to_bare(self, of: Callable[[Measurement], float]) -> float | None:
-        """Return the median over the rounds of something's ratio to the bare route's."""
-        ratios = [
-            _sum(of, mine) / _sum(of, bare)
-            for mine, bare in zip(self.pairs, self.bare, strict=True)
-            if _sum(of, bare)
-        ]
-        return statistics.median(ratios) if ratios else None
+    def to_bare(self, of: Callable[[Measurement], float]) -> Spread:
+        """Return something as a ratio to the bare route's."""
+        return Spread.of(one.ratio(of) for one in self.counted)
 
-    def to(self, other: "Result", of: Callable[[Measurement], float]) -> float | None:
-        """Return something as a ratio to another target's."""
-        mine, others = self.to_bare(of), other.to_bare(of)
-        return None if mine is None or not others else mine / others
+    def to(self, other: "Result", of: Callable[[Measurement], float]) -> Spread:
+        """Return something as a ratio to what another target had in the same rounds."""
+        both = list(zip(self.rounds, other.rounds, strict=True))
+        quiet = [pair for pair in both if max(one.noise for one in pair) <= GROSS_NOISE]
+        both = quiet if 2 * len(quiet) >= len(both) else both
+        return Spread.of(_ratio(mine.ratio(of), others.ratio(of)) for mine, others in both)
 
 
 def rate(measurement: Measurement) -> float:
@@ -107,6 +135,16 @@ def rate(measurement: Measurement) -> float:
 def app_cpu(measurement: Measurement) -> float:
     """Return the microseconds of the application for a request."""
     return measurement.app_cpu
+
+
+def postgres_cpu(measurement: Measurement) -> float:
+    """Return the microseconds of PostgreSQL for a request."""
+    return measurement.postgres_cpu
+
+
+def all_cpu(measurement: Measurement) -> float:
+    """Return the microseconds of both for a request."""
+    return measurement.app_cpu + measurement.postgres_cpu
 
 
 def p50(measurement: Measurement) -> float:
@@ -120,104 +158,76 @@ def p99(measurement: Measurement) -> float:
 
 
 def compare(
-    bench: Bench, targets: Sequence[Target], *, to_bare: Sequence[Request] = (Request(),)
+    bench: Bench,
+    targets: Sequence[Target],
+    *,
+    to_bare: Sequence[Request] = (Request(),),
+    rounds: int | None = None,
 ) -> dict[str, Result]:
     """Return how all of them stand, by their names, the bare Flask route first.
 
-    Their servers are running already. `to_bare` is what the bare route is sent: where it is what
-    a check costs that is asked, the same tokens, which it does not look at.
+    `to_bare` is what the bare route is sent: where it is what a check costs that is asked, the same
+    tokens, which it does not look at. Without `rounds` there are as many as the scale has.
 
     Raises:
         RequestsFailed: one of them answers with errors.
     """
-    bare = Target(BARE, bench.bare, asking("/check", to_bare))
+    bare = Target(BARE, lambda _url: bench.bare, "", asking("/check", to_bare))
     results = {one.name: Result(one.name) for one in (bare, *targets)}
-    for one in (bare, *targets):
-        _warm_up(bench, one)
-    with bench.postgres.logging_statements():
+    for one in targets:
+        if one.has_flights:
+            results[one.name].flights = flights(bench.postgres, one.serve, one.url, one.work())
+    servers = {one.name: one.serve(one.url) for one in targets}
+    with running(*servers.values()):
         for one in targets:
-            if one.database:
-                with one.beside():
-                    results[one.name].round_trips = round_trips(
-                        bench.postgres, one.database, one.server.port, one.work()
-                    )
-    for _, start in product(range(bench.scale.rounds), range(0, len(targets), _GROUP)):
-        _round(bench, [bare, *targets[start : start + _GROUP]], results)
+            _warm_up(bench, one, servers[one.name])
+        _warm_up(bench, bare, bench.bare)
+        bares = [measure(bench, bare, bench.bare)]
+        for _ in range(rounds or bench.scale.rounds):
+            for one in targets:
+                mine = measure(bench, one, servers[one.name])
+                bares.append(measure(bench, bare, bench.bare))
+                results[one.name].rounds.append(Comparison(mine, (bares[-2], bares[-1])))
+    # The bare route beside itself shows how noisy a ratio is that ought to be 1.
+    results[BARE].rounds += [
+        Comparison(here, (before, after))
+        for (before, here), (_, after) in pairwise(pairwise([bares[0], *bares, bares[-1]]))
+    ]
     return results
 
 
-def _round(bench: Bench, group: Sequence[Target], results: dict[str, Result]) -> None:
-    """Measure a group on the way there and on the way back; note what may be compared."""
-    while True:
-        there = {one.name: _quiet_measurement(bench, one) for one in group}
-        back = {one.name: _quiet_measurement(bench, one) for one in reversed(group)}
-        for one in group:
-            results[one.name].seen += [there[one.name], back[one.name]]
-        bare = there[BARE], back[BARE]
-        if _comparable(bare) and not _drifted(bare):
-            break
-        bench.say("  a disturbed round: the bare Flask route is not what it was")
-        if not bench.can_repeat(2 * len(group)):
-            return
-    for one in group:
-        if _comparable(pair := (there[one.name], back[one.name])):
-            results[one.name].pairs.append(pair)
-            results[one.name].bare.append(bare)
-
-
-def _quiet_measurement(bench: Bench, one: Target) -> Measurement:
-    for _ in range(_TRIES):
-        measurement = measure(bench, one)
-        if not measurement.noise.is_disturbing or not bench.can_repeat():
-            break
-    return measurement
-
-
-def measure(bench: Bench, one: Target) -> Measurement:
+def measure(bench: Bench, one: Target, server: OnOneCore) -> Measurement:
     """Return one measurement of a target.
 
     Raises:
         RequestsFailed: it answers with errors.
     """
-    with one.beside():
-        work, postgres = one.work(), bench.postgres.pid
-        before, began = CpuTimes.now(), cpu_seconds(one.server.pid, postgres)
+    work, postgres = one.work(), bench.postgres.pid
+    with one.beside(server.port):
+        before, began = CpuTimes.now(), cpu_seconds(server.pid, postgres)
         reading = bench.load.run(
-            one.server.port, work, seconds=bench.scale.seconds, connections=one.connections
+            server.port, work, seconds=bench.scale.seconds, connections=one.connections
         )
-        after, ended = CpuTimes.now(), cpu_seconds(one.server.pid, postgres)
+        time.sleep(_SETTLED + 3 * one.waits)
+        after, ended = CpuTimes.now(), cpu_seconds(server.pid, postgres)
     if reading.failed or not reading.requests:
         raise RequestsFailed(f"{one.name}: {reading.failed} of {reading.requests} failed")
-    if work.once and reading.requests > len(work.requests):
+    if work.once and reading.begun > len(work.requests):
         raise RequestsFailed(f"{one.name}: {len(work.requests)} were prepared, too few")
-    app, sql = (b - a for a, b in zip(began, ended, strict=True))
-    measurement = Measurement(
-        reading,
-        app_cpu=1e6 * app / reading.requests,
-        postgres_cpu=1e6 * sql / reading.requests,
-        busy=app / (after.at - before.at),
-        noise=before.until(after),
-    )
+    app, sql = (1e6 * (b - a) / reading.begun for a, b in zip(began, ended, strict=True))
+    measurement = Measurement(reading, app, sql, before.until(after))
     bench.say(
         f"  {one.name}: {reading.per_second:.0f}/s, p99 {reading.p99:.1f} ms,"
-        f" {measurement.app_cpu:.0f} µs, noise {measurement.noise.total:.1%}"
+        f" {app:.0f} µs, PostgreSQL {sql:.0f} µs, noise {measurement.noise.total:.1%}"
     )
     return measurement
 
 
-def _warm_up(bench: Bench, one: Target) -> None:
+def _warm_up(bench: Bench, one: Target, server: OnOneCore) -> None:
     seconds = bench.scale.warm_up
-    bench.load.run(one.server.port, one.work(), seconds=seconds, connections=one.connections)
+    bench.load.run(server.port, one.work(), seconds=seconds, connections=one.connections)
+    time.sleep(_SETTLED + 3 * one.waits)
 
 
-def _comparable(pair: tuple[Measurement, Measurement]) -> bool:
-    return not any(measurement.noise.is_disturbing for measurement in pair)
-
-
-def _drifted(pair: tuple[Measurement, Measurement]) -> bool:
-    first, last = sorted(map(rate, pair))
-    return last > first * (1 + MAX_DRIFT)
-
-
-def _sum(of: Callable[[Measurement], float], pair: tuple[Measurement, Measurement]) -> float:
-    return sum(map(of, pair))
+def _ratio(one: float, other: float) -> float:
+    return one / (other or math.nan)  # the clock of the CPU ticks a hundred times in a second

@@ -6,29 +6,27 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Scale:
-    """How many sessions, for how many seconds, how often."""
+    """How many sessions, how often."""
 
     name: str
     sessions: int
     """In the tables of everybody who is compared."""
-    growth: tuple[int, ...]
+    growth: tuple[int, int]
+    """The few and the many with which the check is compared."""
     presented: int
     """How many of the sessions are asked for."""
     seconds: float
-    """Of one measurement of a round, after the warm-up."""
+    """Of one measurement."""
     warm_up: float
     rounds: int
-    max_wait: float
-    """For how many seconds of each subject it may wait for quiet, and repeat."""
+    """How often each target is measured, between two measurements of the bare route."""
     memory: tuple[int, int]
     """The requests after which a worker's memory is looked at."""
     expired: int
     """How many sessions there are to purge."""
     starts: int
-    logins: int
-    """How many logins or refreshes are prepared for each second of a measurement."""
-    login_threads: int
-    """How many of them are under way at once."""
+    prepared: int
+    """How many logins, refreshes or logouts there are for one measurement."""
     burst: int
     """How many logins come in one moment."""
 
@@ -41,38 +39,30 @@ SAMPLE: Final = Scale(
     seconds=0.1,
     warm_up=0.05,
     rounds=1,
-    max_wait=0,
     memory=(100, 200),
     expired=2_000,
     starts=1,
-    logins=1_000,
-    login_threads=8,
+    prepared=1_000,
     burst=24,
 )
 BENCH: Final = Scale(
     name="bench",
-    sessions=1_000_000,
-    growth=(10_000, 1_000_000),
+    sessions=200_000,
+    growth=(10_000, 10_000_000),
     presented=4_000,
-    seconds=2,
+    seconds=1,
     warm_up=1,
-    rounds=3,
-    max_wait=20,
-    memory=(10_000, 100_000),
+    rounds=6,
+    memory=(5_000, 50_000),
     expired=600_000,
     starts=5,
-    logins=2_500,
-    login_threads=64,
+    prepared=5_000,
     burst=512,
 )
 FULL: Final = replace(
     BENCH,
     name="bench-full",
-    growth=(*BENCH.growth, 10_000_000),
-    seconds=6,
-    warm_up=2,
-    rounds=5,
-    max_wait=200,
+    rounds=30,
     expired=2_000_000,
     starts=10,
 )

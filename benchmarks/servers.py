@@ -1,7 +1,7 @@
 """The servers that are compared: each on one core, with as many threads as all the others."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
@@ -11,6 +11,11 @@ from tests.support.service import Server, Service
 from tests.support.wsgi_servers import Granian, Gunicorn
 
 THREADS: Final = 8
+
+Serve = Callable[[str], "OnOneCore"]
+"""Makes a server, given the URL of its database."""
+
+_SECRET_KEY: Final = "a-secret-key-that-is-made-up-for-the-peers"
 ON_GRANIAN: Final = Granian(workers=1, threads=THREADS)
 
 
@@ -65,9 +70,9 @@ class Peer(OnOneCore):
 
     alive = "/alive"
 
-    def __init__(self, name: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, name: str, database_url: str = "", **environment: str) -> None:
         """Start nothing yet."""
-        super().__init__(environment or {})
+        super().__init__(peer_environment(database_url) | environment)
         self._module = f"benchmarks.peers.{name}.app:app"
 
     def command(self) -> list[str]:
@@ -91,13 +96,18 @@ class Express(OnOneCore):
 
     alive = "/alive"
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, database_url: str, **environment: str) -> None:
         """Start nothing yet."""
-        super().__init__(environment)
+        super().__init__(peer_environment(database_url) | environment)
 
     def command(self) -> list[str]:
         """Return how Node is called."""
         return ["node", str(EXPRESS / "app.js"), str(self.port)]
+
+
+def peer_environment(database_url: str) -> dict[str, str]:
+    """Return the environment of a peer, and of the program that fills its tables."""
+    return {"DATABASE_URL": database_url, "SECRET_KEY": _SECRET_KEY}
 
 
 @contextmanager

@@ -6,10 +6,12 @@ the package knows much more, and would take more of the load's core than what is
 
 import asyncio
 import json
+import random
 import re
 import secrets
 import sys
 from base64 import b64encode
+from collections.abc import Iterable, Sequence
 from hashlib import md5
 from typing import Final
 
@@ -39,10 +41,15 @@ class WeChat(Server):
         return [sys.executable, "-m", __name__, str(self.port), str(self._delay)]
 
 
-def logins(count: int, users: int) -> list[Request]:
-    """Return the requests of so many logins, with new codes, of users who are known already."""
+def logins(count: int, users: Sequence[int]) -> list[Request]:
+    """Return the requests of so many logins, with new codes, of some of these users."""
+    return logins_of_each(random.choices(users, k=count))
+
+
+def logins_of_each(users: Iterable[int]) -> list[Request]:
+    """Return the requests of a login of each of them, with a new code."""
     run = secrets.token_hex(12)
-    codes = (f"{run}x{n}-{secrets.randbelow(users)}" for n in range(count))
+    codes = (f"{run}x{n}-{user}" for n, user in enumerate(users))
     return [Request(body=json.dumps({"code": code})) for code in codes]
 
 

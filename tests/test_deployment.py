@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.documents import block_with
+from tests.support.service import ROOT
+from tests.support.wsgi_servers import Granian
 
 SERVICES = {"wxsession.service": "Type=notify", "wxsession-purge.service": "Type=oneshot"}
 EXPOSED = 20  # of 100; without the sandbox it is 85
@@ -49,6 +51,25 @@ def systemd_analyze(units: Path, *arguments: str) -> str:
 def test_the_units_are_free_of_faults(units: Path) -> None:
     names = [*SERVICES, "wxsession-purge.timer"]
     assert not systemd_analyze(units, "verify", *(f"./{name}" for name in names))
+
+
+@analyze
+def test_the_unit_with_granian_is_free_of_faults(units: Path) -> None:
+    here = str(Path(sys.executable).parent)
+    change = block_with("granian", "ini").replace("/opt/wxsession/.venv/bin", here)
+    (units / "wxsession.service.d" / "granian.conf").write_text(change)
+    assert not systemd_analyze(units, "verify", "./wxsession.service")
+
+
+def test_granian_is_called_as_the_tests_call_it() -> None:
+    change = block_with("granian", "ini")
+    assert f"Environment=WXSESSION_THREADS={Granian().threads}\n" in change
+    _, _, command = change.rpartition("ExecStart=")
+    command = command.replace("${WXSESSION_THREADS}", str(Granian().threads))
+    _, *shown, module = command.replace("\\\n", "").split()
+    _, _, _, *run, _ = Granian().command(8000, module)
+    assert set(run) == {*shown, "--port", "8000", "--http1-header-read-timeout", "60000"}
+    assert (ROOT / "logging.json").is_file()
 
 
 @analyze

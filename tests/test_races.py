@@ -194,24 +194,27 @@ def test_a_login_that_the_database_fails_for_good_leaves_nothing_but_a_spent_cod
     assert phone.log_in().status_code == 200
 
 
-def test_a_refresh_that_always_comes_second_gives_up_with_a_clear_error(
-    phone: Phone, app: Flask
+def test_a_refresh_whose_session_always_changes_gives_up_with_a_clear_error(
+    phone: Phone, app: Flask, clock: SettableClock
 ) -> None:
     phone.log_in()
+    oldest = phone.token
+    phone.refresh()
+    phone.refresh()
+    clock.advance(minutes=1)  # beyond the grace: it is a copy, if the session is as it was read
     busy = [False]
 
     def change_it(statement: str) -> None:
         if not statement.startswith("UPDATE") or busy[0]:
             return
         busy[0] = True
+        clock.advance(microseconds=1)
         with services_of(app).database.statement() as other:
-            row = other.execute(select(sessions.c.token_hash)).scalar_one()
-            changed = bytes([row[0] ^ 1]) + bytes(row[1:])
-            other.execute(sessions.update().values(token_hash=changed))
+            other.execute(sessions.update().values(idle_expires_at=clock() + timedelta(days=1)))
         busy[0] = False
 
-    with overhearing(services_of(app).database, before=change_it, after=change_it):  # and back
-        answer = phone.lose_refresh()
+    with overhearing(services_of(app).database, before=change_it):
+        answer = phone.lose_refresh(oldest)
     assert problem(answer) == (503, "overloaded", None)
     assert phone.check().status_code == 200
 

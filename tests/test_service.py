@@ -20,6 +20,7 @@ from statistics import median
 import psycopg
 import pytest
 import requests
+from sqlalchemy import select
 
 from tests.proof.deployment import add_user, at_once, issue_token, services
 from tests.support.databases import ON_BOTH
@@ -35,6 +36,7 @@ from tests.support.service import (
 from tests.support.settings import APPS, SECRET_KEY, environment
 from tests.support.waiting import eventually
 from tests.support.wsgi_servers import GUNICORN, Granian, Gunicorn, WsgiServer
+from wxsession.storage.tables import sessions
 
 MakeService = Callable[..., Service]
 
@@ -104,6 +106,18 @@ def test_a_session_is_good_in_every_worker(
     assert {a.status_code for a in pool.map(service.check, [token] * 60)} == {200}
     assert service.log_out(token).status_code == 204
     assert {code_of(a) for a in pool.map(service.check, [token] * 60)} == {"session_ended"}
+
+
+@ON_EACH_SERVER
+def test_the_proxy_in_front_says_where_a_client_is(
+    serve: MakeService, wechat: Simulator, sqlite_url: str, server: type[WsgiServer]
+) -> None:
+    service = serve(sqlite_url, server=server(workers=1), trusted_proxies=1)
+    forwarded = {"X-Forwarded-For": "198.51.100.66, 203.0.113.7"}
+    assert service.log_in(wechat.code("alice"), headers=forwarded).ok
+    with services(sqlite_url) as here, here.database.statement() as connection:
+        address = connection.execute(select(sessions.c.client_address)).scalar_one()
+    assert address == "203.0.113.7"
 
 
 BURST = 512

@@ -113,12 +113,10 @@ def create_app(
     for command in cli.commands(services):
         app.cli.add_command(command)
     problems.register(app)
+    app.wsgi_app = api.front(app.wsgi_app, services)  # type: ignore[method-assign]
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies)  # type: ignore[method-assign]
     prefix = settings.url_prefix or ""
-    app.wsgi_app = api.FastCheck(  # type: ignore[method-assign]
-        app.wsgi_app, prefix + api.CHECK, services.sessions
-    )
     if settings.threads >= api.FEWEST_THREADS:
         app.wsgi_app = api.Door(app.wsgi_app, prefix + api.ALIVE, threads=settings.threads)  # type: ignore[method-assign]
     return app

@@ -1,27 +1,21 @@
 """The check with few sessions and with many."""
 
-from benchmarks.bench import Bench, FilledDatabase
+from benchmarks.bench import Bench
 from benchmarks.load import asking
 from benchmarks.outcome import Figure, Outcome, of_results
 from benchmarks.rounds import Target, compare, rate
-from benchmarks.servers import Ours, running
+from benchmarks.servers import Ours
 
 
 def measure(bench: Bench) -> Outcome:
     """Compare our service with itself."""
-    counts = bench.scale.growth
-    targets = [_target(bench.ours(count)) for count in counts]
-    with running(*(one.server for one in targets)):
-        results = compare(bench, targets)
-    least, most = (results[_name(count)] for count in (counts[0], counts[-1]))
-    what = f"check with {counts[-1]:,} sessions against {counts[0]:,}"
-    return of_results(results, [Figure(what, 0.95, most.to(least, rate))])
+    few, many = (_target(bench, count) for count in bench.scale.growth)
+    results = compare(bench, [few, many])
+    kept = results[many.name].to(results[few.name], rate)
+    return of_results(results, [Figure(f"check with {many.name} against {few.name}", 0.95, kept)])
 
 
-def _target(filled: FilledDatabase) -> Target:
+def _target(bench: Bench, count: int) -> Target:
+    filled = bench.ours(count)
     check = asking("/check_session", filled.requests)
-    return Target(_name(filled.sessions), Ours(filled.url), check, filled.name)
-
-
-def _name(count: int) -> str:
-    return f"{count:,} sessions"
+    return Target(f"{count:,} sessions", Ours, filled.url, check)

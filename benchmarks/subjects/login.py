@@ -1,89 +1,91 @@
-"""Logins of users who are known, with a WeChat that takes its usual time."""
+"""Logins of users who are known, with a WeChat that answers at once and with one that does not."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 
 from benchmarks.bench import Bench
-from benchmarks.filling import MOST_USERS
+from benchmarks.flights import flights
 from benchmarks.load import Work
 from benchmarks.outcome import Figure, Outcome, of_results
-from benchmarks.processes import cpu_seconds
-from benchmarks.rounds import Target, compare, rate
-from benchmarks.servers import Ours
-from benchmarks.trips import round_trips
-from benchmarks.wechat import WeChat, logins
+from benchmarks.rounds import OURS, Target, app_cpu, compare
+from benchmarks.servers import Express, Ours, Peer, running
+from benchmarks.wechat import WeChat, logins, logins_of_each
 
 _LATENCY = 0.1
-_CPU_BOUND = 0.9
+_CONNECTIONS = 64
+_USERS = 3_000
+
+_AT_ONCE = f"{OURS}, WeChat after 0 ms"
+_LATER = f"{OURS}, WeChat after {1000 * _LATENCY:.0f} ms"
+_TUTORIAL = "the tutorial, WeChat after 0 ms"
+_EXPRESS = "express, WeChat after 0 ms"
+_PEERS = {_TUTORIAL: "tutorial_sqlalchemy", _EXPRESS: "express"}
+
+_HOW = (
+    "A worker with the threads that it is shipped with, which are started as they are needed."
+    f" Where WeChat takes its time, {_CONNECTIONS} connections log in. Everybody has logged in"
+    " before, and WeChat gives the session_key that it gave then. The tutorial has"
+    " requests, an ORM and a random token in a table; express asks with fetch and pg, and"
+    " regenerates the session."
+)
 
 
 def measure(bench: Bench) -> Outcome:
-    """Log in on as many connections as there may be calls of WeChat at once."""
+    """Log in one login after the other, on as many connections as keep the server busy."""
     filled = bench.fresh(bench.scale.growth[0])  # logins end sessions that others present
-    users, threads = min(filled.sessions, MOST_USERS), bench.scale.login_threads
-    name = f"login, {threads} threads"
-    count = round(bench.scale.logins * max(1, bench.scale.seconds))
+    users = min(_USERS, filled.sessions // 2)
+    strangers = range(users, filled.sessions)
 
-    def work() -> Work:
-        return Work("POST", "/login", logins(count, users), once=True)
+    def known() -> Work:
+        return Work("POST", "/login", logins(bench.scale.prepared, range(users)), once=True)
 
-    def log_in_again() -> Work:
-        return Work("POST", "/login", logins(count, 1), once=True)
+    def ours(wechat: WeChat) -> Callable[[str], Ours]:
+        return partial(Ours, threads=None, wechat_url=wechat.url)
 
-    with (
-        WeChat(delay=_LATENCY) as wechat,
-        Ours(
-            filled.url,
-            threads=2 * threads,  # three quarters of which may wait
-            wechat_url=wechat.url,
-            wechat_concurrency=threads,
-        ) as server,
-    ):
-        target = Target(
-            name,
-            server,
-            work,
-            filled.name,
-            connections=threads,
-            beside=lambda: _with_nothing_left_over(server.pid),
+    with WeChat(delay=0) as at_once, WeChat(delay=_LATENCY) as later:
+        _log_everybody_in(bench, ours(at_once)(filled.url), users)
+        peers = {name: bench.peer(module, users, 1) for name, module in _PEERS.items()}
+        tutorial = partial(Peer, _PEERS[_TUTORIAL], WECHAT_URL=at_once.url)
+        express = partial(Express, WECHAT_URL=at_once.url)
+        results = compare(
+            bench,
+            [
+                Target(_AT_ONCE, ours(at_once), filled.url, known, has_flights=True),
+                Target(_TUTORIAL, tutorial, peers[_TUTORIAL].url, known, has_flights=True),
+                Target(_EXPRESS, express, peers[_EXPRESS].url, known, has_flights=True),
+                Target(
+                    _LATER,
+                    ours(later),
+                    filled.url,
+                    known,
+                    connections=_CONNECTIONS,
+                    waits=_LATENCY,
+                ),
+            ],
         )
-        results = compare(bench, [target])
-        bench.load.run(server.port, log_in_again(), seconds=bench.scale.warm_up, connections=1)
-        with bench.postgres.logging_statements(), _with_nothing_left_over(server.pid):
-            again = round_trips(bench.postgres, filled.name, server.port, log_in_again())
-    bench.drop(filled)
-    login = results[name]
-    share = None if login.is_disturbed else login.median(rate) * _LATENCY / threads
-    busy = login.median(lambda measurement: measurement.busy)
-    bound = f"the CPU is the limit: {busy:.0%} of the core" if busy >= _CPU_BOUND else ""
-    how = (
-        f"A worker with {2 * threads} threads, {threads} of which may ask WeChat"
-        " (`WXSESSION_WECHAT_CONCURRENCY`), and so many connections to it. The logins that are"
-        " under way when the load ends have cost CPU, but are not counted."
-    )
+        new_key = Work("POST", "/login", logins(bench.scale.prepared, strangers), once=True)
+        flights_with_key = flights(bench.postgres, ours(at_once), filled.url, new_key)
+    for one in (filled, *peers.values()):
+        bench.drop(one)
+    login = results[_AT_ONCE]
+    cheaper = results[_TUTORIAL].to(login, app_cpu)
     return of_results(
         results,
         [
-            Figure("login, against threads / latency", 0.6, share, limit=bound),
-            Figure("login, round trips", 8, again, unit="", at_most=True),
-            Figure(
-                "login with a new session_key, round trips",
-                8,
-                login.round_trips,
-                unit="",
-                at_most=True,
+            *(
+                Figure(f"login, {name}: app CPU", 8, results[name].to_bare(app_cpu), at_most=True)
+                for name in (_AT_ONCE, _LATER)
             ),
+            Figure("login, flights", 4, login.flights or 0, unit="", at_most=True),
+            Figure("login, session_key is new: flights", 4, flights_with_key, "", at_most=True),
+            Figure("login, app CPU of the tutorial's against ours", 2, cheaper),
         ],
-        [how, f"The server had {busy:.0%} of its core."],
+        [_HOW],
     )
 
 
-@contextmanager
-def _with_nothing_left_over(server: int) -> Iterator[None]:
-    """Wait for the logins that the load before did not wait for; they would cost this one CPU."""
-    spent: list[float] = []
-    while spent != (now := cpu_seconds(server)):
-        spent = now
-        time.sleep(2 * _LATENCY)
-    yield
+def _log_everybody_in(bench: Bench, server: Ours, users: int) -> None:
+    """Let everybody log in once, so that WeChat's keys are known."""
+    work = Work("POST", "/login", logins_of_each(range(users)), once=True)
+    with running(server):
+        bench.load.run(server.port, work, seconds=4 * bench.scale.warm_up)

@@ -18,8 +18,7 @@ def measure(bench: Bench) -> Outcome:
         (worker,) = children(master)
         for wanted in bench.scale.memory:
             while done < wanted:
-                seconds = bench.scale.seconds
-                done += bench.load.run(server.port, work, seconds=seconds).requests
+                done += bench.load.run(server.port, work, seconds=bench.scale.seconds).requests
             sizes.append(resident_bytes(worker))
             rows.append((f"after {done:,} requests", f"{sizes[-1] / 2**20:.1f}"))
     few, many = bench.scale.memory

@@ -22,42 +22,34 @@ _PAUSE = 0.01
 
 
 def measure(bench: Bench) -> Outcome:
-    """Purge a file while some write to it; again, if others took too much of the machine."""
+    """Purge a file while some write to it."""
     filled = bench.in_file(bench.scale.growth[0])
-    while True:
-        filling.add_expired(filled.url, bench.scale.expired // 2, ago=LONG_AGO)
-        before = CpuTimes.now()
-        with closing(connect(filled.url)) as database, ThreadPoolExecutor(_WRITERS) as pool:
-            ended = threading.Event()
-            writers = [pool.submit(_write, database, ended) for _ in range(_WRITERS)]
-            try:
-                purged = finish_purge(start_purge(filled.url))
-                until = time.monotonic()
-            finally:
-                ended.set()
-            writes = [write for writer in writers for write in writer.result()]
-        noise = before.until(CpuTimes.now())
-        since = until - purged.seconds - 0.2
-        waited = sorted(1000 * lasted for begun, lasted in writes if since <= begun <= until)
-        worst = percentile(waited, 99)
-        bench.say(
-            f"  {purged.per_second:,.0f} rows/s, writers' p99 {worst:.1f} ms,"
-            f" noise {noise.total:.1%}"
-        )
-        if not noise.is_disturbing or not bench.can_repeat():
-            break
-    quiet = not noise.is_disturbing
+    filling.add_expired(filled.url, bench.scale.expired // 2, ago=LONG_AGO)
+    before = CpuTimes.now()
+    with closing(connect(filled.url)) as database, ThreadPoolExecutor(_WRITERS) as pool:
+        ended = threading.Event()
+        writers = [pool.submit(_write, database, ended) for _ in range(_WRITERS)]
+        try:
+            purged = finish_purge(start_purge(filled.url))
+            until = time.monotonic()
+        finally:
+            ended.set()
+        writes = [write for writer in writers for write in writer.result()]
+    noise = before.until(CpuTimes.now())
+    since = until - purged.seconds - 0.2
+    waited = sorted(1000 * lasted for begun, lasted in writes if since <= begun <= until)
+    worst = percentile(waited, 99)
     figures = [
         Figure(
             "purge on SQLite, thousand rows/s",
             35,
-            purged.per_second / 1000 if quiet else None,
+            purged.per_second / 1000,
             unit="",
         ),
         Figure(
             "wait of a writer beside a purge on SQLite, p99",
             50,
-            worst if quiet else None,
+            worst,
             unit="ms",
             at_most=True,
         ),
@@ -67,9 +59,10 @@ def measure(bench: Bench) -> Outcome:
         ("writes meanwhile", f"{len(waited):,}"),
         ("p50 of a write, ms", f"{percentile(waited, 50):.1f}"),
         ("p99 of a write, ms", f"{worst:.1f}"),
+        ("noise", f"{noise.total:.1%}"),
     ]
     note = f"{_WRITERS} writers, each of them writes, rests for {1000 * _PAUSE:.0f} ms, and so on."
-    return Outcome([Table(("", ""), rows)], figures, noise, [note])
+    return Outcome([Table(("", ""), rows)], figures, [note])
 
 
 def _write(database: Database, ended: threading.Event) -> list[tuple[float, float]]:

@@ -1,26 +1,64 @@
-"""Refreshes, each with a token that has not been refreshed yet."""
+"""Refreshes and logouts, each with a token that has not been used for it yet."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
 
 from benchmarks import filling
 from benchmarks.bench import Bench
-from benchmarks.load import Work
+from benchmarks.load import Work, each_once
 from benchmarks.outcome import Figure, Outcome, of_results
-from benchmarks.rounds import Target, compare
-from benchmarks.servers import Ours
+from benchmarks.rounds import Target, app_cpu, compare
+from benchmarks.servers import Express, Ours, Peer, Serve
 
-_NAME = "refresh"
+_REFRESH = "wxsession, refresh"
+_LOGOUT = "wxsession, logout"
+_PEERS: Final[Mapping[str, tuple[str, Serve]]] = {
+    "flask-jwt-extended, blocklist in SQL, refresh": (
+        "flask_jwt_extended_sqlalchemy",
+        partial(Peer, "flask_jwt_extended_sqlalchemy"),
+    ),
+    "express-session, regenerate": ("express", Express),
+}
+
+_HOW = (
+    "A refresh gives a new token and makes the old one useless: flask-jwt-extended by a row in its"
+    " blocklist, which it looks at first; express-session by another session in its place."
+)
 
 
 def measure(bench: Bench) -> Outcome:
-    """Refresh, and count what that costs the database."""
+    """Refresh and log out, and count what that costs the database."""
     filled = bench.fresh(bench.scale.growth[0])  # a check of a refreshed session confirms it first
-    count = min(filled.sessions, round(bench.scale.logins * max(1, bench.scale.seconds)))
+    count = min(filled.sessions, bench.scale.prepared)
 
-    def work() -> Work:
-        tokens = filling.present(filled.url, count)
-        return Work("POST", "/refresh", filling.bearers(tokens), once=True)
+    def presenting(path: str) -> Callable[[], Work]:
+        def work() -> Work:
+            return each_once(path, filling.bearers(filling.present(filled.url, count)), count)()
 
-    with Ours(filled.url) as server:
-        results = compare(bench, [Target(_NAME, server, work, filled.name)])
-    bench.drop(filled)
-    trips = results[_NAME].round_trips
-    return of_results(results, [Figure("refresh, round trips", 3, trips, unit="", at_most=True)])
+        return work
+
+    targets = [
+        Target(_REFRESH, Ours, filled.url, presenting("/refresh"), has_flights=True),
+        Target(_LOGOUT, Ours, filled.url, presenting("/logout"), has_flights=True),
+    ]
+    databases, half = [filled], count // 2  # the others need more CPU for each
+    for name, (module, serve) in _PEERS.items():
+        all_of_them = half * (bench.scale.rounds + 2)
+        peer = bench.peer(module, all_of_them, all_of_them)
+        refresh = each_once("/refresh", peer.requests, half)
+        targets.append(Target(name, serve, peer.url, refresh, has_flights=True))
+        databases.append(peer)
+    results = compare(bench, targets)
+    for one in databases:
+        bench.drop(one)
+    refreshed, ended = results[_REFRESH], results[_LOGOUT]
+    return of_results(
+        results,
+        [
+            Figure("refresh, app CPU", 2.4, refreshed.to_bare(app_cpu), at_most=True),
+            Figure("refresh, flights", 2, refreshed.flights or 0, unit="", at_most=True),
+            Figure("logout, app CPU", 2.4, ended.to_bare(app_cpu), at_most=True),
+        ],
+        [_HOW],
+    )

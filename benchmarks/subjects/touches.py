@@ -33,11 +33,11 @@ def measure(bench: Bench) -> Outcome:
         name, f"SELECT count(*) FROM wxsession_sessions WHERE purge_on > '{dates}'"
     )
     bench.drop(filled)
-    share = hot / (touches - moved) if touches > moved else None
+    share = hot / max(1, touches - moved)
     rows = [
         ("touches", f"{touches:,}"),
         ("of these with another purge date", f"{moved:,}"),
-        ("HOT among the others", "–" if share is None else f"{share:.1%}"),
+        ("HOT among the others", f"{share:.1%}"),
         ("bytes of WAL a touch", f"{float(written) / max(1, touches):.0f}"),
     ]
     figure = Figure("HOT among touches that leave the purge date alone", 0.99, share, unit="")

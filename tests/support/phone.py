@@ -48,9 +48,9 @@ class Phone:
         """Ask for the next token, and keep it."""
         return self._keep(self.send("POST", "/refresh", token=token or self.token))
 
-    def lose_refresh(self) -> Answer:
+    def lose_refresh(self, token: str | None = None) -> Answer:
         """Ask for the next token, and lose the answer."""
-        return self.send("POST", "/refresh", token=self.token)
+        return self.send("POST", "/refresh", token=token or self.token)
 
     def log_out(self, token: str | None = None, *, everywhere: bool = False) -> Answer:
         """End the session."""

@@ -244,15 +244,18 @@ class PostgresServer(Postgres):
         bin_directory: Path | None = None,
         *,
         settings: Mapping[str, str] | None = None,
+        folder: str | None = None,
         namespace: Namespace | None = None,
     ) -> None:
         """Start nothing yet; `settings` go before those that make a server fast for tests.
+
+        Its directory is made in `folder`, in memory if there is none and that has room.
 
         In a network `namespace` the server is on a host of its own, which can vanish.
         """
         super().__init__(namespace.address if namespace else "127.0.0.1", _free_port())
         self._inside = namespace.prefix if namespace else ()
-        self.directory = Path(fast_folder(), f"postgres-{secrets.token_hex(8)}").resolve()
+        self.directory = Path(folder or fast_folder(), f"postgres-{secrets.token_hex(8)}").resolve()
         self.log_path = self.directory / "postgres.log"
         self._data = self.directory / "data"
         self._bin = (bin_directory or find_postgres()).resolve()

@@ -17,6 +17,7 @@ from wxsession.storage.transaction import Reply, Transaction
 from wxsession.users.client import ClientInfo
 from wxsession.users.merging import Users, kept_apart
 from wxsession.users.user import (
+    IS_WECHAT_USER,
     Identity,
     User,
     identity_from,
@@ -37,6 +38,13 @@ class WeChatUser(NamedTuple):
     unionid: str | None
 
 
+class Found(NamedTuple):
+    """What was asked about a WeChat user before anything is known."""
+
+    row: Reply
+    keys: Reply
+
+
 class Resolved(NamedTuple):
     """A WeChat user as rows; `keys` are its session_keys, if they were read under the lock."""
 
@@ -44,6 +52,11 @@ class Resolved(NamedTuple):
     user: User
     is_new: bool = False
     keys: Reply | None = None
+
+    @property
+    def was_found(self) -> bool:
+        """Whether it was there as it is now, so that what was asked together with it holds."""
+        return self.keys is not None
 
 
 class Identities:
@@ -72,15 +85,25 @@ class Identities:
             transaction, resolved.identity.id, session_key, self._clock(), kept=kept
         )
 
+    def send_for(self, transaction: Transaction, who: WeChatUser) -> Found:
+        """Ask for the identity and its user, to be locked, and for its session_keys.
+
+        They are found if WeChat's ids are all stored already.
+        """
+        query = _LOCKED if who.unionid is None else _LOCKED_WITH_UNIONID
+        row = transaction.send(query, who._asdict())
+        return Found(row, self._session_keys.send_for(transaction, who.appid, who.openid))
+
     def resolve(
         self,
         transaction: Transaction,
         who: WeChatUser,
         client: ClientInfo,
         *,
+        found: Found | None = None,
         account_id: UUID | None = None,
     ) -> Resolved:
-        """Return the identity and its user, locked.
+        """Return the identity and its user, locked; `found` is what `send_for` returned.
 
         The user `account_id` is locked with them.
 
@@ -89,12 +112,13 @@ class Identities:
             Crossed: the rows changed while this waited for their locks; the whole transaction
                 can be tried again.
         """
-        if account_id is None:  # most logins need this single statement
-            if found := self._find(transaction, who):
-                return found
+        if found is not None:
+            if (row := found.row.first()) is not None:  # most logins need nothing else
+                user = _enabled(self._users.of_identity(row))
+                return Resolved(identity_from(row), user, keys=found.keys)
             if who.unionid is None:
                 return self._make(transaction, who, None)
-            # `_find` may have returned nothing because the identity moved to another user while
+            # There may be no row because the identity moved to another user while
             # this waited for its lock. The lock is held now, and the unionid's lock, which comes
             # first in the order, must not be waited for: that could deadlock.
             known = transaction.execute(_BY_OPENID, who._asdict()).first()
@@ -116,16 +140,6 @@ class Identities:
         user = _enabled(locked[user_id])
         user = self._learn(transaction, identity, user, sibling, who, client)
         return Resolved(identity, user)
-
-    def _find(self, transaction: Transaction, who: WeChatUser) -> Resolved | None:
-        """Return the identity and its user, locked, if WeChat's ids are all stored already."""
-        query = _LOCKED if who.unionid is None else _LOCKED_WITH_UNIONID
-        found = transaction.send(query, who._asdict())
-        keys = self._session_keys.send_for(transaction, who.appid, who.openid)
-        if (row := found.first()) is None:
-            return None
-        user = _enabled(self._users.of_identity(row))
-        return Resolved(identity_from(row), user, keys=keys)
 
     def _look(
         self, transaction: Transaction, who: WeChatUser
@@ -224,11 +238,7 @@ def _enabled(user: User) -> User:
     return user
 
 
-_BY_OPENID = (
-    select_identities()
-    .where(identities.c.provider == WECHAT)
-    .where(identities.c.appid == bindparam("appid"), identities.c.openid == bindparam("openid"))
-)
+_BY_OPENID = select_identities().where(IS_WECHAT_USER)
 _LOCKING = _BY_OPENID.with_for_update(of=[identities, users])
 _LOCKED = Statement(_LOCKING)
 _LOCKED_WITH_UNIONID = Statement(_LOCKING.where(identities.c.unionid == bindparam("unionid")))

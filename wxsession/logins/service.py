@@ -118,8 +118,15 @@ class LoginService:
                 who = WeChatUser(appid, exchanged.who.openid, exchanged.who.unionid)
             else:
                 who = self._identities.of(transaction, exchanged.claim)
+            # Asked together, since a known user needs nothing else; an account is locked first.
+            found = self._identities.send_for(transaction, who) if account is None else None
+            is_full = self._sessions.send_is_full(transaction, who.appid, who.openid)
             resolved = self._identities.resolve(
-                transaction, who, client, account_id=account.user_id if account else None
+                transaction,
+                who,
+                client,
+                found=found,
+                account_id=account.user_id if account else None,
             )
             identity, user, is_new = resolved.identity, resolved.user, resolved.is_new
             if exchanged.who is None:
@@ -132,7 +139,14 @@ class LoginService:
                 self._identities.keep_session_key(transaction, resolved, key)
                 self._exchange.settle(transaction, exchanged, identity.id)
             user, data = self._profiled(transaction, identity, user, open_data)
-            new = NewSession(user, identity, client, replacing=replacing, new_user=is_new)
+            new = NewSession(
+                user,
+                identity,
+                client,
+                replacing=replacing,
+                new_user=is_new,
+                has_room=resolved.was_found and not is_full.rows,
+            )
             return Login(self._sessions.issue(transaction, new), data)
 
     def _ensure_may_repeat(

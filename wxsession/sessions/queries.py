@@ -1,12 +1,13 @@
 """Every statement about sessions that is built once, and the reader of its rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    Date,
     LargeBinary,
     Select,
     Update,
@@ -21,11 +22,18 @@ from sqlalchemy import (
 )
 
 from wxsession.sessions.session import Session
+from wxsession.storage.database import UtcDateTime
 from wxsession.storage.statements import Statement, inserting
-from wxsession.storage.tables import has_enabled_user, identities, is_live, sessions, users
+from wxsession.storage.tables import (
+    has_enabled_user,
+    identities,
+    is_live,
+    sessions,
+    users,
+)
 from wxsession.users.client import ClientInfo
 from wxsession.users.phone_numbers import PhoneNumbers
-from wxsession.users.user import IDENTITY_COLUMNS, USER_COLUMNS, Identity, user_from
+from wxsession.users.user import IDENTITY_COLUMNS, IS_WECHAT_USER, USER_COLUMNS, Identity, user_from
 
 _END_BATCH = 1000
 
@@ -68,8 +76,7 @@ def select_sessions_alone() -> Select[Any]:
     The join takes PostgreSQL 25 µs of CPU and the application 10 to 20: 15 % of a check
     (``python -m benchmarks --only check``). The plain twin is `select_sessions`.
     """
-    nothing = (null().label(f"identity_{column.name}") for column in IDENTITY_COLUMNS)
-    columns = (*USER_COLUMNS, *nothing, *_CLIENT_COLUMNS, *_OWN_COLUMNS)
+    columns = (*USER_COLUMNS, *_nothing(), *_CLIENT_COLUMNS, *_OWN_COLUMNS)
     return select(*columns).select_from(_WITH_USER)
 
 
@@ -82,6 +89,21 @@ def session_from(row: Sequence[Any], phones: PhoneNumbers) -> Session:
         ClientInfo._make(row[_CLIENT_AT:_OWN_AT]),
         *row[_OWN_AT:],  # `_OWN_COLUMNS` are in the order of the fields
     )
+
+
+def _of_row_and_its_user() -> list[ColumnElement[Any]]:
+    """Return the columns of `select_sessions_alone` for RETURNING, which knows one table."""
+    its_user = (
+        select(column).where(users.c.id == sessions.c.user_id).scalar_subquery()
+        for column in USER_COLUMNS
+    )
+    return [*its_user, *_nothing(), *_CLIENT_COLUMNS, *_OWN_COLUMNS]
+
+
+def _nothing() -> Iterator[ColumnElement[Any]]:
+    """Yield NULLs in place of the identity."""
+    for column in IDENTITY_COLUMNS:
+        yield null().label(f"identity_{column.name}")
 
 
 _IT = sessions.c.id == bindparam("session_id")
@@ -126,6 +148,10 @@ INSERT = inserting(
     "user_agent",
 )
 
+_IDLE = bindparam("new_idle_expires_at", type_=UtcDateTime)
+_IS_CAPPED = sessions.c.absolute_expires_at < _IDLE
+_EXTENDED = case((_IS_CAPPED, sessions.c.absolute_expires_at), else_=_IDLE)
+
 SWAP_TOKEN = Statement(
     update(sessions)
     .where(_IT, sessions.c.token_hash == bindparam("its_token_hash"))
@@ -134,12 +160,22 @@ SWAP_TOKEN = Statement(
         token_hash=bindparam("next_hash"),
         rotated_at=bindparam("now"),
         confirmed_at=None,
-        idle_expires_at=bindparam("new_idle_expires_at"),
-        purge_on=bindparam("new_purge_on"),
+        idle_expires_at=case(
+            (sessions.c.idle_expires_at < _EXTENDED, _EXTENDED), else_=sessions.c.idle_expires_at
+        ),
+        # The purge may look too early at a session that cannot be extended any more.
+        purge_on=case(
+            (_IS_CAPPED, sessions.c.purge_on),
+            (sessions.c.idle_expires_at < _IDLE, bindparam("new_purge_on", type_=Date)),
+            else_=sessions.c.purge_on,
+        ),
     )
-    .returning(sessions.c.id)
+    .returning(*_of_row_and_its_user())
 )
-"""Replaces the token of a session that is live and still has it."""
+"""Replaces the token of a session that is live and has it, and extends the session.
+
+It returns the row as `select_sessions_alone` does.
+"""
 
 
 def _making_room(replaced: ColumnElement[bool]) -> Update:
@@ -171,23 +207,36 @@ def replace_and_evict(hashes: int) -> Statement:
 
     Its parameters `token_hash_0` and so on are the hashes that the session may have.
     """
-    known = [bindparam(f"token_hash_{number}", type_=LargeBinary) for number in range(hashes)]
-    # An older token, whose own hash nobody knows any more, ends it as well: as at a logout.
-    is_its = or_(sessions.c.token_hash.in_(known), sessions.c.rotated_at.is_not(None))
-    return Statement(_making_room(and_(_IT, is_its)))
+    return Statement(_making_room(_has_had_one_of(hashes)))
 
 
-END = Statement(
-    update(sessions)
-    .where(_IT, is_live(bindparam("now")))
-    .values(
-        ended_at=bindparam("now"),
-        end_reason=bindparam("reason"),
-        purge_on=bindparam("today"),
+def log_out(hashes: int) -> Statement:
+    """Return what ends a live session, by a token that it has or had; it returns the user's id.
+
+    Its parameters are as for `replace_and_evict`.
+    """
+    return Statement(
+        update(sessions)
+        .where(_has_had_one_of(hashes), is_live(bindparam("now")))
+        .values(ended_at=bindparam("now"), end_reason="logout", purge_on=bindparam("today"))
+        .returning(sessions.c.user_id)
     )
-    .returning(sessions.c.id)
+
+
+def _has_had_one_of(hashes: int) -> ColumnElement[bool]:
+    known = [bindparam(f"token_hash_{number}", type_=LargeBinary) for number in range(hashes)]
+    # An older token, whose own hash nobody knows any more, is one as well.
+    return and_(_IT, or_(sessions.c.token_hash.in_(known), sessions.c.rotated_at.is_not(None)))
+
+
+IS_FULL = Statement(
+    select(sessions.c.id)
+    .join(identities, identities.c.user_id == sessions.c.user_id)
+    .where(IS_WECHAT_USER, is_live(bindparam("now")))
+    .offset(bindparam("kept"))
+    .limit(1)
 )
-"""Ends a session, if it is live."""
+"""Returns a row if the user of a WeChat user has more live sessions than `kept`."""
 
 TOUCH = Statement(
     update(sessions)

@@ -33,14 +33,15 @@ from wxsession.errors import (
 from wxsession.sessions.queries import (
     ALONE_BY_ID,
     BY_ID,
-    END,
     EVICT,
     INSERT,
+    IS_FULL,
     NO_SESSION,
     ONE,
     SWAP_TOKEN,
     TOUCH,
     as_read,
+    log_out,
     purge_date,
     replace_and_evict,
     select_sessions,
@@ -95,7 +96,9 @@ class SessionService:
         self._audit = audit
         self._settings = settings
         self._clock = clock
-        self._replace_and_evict = replace_and_evict(1 + len(settings.secret_keys))
+        hashes = 1 + len(settings.secret_keys)
+        self._replace_and_evict = replace_and_evict(hashes)
+        self._log_out_one = log_out(hashes)
 
     def check(
         self, presented: str, asking: Asking = lambda: SYSTEM, *, with_identity: bool = True
@@ -147,15 +150,16 @@ class SessionService:
     def _refresh(self, token: SessionToken, client: ClientInfo) -> Grant:
         for _ in range(_ATTEMPTS):
             now = self._clock()
+            successor = self._signer.successors(token)[0]
+            swapped = self._database.run(SWAP_TOKEN, self._swap(token, successor, now))
+            if swapped:  # most refreshes need this single statement
+                return self._grant_of(session_from(swapped[0], self._phones), successor, now)
             session, standing, next_ = self._find(token, now)
             session.ensure_live(now)
             if next_:
-                return self._grant_again(session, next_, now)
+                return self._grant_of(session, next_, now)
             if standing is Standing.OLDER:
                 self._refuse_older(session, client, now, ways=1)
-                continue
-            if grant := self._rotate(self._database, session, token, now):
-                return grant
         raise Overloaded  # five others were faster, each within this one's single round trip
 
     def end(self, presented: str, client: ClientInfo, *, everywhere: bool = False) -> None:
@@ -209,6 +213,15 @@ class SessionService:
         with self._database.transaction() as connection:
             self.end_rows(connection, which, "revoked", user_id=own.user.id, client=client)
 
+    def send_is_full(self, transaction: Transaction, appid: str, openid: str) -> Reply:
+        """Ask whether a new session of this WeChat user's user would exceed the cap.
+
+        It has a row if so. The user's row is locked by then.
+        """
+        kept = self._settings.max_sessions - 1
+        values = {"appid": appid, "openid": openid, "now": self._clock(), "kept": kept}
+        return transaction.send(IS_FULL, values)
+
     def issue(self, connection: Transaction, new: NewSession) -> Grant:
         """Return the grant of a new session, inside the caller's transaction.
 
@@ -217,7 +230,7 @@ class SessionService:
         """
         now, user, identity, client = self._clock(), new.user, new.identity, new.client
         ended = None
-        if not new.new_user:
+        if not new.new_user and (new.replacing is not None or not new.has_room):
             ended = self._make_room(connection, user.id, new.replacing, now)
         token = self._signer.draw(new_id())
         absolute = now + self._settings.absolute_timeout
@@ -264,11 +277,12 @@ class SessionService:
         if standing is Standing.OLDER:
             raise SessionSuperseded
         if next_ is None:
-            grant = self._rotate(connection, session, token, now)
-        else:
-            grant = self._grant_again(session, next_, now)
-        if grant is None:
-            raise Crossed
+            next_ = self._signer.successors(token)[0]
+            swapped = connection.run(SWAP_TOKEN, self._swap(token, next_, now))
+            if not swapped:
+                raise Crossed
+            session = session_from(swapped[0], self._phones)
+        grant = self._grant_of(session, next_, now)
         if standing is Standing.CURRENT or session.confirmed_at is None:
             it = update(sessions).where(sessions.c.id == session.id)
             connection.execute(it.values(rotated_at=now, confirmed_at=now))
@@ -351,18 +365,25 @@ class SessionService:
 
     def _log_out(self, token: SessionToken, client: ClientInfo, *, everywhere: bool) -> None:
         now = self._clock()
-        session, standing, _ = self._find(token, now)
-        session.ensure_live(now)
-
-        user_id = session.user.id
-        if everywhere and standing is not Standing.OLDER:
+        if everywhere:
+            session, standing, _ = self._find(token, now)
+            session.ensure_live(now)
             # The one that asks goes last: if this stops half way, it can ask again.
-            while self.end_some(user_id, "logout", client=client, but=session.id):
+            while standing is not Standing.OLDER and self.end_some(
+                session.user.id, "logout", client=client, but=session.id
+            ):
                 pass
+        its = self._known_hashes(token) | {"now": now, "today": now.date()}
         with self._database.transaction() as transaction:
-            values = {"session_id": session.id, "now": now, "today": now.date(), "reason": "logout"}
-            ended = [(id_, "logout") for (id_,) in transaction.run(END, values)]
-            self._audit.write_ends(transaction, ended, client, user_id=user_id)
+            for (user_id,) in transaction.run(self._log_out_one, its):
+                ended = ((token.session_id, "logout"),)
+                self._audit.write_ends(transaction, ended, client, user_id=user_id)
+
+    def _known_hashes(self, token: SessionToken) -> dict[str, object]:
+        """Return a session's id, and the hashes that it has if it has this token or the next."""
+        known = (token, *self._signer.successors(token))
+        hashes = {f"token_hash_{number}": one.hash for number, one in enumerate(known)}
+        return {"session_id": token.session_id, **hashes}
 
     def _end(
         self, connection: Transaction, which: ColumnElement[bool], reason: str, now: datetime
@@ -422,28 +443,22 @@ class SessionService:
             return session.expires_at()
         return idle if is_due else session.expires_at()
 
-    def _rotate(
-        self, database: Database | Transaction, session: Session, token: SessionToken, now: datetime
-    ) -> Grant | None:
-        """Swap the token for its successor, or return None if the session is not as it was."""
-        next_ = self._signer.successors(token)[0]
-        idle = min(now + self._settings.idle_timeout, session.absolute_expires_at)
-        idle = max(idle, session.idle_expires_at)
-        swap = {
-            "session_id": session.id,
-            "its_token_hash": session.token_hash,
-            "next_hash": next_.hash,
+    def _swap(
+        self, token: SessionToken, successor: SessionToken, now: datetime
+    ) -> dict[str, object]:
+        """Return the values that swap a token for its successor, if the session still has it."""
+        idle = now + self._settings.idle_timeout
+        return {
+            "session_id": token.session_id,
+            "its_token_hash": token.hash,
+            "next_hash": successor.hash,
             "now": now,
             "new_idle_expires_at": idle,
             "new_purge_on": purge_date(idle),
         }
-        if not database.run(SWAP_TOKEN, swap):
-            return None
-        expires_in = _whole_seconds(idle, now)
-        return self._grant(next_, session.user, expires_in, session.absolute_expires_at)
 
-    def _grant_again(self, session: Session, token: SessionToken, now: datetime) -> Grant:
-        """Return what the refresh returned that made this token, the one in use."""
+    def _grant_of(self, session: Session, token: SessionToken, now: datetime) -> Grant:
+        """Return the grant of a session with this token, the one in use."""
         expires_in = _whole_seconds(session.expires_at(), now)
         return self._grant(token, session.user, expires_in, session.absolute_expires_at)
 
@@ -496,9 +511,7 @@ class SessionService:
         }
         if token := self._replaced(replacing):
             evict = self._replace_and_evict
-            known = (token, *self._signer.successors(token))
-            room |= {f"token_hash_{number}": one.hash for number, one in enumerate(known)}
-            room |= {"session_id": token.session_id}
+            room |= self._known_hashes(token)
         return connection.send(evict, room)
 
     def _replaced(self, presented: str | None) -> SessionToken | None:

@@ -6,9 +6,9 @@ To check a connection out and in takes 12 to 17 µs of CPU: 8 to 11 % of a check
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, PoolProxiedConnection
 from sqlalchemy import exc as sa
@@ -16,10 +16,8 @@ from sqlalchemy import exc as sa
 from wxsession.errors import Overloaded, WxSessionError
 from wxsession.storage.failures import no_answer_in_time, translated
 from wxsession.storage.pool import POOL_TIMEOUT_SECONDS, SharingPool, Unused, wait_for_another
-from wxsession.storage.statements import Listener, Runner, runner
+from wxsession.storage.statements import Listener, Rows, Runner, Statement, Values, runner
 from wxsession.storage.watchdog import Watchdog
-
-T = TypeVar("T")
 
 MAX_IDLE = 4
 _SHARE = 4
@@ -103,11 +101,11 @@ class ConnectionCache:
             raise
         self._take_back(cached)
 
-    def run(self, ask: Callable[[Runner], T], until: float) -> T:
-        """Return what `ask` gets from the database; the same as with `one`, faster."""
+    def run(self, statement: Statement, values: Values, until: float) -> Rows:
+        """Return the rows of a statement; the same as with `one`, faster."""
         cached = self._borrow(until)
         try:
-            result = ask(cached.runner)
+            result = cached.runner.run(statement, values)
         except BaseException as error:
             self._take_back_after(cached, error)
             raise
@@ -156,13 +154,14 @@ class ConnectionCache:
         return self._engine.dialect.is_disconnect(error, cached.driver, None)
 
     def _take_when_possible(self) -> CachedConnection:
-        deadline = time.monotonic() + POOL_TIMEOUT_SECONDS
+        deadline = None
         while True:
             try:
                 return self.take()
             except sa.TimeoutError:
                 raise Overloaded from None
             except self._driver.Error as error:
+                deadline = deadline or time.monotonic() + POOL_TIMEOUT_SECONDS
                 if not wait_for_another(self._pool, error, deadline):
                     raise translated(error, broken=False) or error from error
 

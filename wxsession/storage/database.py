@@ -176,7 +176,10 @@ class Database:
             Overloaded: no connection was available in time, or it broke.
             NotReady: the schema is missing or too old.
         """
-        return retry_on_disconnect(lambda: self.run(statement, values))
+        try:
+            return self.run(statement, values)
+        except (Crossed, Disconnected):
+            return retry_on_disconnect(lambda: self.run(statement, values))
 
     def run(self, statement: Statement, values: Values) -> Rows:
         """Return the rows of a statement that stands by itself: there is no BEGIN and no COMMIT.
@@ -185,8 +188,7 @@ class Database:
             Overloaded: no connection was available in time, or it broke.
             NotReady: the schema is missing or too old.
         """
-        until = time.monotonic() + self.limits.timeout
-        return self.connections.run(lambda runner: runner.run(statement, values), until)
+        return self.connections.run(statement, values, time.monotonic() + self.limits.timeout)
 
     @contextmanager
     def statement(self) -> Iterator[Connection]:

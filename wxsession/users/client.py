@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 _IPV6_PREFIX = 64  # the network of one customer
@@ -33,6 +34,7 @@ def network_of(text: str) -> str:
     return text if ip is None else str(ip)
 
 
+@lru_cache(maxsize=1024)  # most requests come from a few addresses
 def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     match = _WITH_PORT.fullmatch(text)
     bare = (match["v6"] or match["v4"]) if match else text

@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, and_, bindparam, select
 
-from wxsession.storage.tables import identities, merged_users, users
+from wxsession.storage.tables import WECHAT, identities, merged_users, users
 from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
 
 
@@ -44,6 +44,13 @@ USER_COLUMNS = (
     users.c.disabled_at,
 )
 IDENTITY_COLUMNS = (identities.c.id, identities.c.appid, identities.c.openid, identities.c.unionid)
+
+IS_WECHAT_USER = and_(
+    identities.c.provider == WECHAT,
+    identities.c.appid == bindparam("appid"),
+    identities.c.openid == bindparam("openid"),
+)
+"""The condition that an identity is the WeChat user with these two parameters."""
 
 
 def select_users() -> Select[Any]:

@@ -19,11 +19,11 @@ from wxsession.storage.statements import Rows, Statement, inserting
 from wxsession.storage.tables import (
     MOST_SESSION_KEYS,
     RING_SIZE,
-    WECHAT,
     identities,
     session_keys,
 )
 from wxsession.storage.transaction import Reply, Transaction
+from wxsession.users.user import IS_WECHAT_USER
 
 FRESH = timedelta(hours=1)
 """How old open data may be."""
@@ -135,9 +135,7 @@ _NEWEST_FIRST = select(*(session_keys.c[name] for name in _Kept._fields)).order_
 _KEPT = Statement(_NEWEST_FIRST.where(_OF_IDENTITY))
 _KEPT_OF_OPENID = Statement(
     _NEWEST_FIRST.join(identities, identities.c.id == session_keys.c.identity_id).where(
-        identities.c.provider == WECHAT,
-        identities.c.appid == bindparam("appid"),
-        identities.c.openid == bindparam("openid"),
+        IS_WECHAT_USER
     )
 )
 _REPLACE = Statement(

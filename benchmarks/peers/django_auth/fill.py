@@ -1,4 +1,4 @@
-"""Fill Django's tables; print a Cookie header a line."""
+"""Fill Django's tables; print a header a line."""
 
 import sys
 
@@ -51,4 +51,4 @@ with transaction.atomic(), connection.cursor() as cursor:
             " WHERE session_key = md5(%s)",
             [key, store.encode(data_of(User(pk=user_id, password="!"))), str(user_id)],
         )
-        print(f"sessionid={key}")
+        print(f"Cookie: sessionid={key}")

@@ -1,4 +1,4 @@
-"""Fill the tables of the application, the session's as the package ships it; print cookies."""
+"""Fill the tables, the session's as the package ships it; print a header a line."""
 
 import base64
 import hmac
@@ -20,9 +20,15 @@ key = os.environ["SECRET_KEY"].encode()
 cookie = {"originalMaxAge": 2592000000, "expires": "2099-01-01T00:00:00.000Z", "httpOnly": True}
 with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
     connection.execute(TABLE.read_bytes())
-    connection.execute("CREATE TABLE users (id serial PRIMARY KEY, name varchar(64))")
     connection.execute(
-        "INSERT INTO users (name) SELECT 'user ' || i FROM generate_series(1, %s) AS i", [sessions]
+        "CREATE TABLE users (id serial PRIMARY KEY, name varchar(64), openid varchar(64) UNIQUE)"
+    )
+    connection.execute(
+        """
+        INSERT INTO users (name, openid)
+        SELECT 'user ' || i, 'o' || lpad((i - 1)::text, 27, '0') FROM generate_series(1, %s) AS i
+        """,
+        [sessions],
     )
     connection.execute(
         """
@@ -38,4 +44,4 @@ with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
         connection.execute("UPDATE session SET sid = %s WHERE sid = md5(%s)", [sid, str(user_id)])
         # As the package cookie-signature signs.
         mark = base64.b64encode(hmac.digest(key, sid.encode(), "sha256")).decode().rstrip("=")
-        print(f"connect.sid={quote(f's:{sid}.{mark}', safe='')}")
+        print(f"Cookie: connect.sid={quote(f's:{sid}.{mark}', safe='')}")

@@ -1,4 +1,4 @@
-"""Fill the table of the application; print a Cookie header a line."""
+"""Fill the table of the application; print a header a line."""
 
 import sys
 
@@ -26,4 +26,4 @@ for user_id in spread(sessions, presented):
         environ_base={"REMOTE_ADDR": "127.0.0.1"}, environ_overrides={"HTTP_USER_AGENT": None}
     ):
         login_user(User(id=user_id))
-        print(f"session={serializer.dumps(dict(session))}")
+        print(f"Cookie: session={serializer.dumps(dict(session))}")

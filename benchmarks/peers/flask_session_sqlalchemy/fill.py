@@ -1,4 +1,4 @@
-"""Fill the tables of the application; print a Cookie header a line."""
+"""Fill the tables of the application; print a header a line."""
 
 import secrets
 import sys
@@ -38,5 +38,5 @@ with app.app_context():
                 "id": user_id,
             },
         )
-        print(f"session={sid}")
+        print(f"Cookie: session={sid}")
     db.session.commit()

@@ -1,6 +1,7 @@
 """Our own dialect over HTTP: JSON in, JSON out, the token in the Authorization header."""
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response
 
@@ -9,12 +10,15 @@ from wxsession.web import problems
 from wxsession.web.api import accounts, health, introspection, logins, profiles, sessions
 from wxsession.web.api.door import FEWEST_THREADS, Door
 from wxsession.web.api.endpoints import bind
-from wxsession.web.api.fast_check import FastCheck
+from wxsession.web.api.front import Front
 from wxsession.web.api.health import ALIVE
 from wxsession.web.api.openapi import document
 from wxsession.web.api.sessions import CHECK
 
-__all__ = ["ALIVE", "CHECK", "ENDPOINTS", "FEWEST_THREADS", "Door", "FastCheck", "blueprint"]
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+__all__ = ["ALIVE", "ENDPOINTS", "FEWEST_THREADS", "Door", "blueprint", "front"]
 
 ENDPOINTS = (
     *logins.ENDPOINTS,
@@ -24,6 +28,20 @@ ENDPOINTS = (
     *introspection.ENDPOINTS,
     *health.ENDPOINTS,
 )
+
+
+_HOT = {"/login", "/refresh", "/logout", "/introspect"}
+
+
+def front(application: "WSGIApplication", services: Services) -> Front:
+    """Return an application that answers the hot endpoints itself, for the service alone."""
+    return Front(
+        application,
+        services,
+        prefix=services.settings.url_prefix or "",
+        check=CHECK,
+        endpoints=[endpoint for endpoint in ENDPOINTS if endpoint.path in _HOT],
+    )
 
 
 def blueprint(services: Services, url_prefix: str | None) -> Blueprint:

@@ -11,7 +11,7 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import Any, get_args, get_origin, get_type_hints
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Request, Response, request
 from pydantic import BaseModel
 from werkzeug.exceptions import UnsupportedMediaType
 
@@ -78,19 +78,29 @@ class Endpoint:
         return list(dict.fromkeys([*refused, *raised, *missing, *unread, "internal_error"]))
 
 
+def respond(
+    endpoint: Endpoint, services: Services, request: Request, **parameters: object
+) -> Response:
+    """Return what an endpoint responds; `parameters` are those of the path.
+
+    Raises:
+        WxSessionError, HTTPException: the refusal.
+    """
+    if endpoint.auth is Auth.API_KEY:
+        ensure_api_key(request, services.introspection)
+    if endpoint.body is not None:
+        parameters["body"] = _read(endpoint, endpoint.body, request)
+    result = endpoint.function(services, request, **parameters)
+    reply, headers = result if isinstance(result, tuple) else (result, {})
+    body = reply.model_dump_json() if reply is not None else None
+    return Response(body, endpoint.status, headers, mimetype="application/json")
+
+
 def bind(endpoint: Endpoint, blueprint: Blueprint, services: Services) -> None:
     """Serve an endpoint."""
-    model = endpoint.body
 
     def view(**parameters: object) -> Response:
-        if endpoint.auth is Auth.API_KEY:
-            ensure_api_key(request, services.introspection)
-        if model is not None:
-            parameters["body"] = _read(endpoint, model)
-        result = endpoint.function(services, request, **parameters)
-        reply, headers = result if isinstance(result, tuple) else (result, {})
-        body = reply.model_dump_json() if reply is not None else None
-        return Response(body, endpoint.status, headers, mimetype="application/json")
+        return respond(endpoint, services, request, **parameters)
 
     name = endpoint.function.__name__
     blueprint.add_url_rule(endpoint.path, name, view, methods=list(endpoint.methods))
@@ -104,7 +114,7 @@ def _codes_of(error: type[WxSessionError]) -> Iterator[str]:
         yield from _codes_of(special)
 
 
-def _read(endpoint: Endpoint, model: type[BaseModel]) -> BaseModel:
+def _read(endpoint: Endpoint, model: type[BaseModel], request: Request) -> BaseModel:
     """Return the parsed body.
 
     Raises:

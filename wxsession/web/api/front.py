@@ -1,9 +1,10 @@
-"""The check, without Flask and without models.
+"""The hot endpoints, without Flask's dispatch.
 
-Every request of every mini-program is a check. The plain twin is `check_session` in the blueprint:
-it asks the same service, and a test compares what both send. A request that is not a plain check
-is passed on to it. What is spared here, of about 155 µs of CPU for a whole check, gunicorn and the
-kernel included (``python -m benchmarks.parts``):
+Every request of a mini-program is a check, and sessions begin, go on and end by three more calls.
+These are answered in front of Flask, from the same table of endpoints; a test compares what both
+send. A check is written without models as well; its plain twin is `check_session`. Any other
+request, and one that is not a plain check, is passed on. What is spared here, of about 155 µs of
+CPU for a whole check, gunicorn and the kernel included (``python -m benchmarks.parts``):
 
 =========================  =========  ==========
 instead of                 µs         of a check
@@ -13,16 +14,18 @@ JSON by models, see below  3 to 6     2 to 4 %
 =========================  =========  ==========
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from flask import Request
+from flask import Request, Response
 from pydantic_core import to_json
+from werkzeug.exceptions import HTTPException
 
 from wxsession.errors import WxSessionError
-from wxsession.sessions.service import SessionService
+from wxsession.services import Services
 from wxsession.sessions.session import SessionView
 from wxsession.web import problems
+from wxsession.web.api.endpoints import Endpoint, respond
 from wxsession.web.api.proxy import API_KEY_HEADER
 from wxsession.web.api.schemas import rfc3339
 from wxsession.web.request import bearer_in, client_of
@@ -57,29 +60,54 @@ def check_json(view: SessionView) -> bytes:
     )
 
 
-class FastCheck:
-    """A WSGI application that responds to checks at `path`, and passes on everything else."""
+class Front:
+    """A WSGI application that answers some endpoints, and passes on everything else."""
 
     def __init__(
         self,
         application: "WSGIApplication",
-        path: str,
-        sessions: SessionService,
+        services: Services,
+        *,
+        prefix: str,
+        check: str,
+        endpoints: Sequence[Endpoint],
     ) -> None:
         self.application = application
-        self._path = path
-        self._sessions = sessions
+        self._services = services
+        self._sessions = services.sessions
+        self._check_path = prefix + check
+        self._endpoints = {
+            (prefix + endpoint.path, method): endpoint
+            for endpoint in endpoints
+            for method in endpoint.methods
+        }
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         """Respond, or pass on."""
-        if (
-            environ["PATH_INFO"] != self._path
-            or environ["REQUEST_METHOD"] not in _METHODS
-            or _FOR_PROXY in environ
-        ):
-            return self.application(environ, start_response)
+        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        if path == self._check_path:
+            if method in _METHODS and _FOR_PROXY not in environ:
+                return self._check(environ, start_response)
+        elif endpoint := self._endpoints.get((path, method)):
+            return self._respond(endpoint, Request(environ))(environ, start_response)
+        return self.application(environ, start_response)
+
+    def _respond(self, endpoint: Endpoint, request: Request) -> Response:
+        try:
+            response = respond(endpoint, self._services, request)
+        except WxSessionError as error:
+            return problems.from_error(error)
+        except HTTPException as error:
+            return problems.from_http(error)
+        except Exception as error:  # noqa: BLE001 - as the blueprint does
+            return problems.from_error(problems.unforeseen(error))
+        return problems.protected(response)
+
+    def _check(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
         try:
             token = bearer_in(environ.get("HTTP_AUTHORIZATION", ""))
             view = self._sessions.check(

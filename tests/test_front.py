@@ -1,4 +1,4 @@
-"""The check in front of Flask: nobody can tell it from the one behind."""
+"""The hot endpoints in front of Flask: nobody can tell them from those behind."""
 
 import string
 from collections.abc import Callable
@@ -9,34 +9,37 @@ import pytest
 from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import select, text
 from werkzeug.test import create_environ, run_wsgi_app
 
 from tests.support.app import services_of
 from tests.support.phone import Phone
 from wxsession.sessions.session import SessionView
 from wxsession.simulator import WeChat
+from wxsession.storage.tables import sessions
 from wxsession.users.client import ClientInfo
 from wxsession.users.phone_numbers import PhoneNumber
 from wxsession.users.user import User
-from wxsession.web.api import Door, FastCheck
-from wxsession.web.api.fast_check import check_json
+from wxsession.web.api import Door
+from wxsession.web.api.front import Front, check_json
 from wxsession.web.api.schemas import CheckReply
 
 Sent = tuple[bytes, str, list[tuple[str, str]]]
 
 
-def ask(application: Any, method: str, path: str, headers: dict[str, str]) -> Sent:
+def ask(
+    application: Any, method: str, path: str, headers: dict[str, str], data: bytes = b"{}"
+) -> Sent:
     """Return all that a server would send, in its order."""
-    environ = create_environ(path, method=method, headers=headers, data=b"{}")
+    environ = create_environ(path, method=method, headers=headers, data=data)
     body, status, sent = run_wsgi_app(application, environ, buffered=True)
     return b"".join(body), status, list(sent)
 
 
-def front_of(app: Flask) -> FastCheck:
+def front_of(app: Flask) -> Front:
     assert isinstance(app.wsgi_app, Door)
     front = app.wsgi_app.application
-    assert isinstance(front, FastCheck)
+    assert isinstance(front, Front)
     return front
 
 
@@ -147,3 +150,79 @@ def test_a_plain_check_never_comes_to_flask(phone: Phone) -> None:
     assert asked == []
     phone.sessions()
     assert asked == ["flask"]
+
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize("path", ["/login", "/refresh", "/logout", "/introspect"])
+@pytest.mark.parametrize(
+    ("headers", "data"),
+    [
+        ({}, b""),
+        ({}, b"{}"),
+        (JSON, b""),
+        (JSON, b"{"),
+        (JSON, b'{"code": 7, "everywhere": "no"}'),
+        (JSON, b'{"code": "a-code-of-nobody"}'),
+        (JSON, b'{"code": "a", "code": "b"}'),
+        (JSON, b"[" * 2000),
+        (JSON, b" " * 70_000),
+        ({"Content-Type": "text/plain"}, b"code=x"),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, b"token=x&token=y"),
+        ({"Authorization": "Bearer x"}, b""),
+        ({"Authorization": "Basic c2hvcDp4"}, b"token=x"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_refused_in_the_same_words(
+    app: Flask, path: str, headers: dict[str, str], data: bytes
+) -> None:
+    front = front_of(app)
+    for method in ("POST", "GET", "OPTIONS"):
+        sent = ask(front, method, path, headers, data)
+        assert sent == ask(front.application, method, path, headers, data)
+
+
+def test_a_refresh_a_logout_and_an_introspection_are_what_the_blueprint_sends(
+    make_app: Callable[..., Flask], wechat: WeChat
+) -> None:
+    key = "a-key-of-the-shop-that-is-made-up"
+    app = make_app(api_keys=f"shop:{key}")
+    phone, front = Phone(app, wechat, "alice"), front_of(app)
+    phone.log_in()
+    bearer = {"Authorization": f"Bearer {phone.token}"}
+    asking = {"Authorization": f"Bearer {key}"}
+    token = f"token={phone.token}".encode()
+    form = {**asking, "Content-Type": "application/x-www-form-urlencoded"}
+    for path, headers, data in (
+        ("/introspect", form, token),
+        ("/refresh", bearer, b""),  # the same token again gets the same one
+        ("/logout", {**bearer, **JSON}, b'{"everywhere": true}'),
+    ):
+        sent = ask(front, "POST", path, headers, data)
+        assert sent[1].startswith("20")
+        assert sent == ask(front.application, "POST", path, headers, data)
+
+
+def test_none_of_them_comes_to_flask(phone: Phone) -> None:
+    asked: list[str] = []
+    phone.app.before_request_funcs.setdefault(None, []).append(lambda: asked.append("flask"))
+    for call in (phone.log_in, phone.refresh, phone.check, phone.log_out):
+        assert call().status_code < 300
+    assert asked == []
+
+
+def test_who_asks_is_known_behind_a_proxy_too(
+    make_app: Callable[..., Flask], wechat: WeChat
+) -> None:
+    phone = Phone(make_app(trusted_proxies=1), wechat, "alice")
+    phone.app.test_client().post(
+        "/login",
+        json={"code": phone.code()},
+        headers={"X-Forwarded-For": "198.51.100.9"},
+        environ_base={"REMOTE_ADDR": "10.0.0.1"},
+    )
+    with services_of(phone.app).database.statement() as connection:
+        stored = connection.execute(select(sessions.c.client_address)).scalar_one()
+    assert stored == "198.51.100.9"

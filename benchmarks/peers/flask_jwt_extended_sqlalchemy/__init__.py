@@ -1,0 +1,1 @@
+"""Flask-JWT-Extended with its blocklist in a table of Flask-SQLAlchemy."""
