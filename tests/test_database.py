@@ -182,7 +182,7 @@ def test_without_its_schema_every_call_says_so(phone: Phone, services: Services,
             connection.execute(text("DROP TABLE IF EXISTS wxsession_version"))
         else:
             connection.execute(
-                text("ALTER TABLE wxsession_sessions RENAME COLUMN auth_time TO since")
+                text("ALTER TABLE wxsession_sessions RENAME COLUMN token_hash TO hash")
             )
             connection.execute(text("ALTER TABLE wxsession_users RENAME COLUMN nickname TO name"))
             connection.execute(text("UPDATE wxsession_version SET version_num = '20261121_01'"))

@@ -28,6 +28,8 @@ def started(folder: Path, *command: str) -> Iterator[tuple[str, subprocess.Popen
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # A shell that runs us in the background lets its children ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
     ) as demo:
         try:
             assert demo.stdout is not None
