@@ -4,6 +4,7 @@ To check a connection out and in takes 12 to 17 µs of CPU: 8 to 11 % of a check
 (``python -m benchmarks.parts``). The pool still opens, renews and closes them.
 """
 
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -77,6 +78,8 @@ class ConnectionCache:
         self._free: deque[CachedConnection] = deque()
         self._of_parent: deque[CachedConnection] = deque()
         self._unused = Unused()
+        self._waiting = 0
+        self._lock = threading.Lock()
         self.listeners: list[Listener] = []
         """Are told of each `Statement`; of others, SQLAlchemy's events tell."""
 
@@ -176,13 +179,19 @@ class ConnectionCache:
             if now < cached.until:
                 return cached
             cached.connection.close()
-        return CachedConnection(
-            self._engine, self._pool.connect(), now + self._max_age, self.listeners
-        )
+        with self._lock:
+            self._waiting += 1
+        try:
+            connection = self._pool.connect()
+        finally:
+            with self._lock:
+                self._waiting -= 1
+        return CachedConnection(self._engine, connection, now + self._max_age, self.listeners)
 
     def give_back(self, cached: CachedConnection) -> None:
         """Keep it for the next caller, or return it to the pool if there are enough."""
-        if len(self._free) < self._max_idle:
+        # Whoever waits for the pool does not see what is kept here.
+        if not self._waiting and len(self._free) < self._max_idle:
             self._free.append(cached)
         else:
             cached.connection.close()
@@ -203,6 +212,7 @@ class ConnectionCache:
         be released.
         """
         self._free, self._of_parent = deque(), self._free
+        self._waiting, self._lock = 0, threading.Lock()
         self._engine.dispose(close=False)
 
     def _leave(self, how_many: int) -> None:
