@@ -87,7 +87,7 @@ def _purging(
         bench.postgres.vacuum(filled.name)
     process = start_purge(filled.url, max_seconds=bench.scale.seconds + 2)
     with process:
-        locked = "SELECT count(*) FROM leases WHERE held_until > now()"
+        locked = "SELECT count(*) FROM wxsession_leases WHERE held_until > now()"
         while process.poll() is None and not bench.postgres.scalar(filled.name, locked):
             time.sleep(0.01)
         yield
