@@ -19,7 +19,7 @@ SIMULATOR = "http://127.0.0.1:8001"
 def installed(tmp_path: Path) -> Path:
     """Return the example after `npm install`, beside the package that it installs."""
     copy = tmp_path / "miniprogram"
-    left_behind = shutil.ignore_patterns("node_modules", "miniprogram_npm")
+    left_behind = shutil.ignore_patterns("node_modules", "miniprogram_npm", "example-*")
     shutil.copytree(ROOT / "miniprogram", copy, ignore=left_behind)
     example = copy / "example"
     subprocess.run(

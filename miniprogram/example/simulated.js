@@ -13,3 +13,6 @@ Object.defineProperty(wx, 'login', {
     })
   },
 })
+
+// Its codes are those of the first app of the service, whatever the AppID of this project is.
+Object.defineProperty(wx, 'getAccountInfoSync', { value: () => ({ miniProgram: {} }) })

@@ -1,8 +1,9 @@
 /** Every promise of this package rejects with this error; branch on its `code`. */
 class WxSessionError extends Error {
-  constructor(code, facts) {
+  constructor(code, facts = {}) {
     // Messages are logged and reported: they must not contain a token, a code or a password.
-    super(code + (facts && facts.status ? ` (HTTP ${facts.status})` : ''))
+    const { status, detail } = facts
+    super(code + (status ? ` (HTTP ${status})` : '') + (detail ? `: ${detail}` : ''))
     this.name = 'WxSessionError'
     Object.assign(this, facts, { code })
   }

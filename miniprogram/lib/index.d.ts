@@ -1,65 +1,82 @@
-/// <reference types="miniprogram-api-typings" />
+import { WxSessionError } from './core'
+import type {
+  Callbacks, CoreOptions, CoreSession, Credentials, Data, Header, RequestOptions, RequestResult, User, UserInfoResult,
+} from './core'
 
-export interface SessionOptions {
-  /** The address of the server, e.g. `https://login.example.com`. */
-  baseUrl: string
-  /** The session is kept in wx storage under `<storageKey>:<baseUrl>/`; by default `wxsession`. */
-  storageKey?: string
-  /** Other origins to which requests may carry the token. */
-  origins?: string[]
-  /** Which app of the server; by default the one in the Referer that WeChat sends. */
-  appid?: string
-  /** Timeout of wx.login and of this package's own calls, in ms; by default 15000. */
+export * from './core'
+
+export interface SessionOptions extends CoreOptions {
+  /**
+   * Called before each request, upload, download and socket, with its options; change them, or
+   * return others, or a promise of them.
+   */
+  beforeRequest?: (options: any) => any
+  /** Called once, until something succeeds again, when something fails because nobody is logged in. */
+  onUnauthorized?: (error: WxSessionError) => void
+  /** Called with true when something begins, and with false when nothing is under way any more. */
+  onLoading?: (isLoading: boolean) => void
+}
+
+export interface Loading {
+  /** Whether `onLoading` is told of it; by default true. */
+  loading?: boolean
+}
+
+export interface UploadOptions extends Loading {
+  url: string
+  filePath: string
+  /** Of a page of H5, beside `filePath`. */
+  file?: any
+  name: string
+  header?: Record<string, any>
+  formData?: Record<string, any>
+  timeout?: number
+  onTask?: (task: any) => void
+}
+
+export interface UploadResult {
+  /** The body, as text. */
+  data: string
+  statusCode: number
+  errMsg: string
+}
+
+export interface DownloadOptions extends Loading {
+  url: string
+  filePath?: string
+  header?: Record<string, any>
+  timeout?: number
+  onTask?: (task: any) => void
+}
+
+export interface DownloadResult {
+  tempFilePath: string
+  filePath?: string
+  statusCode: number
+  errMsg: string
+}
+
+export interface SocketOptions extends Loading {
+  /** With `ws:` or `wss:`, or relative to `baseUrl`. */
+  url: string
+  header?: Record<string, any>
+  protocols?: string[]
   timeout?: number
 }
 
-export interface User {
-  id: string
-  username: string | null
-  nickname: string | null
-  avatar_url: string | null
-  /** Masked. */
-  phone_number: string | null
-  /** Whether the login that returned this user created it. */
-  new: boolean
-}
-
-export interface Credentials {
-  username: string
-  password: string
-}
-
-/** The result of wx.getUserInfo or wx.getUserProfile. */
-export interface UserInfoResult {
-  rawData?: string
-  signature?: string
-  encryptedData?: string
-  iv?: string
-}
-
-export type LoginOptions = (Credentials | { username?: undefined; password?: undefined }) & {
-  userInfo?: UserInfoResult
-}
-
-export interface ActiveSession {
-  active: true
-  /** In seconds. */
-  expires_in: number
-  /** RFC 3339, of the server's clock. */
-  absolute_expires_at: string
-  superseded: boolean
-  user: User
-}
-
-export interface InactiveSession {
-  active: false
-  code: string
-  reason: string | null
+/** What a wx.connectSocket of any platform returns. */
+export interface SocketTask {
+  send(options: any): any
+  close(options?: any): any
+  onOpen(listener: (result: any) => void): any
+  onClose(listener: (result: any) => void): any
+  onMessage(listener: (result: any) => void): any
+  onError(listener: (result: any) => void): any
 }
 
 export interface UserInfoAnswer {
   user: User
-  open_data: WechatMiniprogram.IAnyObject | null
+  open_data: Record<string, any> | null
 }
 
 export interface PhoneNumber {
@@ -68,39 +85,67 @@ export interface PhoneNumber {
   country_code: string
 }
 
+/** The `event.detail` of a button. */
+export interface ButtonDetail {
+  errMsg?: string
+  errno?: number
+}
+
 /** The `event.detail` of the button getPhoneNumber. */
-export interface PhoneNumberDetail {
+export interface PhoneNumberDetail extends ButtonDetail {
   code?: string
   encryptedData?: string
   iv?: string
-  errMsg?: string
 }
 
-export type RequestOptions = Omit<WechatMiniprogram.RequestOption, 'success' | 'fail' | 'complete'>
-
-export interface RequestCallbacks<T extends string | WechatMiniprogram.IAnyObject | ArrayBuffer> {
-  success?: (result: WechatMiniprogram.RequestSuccessCallbackResult<T>) => void
-  fail?: (error: WxSessionError) => void
-  complete?: (outcome: WechatMiniprogram.RequestSuccessCallbackResult<T> | WxSessionError) => void
+export interface Identity {
+  appid: string
+  /** RFC 3339. */
+  bound_at: string
+  current: boolean
 }
 
-export interface Session {
-  /** The last known user; null if logged out. */
-  readonly user: User | null
-  /** Log in with wx.login; with credentials the WeChat user is also bound to that account. */
-  login(options?: LoginOptions): Promise<User>
-  /** Ask the server whether the session is active; never logs in. */
-  check(): Promise<ActiveSession | InactiveSession>
-  /** Refresh the session now; it is also refreshed in the background before it expires. */
-  refresh(): Promise<User>
-  /** Log out; after that only `login` logs in again. */
-  logout(options?: { everywhere?: boolean }): Promise<void>
-  /** wx.request with the session's token; logs in if there is none, or if the session is over. */
-  request<T extends string | WechatMiniprogram.IAnyObject | ArrayBuffer = WechatMiniprogram.IAnyObject>(
-    options: RequestOptions & RequestCallbacks<T>
-  ): Promise<WechatMiniprogram.RequestSuccessCallbackResult<T>>
+export interface ListedSession {
+  id: string
+  /** Whether it is the session of this phone. */
+  current: boolean
+  appid: string | null
+  created_at: string
+  auth_time: string
+  expires_in: number
+  absolute_expires_at: string
+  client_address: string | null
+  user_agent: string | null
+}
+
+export interface Session extends CoreSession {
+  request<T extends Data = Record<string, any>>(
+    options: RequestOptions & Loading & Callbacks<RequestResult<T>>
+  ): Promise<RequestResult<T>>
+  /** wx.uploadFile with the session's token. */
+  uploadFile(options: UploadOptions & Callbacks<UploadResult>): Promise<UploadResult>
+  /** wx.downloadFile with the session's token. */
+  downloadFile(options: DownloadOptions & Callbacks<DownloadResult>): Promise<DownloadResult>
+  /** wx.connectSocket with the session's token, which is checked before. */
+  connectSocket(options: SocketOptions): Promise<SocketTask>
+  /** The header for a request of your own to that address; logs in if there is no session. */
+  header(url: string): Promise<Header>
+  /** Whether to send a request of your own again, once, with another `header`. */
+  isSessionOver(response: { statusCode: number; data?: any; header?: any }, header?: Header): Promise<boolean>
   /** Bind the WeChat user to an account. */
   bind(credentials: Credentials): Promise<User>
+  /** Give this user a username and a password; where there is no silent login, create one. */
+  register(credentials: Credentials): Promise<User>
+  /** Unbind the WeChat user of this app, or of another one, or of all of them. */
+  unbind(options?: { appid?: string; all?: boolean; password?: string }): Promise<User>
+  changePassword(passwords: { password: string; newPassword: string }): Promise<User>
+  /** Delete the user, and log out. */
+  deleteUser(options?: { password?: string }): Promise<void>
+  /** The apps whose WeChat users lead to this user. */
+  identities(): Promise<Identity[]>
+  /** The live sessions of this user: 200 at most, `more` says whether there are others. */
+  sessions(): Promise<{ sessions: ListedSession[]; more: boolean }>
+  endSession(id: string): Promise<void>
   /** Save a phone number: pass the button's code, or its whole `event.detail`. */
   phoneNumber(source: string | PhoneNumberDetail): Promise<PhoneNumber>
   /** Save a profile; a function is called again if its result belongs to an old session_key. */
@@ -109,29 +154,10 @@ export interface Session {
   ): Promise<UserInfoAnswer>
   /** Change the given fields; null clears one. */
   updateUser(changes: { nickname?: string | null; avatar_url?: string | null }): Promise<User>
-  /** Listen to changes of the user; returns a function that removes the listener. */
-  on(event: 'change', listener: (user: User | null) => void): () => void
 }
 
-/** Every promise rejects with this error. */
-export class WxSessionError extends Error {
-  /**
-   * The server's code, or one of this package: `network_error`, `login_failed`, `timeout`, `bad_answer`,
-   * `storage_failed`, `logged_out`, `foreign_url`, `invalid_options`.
-   */
-  readonly code: string
-  /** The HTTP status, if the server answered. */
-  readonly status?: number
-  /** Why the session ended. */
-  readonly reason?: string
-  /** Seconds after which to try again. */
-  readonly retryAfter?: number
-  /** The invalid fields. */
-  readonly errors?: WechatMiniprogram.IAnyObject[]
-  /** WeChat's message. */
-  readonly errMsg?: string
-  readonly errno?: number
-}
+/** The error in what a button gave (`event.detail`); null if it succeeded. */
+export function buttonError(detail: ButtonDetail): WxSessionError | null
 
 /** The session with a server; the same address and storage key return the same object. */
 export function createSession(options: SessionOptions): Session

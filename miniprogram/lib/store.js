@@ -13,15 +13,15 @@ const EMPTY = {
 }
 
 /** The stored session; read again each time, because another page or copy may write it. */
-function createStore(key) {
+function createStore(key, platform) {
   function read() {
-    const stored = guarded(() => wx.getStorageSync(key))
+    const stored = guarded(() => platform.method('getStorageSync')(key))
     return Object.assign({}, EMPTY, typeof stored === 'object' ? stored : {})
   }
 
   function write(changes) {
     const state = Object.assign(read(), changes)
-    guarded(() => wx.setStorageSync(key, state))
+    guarded(() => platform.method('setStorageSync')(key, state))
     return state
   }
 
@@ -32,6 +32,7 @@ function guarded(access) {
   try {
     return access()
   } catch (error) {
+    if (error instanceof WxSessionError) throw error
     throw new WxSessionError('storage_failed', { errMsg: String(error) })
   }
 }

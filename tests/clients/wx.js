@@ -10,6 +10,7 @@
 //   requests               each {method, url, header, data, statusCode, dropped}, in the order of sending
 //   storage                the Map behind wx.setStorageSync
 //   sessionKeyExpired      wx.checkSession fails, until the next wx.login
+//   files                  the Map of what is in the files of the phone: path to Buffer
 //   userInfoDenied         the user refuses wx.getUserInfo and wx.getUserProfile
 //   legacyUserInfo         wx.getUserInfo as in 2016: `encryptData`, no `iv`
 //   storageThrows          null, 'get', 'set' or 'both'
@@ -37,7 +38,7 @@ const PLAIN_ANSWER = { statusCode: 200, header: {}, cookies: [], errMsg: 'reques
 const METHODS = ['OPTIONS', 'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'TRACE', 'CONNECT'] // and no PATCH
 
 function createWx(device) {
-  const { simulator, user, appid, userAgent = PHONE, storage = new Map() } = device
+  const { simulator, user, appid, userAgent = PHONE, storage = new Map(), files = new Map() } = device
   const queue = []
   let underWay = 0
   let alive = true
@@ -46,6 +47,7 @@ function createWx(device) {
     logins: 0,
     requests: [],
     storage,
+    files,
     sessionKeyExpired: false,
     userInfoDenied: false,
     legacyUserInfo: false,
@@ -54,7 +56,7 @@ function createWx(device) {
     onRequest: null,
     restart() {
       alive = false
-      return createWx({ ...device, storage })
+      return createWx({ ...device, storage, files })
     },
   }
 
@@ -129,6 +131,47 @@ function createWx(device) {
     }
   }
 
+  // A transfer of a file counts as a request: what is seen of it, and what a hook does to it, is the same.
+  async function deliverFile(name, options, signal, method, exchange) {
+    const header = headerOf(options.header, appid, userAgent)
+    const seen = { method, url: options.url, header, data: options.formData, statusCode: undefined, dropped: undefined }
+    double.requests.push(seen)
+    const outcome = await subjectTo(double.onRequest, seen, name, async () => {
+      try {
+        return { answer: await exchange({ ...header }) }
+      } catch (error) {
+        return { fail: failure(name, error) }
+      }
+    })
+    if (outcome.answer) outcome.answer = { statusCode: 200, errMsg: `${name}:ok`, ...outcome.answer }
+    callBack(options, signal.aborted ? { fail: { errMsg: `${name}:fail abort` } } : outcome)
+  }
+
+  function fileTask(name, options, method, exchange) {
+    const stop = new AbortController()
+    deliverFile(name, options, stop.signal, method, (header) => exchange(header, stop.signal))
+    return { abort: () => stop.abort(), onProgressUpdate() {}, offProgressUpdate() {} }
+  }
+
+  async function upload({ url, filePath, name, formData, timeout }, header, signal) {
+    if (!files.has(filePath)) throw new Error('file not found')
+    const form = new FormData()
+    for (const [field, value] of Object.entries(formData ?? {})) form.append(field, String(value))
+    form.append(name, new Blob([files.get(filePath)]), filePath.split('/').at(-1))
+    const encodedForm = new Response(form)
+    header['content-type'] = encodedForm.headers.get('content-type')
+    const body = Buffer.from(await encodedForm.arrayBuffer())
+    const { statusCode, text } = await send({ method: 'POST', url, header, body, timeout, signal })
+    return { statusCode, data: text } // as text, whatever its type
+  }
+
+  async function download({ url, timeout }, header, signal) {
+    const { statusCode, bytes } = await send({ method: 'GET', url, header, timeout, signal })
+    const tempFilePath = `http://tmp/${files.size}`
+    files.set(tempFilePath, bytes)
+    return { statusCode, tempFilePath } // whatever the status: then it is the text of the error
+  }
+
   async function deliver(options, signal) {
     const method = (options.method ?? 'GET').toUpperCase()
     const header = headerOf(options.header, appid, userAgent)
@@ -140,7 +183,7 @@ function createWx(device) {
       const { url, body } = encoded(method, options.url, options.data, header)
       try {
         const sent = { method, url, header, body, timeout: options.timeout, signal }
-        const { text, ...answer } = await send(sent)
+        const { text, bytes, ...answer } = await send(sent)
         return { answer: { ...answer, data: (options.dataType ?? 'json') === 'json' ? parsed(text) : text } }
       } catch (error) {
         return { fail: failure('request', error) }
@@ -191,6 +234,47 @@ function createWx(device) {
       return { abort: () => stop.abort(), onHeadersReceived() {}, offHeadersReceived() {} }
     },
 
+    uploadFile: (options) =>
+      fileTask('uploadFile', options, 'POST', (header, signal) => upload(options, header, signal)),
+
+    downloadFile: (options) =>
+      fileTask('downloadFile', options, 'GET', (header, signal) => download(options, header, signal)),
+
+    // The handshake, and nothing of the frames.
+    connectSocket(options) {
+      const listeners = { Open: [], Close: [], Error: [], Message: [] }
+      const tell = (what, result) => listeners[what].forEach((listener) => listener(result))
+      const header = headerOf(options.header, appid, userAgent)
+      double.requests.push({ method: 'SOCKET', url: options.url, header })
+      const secret = { 'Sec-WebSocket-Key': 'd3hzZXNzaW9uLXBob25lMQ==', 'Sec-WebSocket-Version': 13 }
+      const outgoing = http.request(options.url.replace(/^ws/, 'http'), {
+        headers: { ...header, ...secret, Connection: 'Upgrade', Upgrade: 'websocket' },
+        agent: false,
+      })
+      let socket
+      outgoing.on('upgrade', (incoming, opened) => {
+        socket = opened
+        opened.on('close', () => tell('Close', { code: 1006 }))
+        tell('Open', { header: namedAsSent(incoming.rawHeaders) })
+      })
+      const refused = (errMsg) => {
+        tell('Error', { errMsg })
+        tell('Close', { code: 1006 })
+      }
+      outgoing.on('response', ({ statusCode }) => refused(`Unexpected server response: ${statusCode}`))
+      outgoing.on('error', ({ code }) => refused(String(code)))
+      outgoing.end()
+      setImmediate(() => options.success?.({ errMsg: 'connectSocket:ok' }))
+      const on = (what) => (listener) => void listeners[what].push(listener)
+      return {
+        ...{ onOpen: on('Open'), onClose: on('Close'), onError: on('Error'), onMessage: on('Message') },
+        close: () => (socket ?? outgoing).destroy(),
+        send() {},
+      }
+    },
+
+    getAccountInfoSync: () => ({ miniProgram: { appId: appid, envVersion: 'develop', version: '' } }),
+
     // Values are copied on their way in and out: what an app changes later is not in the storage.
     getStorageSync: (key) =>
       store('get', 'getStorageSync', () => (storage.has(key) ? structuredClone(storage.get(key)) : '')),
@@ -214,7 +298,7 @@ function createWx(device) {
   }
 
   // The old packages register for web sockets when they are loaded.
-  for (const name of ['connectSocket', 'sendSocketMessage', 'closeSocket']) wx[name] = () => {}
+  for (const name of ['sendSocketMessage', 'closeSocket']) wx[name] = () => {}
   for (const what of ['Open', 'Close', 'Message', 'Error']) wx[`onSocket${what}`] = () => {}
 
   return wx
@@ -259,6 +343,7 @@ function send({ method, url, header = {}, body, timeout = PATIENCE, signal }) {
       incoming.on('error', reject)
       incoming.on('end', () =>
         resolve({
+          bytes: Buffer.concat(parts),
           statusCode: incoming.statusCode,
           header: namedAsSent(incoming.rawHeaders),
           cookies: incoming.headers['set-cookie'] ?? [],

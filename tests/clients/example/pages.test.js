@@ -84,6 +84,22 @@ for (const [button, others] of [['log-out', 200], ['log-out-everywhere', 401]]) 
   })
 }
 
+test('index: whoever wants to go is asked, is gone, and may begin anew', async () => {
+  const phone = new Phone('dora')
+  const page = await phone.open('index')
+  const sent = () => phone.wx.double.requests.filter(({ method }) => method === 'DELETE')
+  phone.confirms = false
+  await page.press('delete')
+  assert.deepEqual([sent().length, page.text('state')], [0, '已登录，7 天内有效'])
+  phone.confirms = true
+  phone.wx.double.onRequest = ({ method }) =>
+    method === 'DELETE' ? { answer: { statusCode: 204, data: '' } } : undefined
+  await page.press('delete')
+  assert.deepEqual([sent().length, page.text('error'), page.text('state')], [1, undefined, '未登录'])
+  await page.press('log-in')
+  assert.equal(page.text('state'), '已登录，7 天内有效')
+})
+
 test('index: without the network a logout is told of, and holds on this phone', async () => {
   const phone = new Phone('dave')
   const page = await phone.open('index')
@@ -153,14 +169,26 @@ for (const [what, answer] of Object.entries({
   })
 }
 
-test('phone: a refusal changes nothing', async () => {
-  const phone = await loggedIn('ida')
-  const page = await phone.open('phone')
-  const sent = phone.wx.double.requests.length
-  await page.press('take', { errMsg: 'getPhoneNumber:fail user deny' })
-  assert.equal(page.text('number'), '未授权')
-  assert.equal(page.text('error'), '你没有授权，手机号未改变')
-  assert.equal(phone.wx.double.requests.length, sent)
+for (const [detail, words] of [
+  [{ errMsg: 'getPhoneNumber:fail user deny' }, '你没有授权'],
+  [{ errMsg: 'getPhoneNumber:fail privacy permission is not authorized', errno: 104 }, '你没有同意隐私保护指引'],
+  [{ errMsg: 'getPhoneNumber:fail api scope is not declared', errno: 112 }, '该功能暂未开放'],
+  [{ errMsg: 'getPhoneNumber:fail', errno: 1400001 }, '暂时无法获取手机号，请稍后再试'],
+]) {
+  test(`phone: ${detail.errMsg} changes nothing, and is told as what it is`, async () => {
+    const phone = await loggedIn(`ida ${detail.errno}`)
+    const page = await phone.open('phone')
+    const sent = phone.wx.double.requests.length
+    await page.press('take', detail)
+    assert.equal(page.text('number'), '未授权')
+    assert.equal(page.text('error'), words)
+    assert.equal(phone.wx.double.requests.length, sent)
+  })
+}
+
+test('phone: the button asks for the privacy guide, too', async () => {
+  const page = await (await loggedIn('ira')).open('phone')
+  assert.equal(page.attribute('take', 'open-type'), 'getPhoneNumber|agreePrivacyAuthorization')
 })
 
 test('phone: a code leads to the masked number', async () => {
@@ -202,7 +230,7 @@ test('bind: whoever tries too often is told how long to wait', async () => {
   for (let n = 0; n < 10; n += 1) await page.submit(wrong)
   assert.equal(page.text('error'), '用户名或密码不正确')
   await page.submit(wrong)
-  assert.match(page.text('error'), /^尝试次数过多（请等待\d+ (秒|分钟)）$/)
+  assert.match(page.text('error'), /^尝试次数过多（请等待 \d+ (秒|分钟)）$/)
 })
 
 for (const name of PAGES) {
@@ -244,7 +272,7 @@ test('with simulated.js, the codes are those of the simulated WeChat', async () 
   const phone = new Phone('alice')
   phone.wx.double.onLogin = () => ({ answer: { code: 'the code is a mock one' } })
   const page = await phone.open('index')
-  assert.match(page.text('error'), /invalid_code/)
+  assert.equal(page.text('error'), '微信登录失败，请重试')
   require(join(EXAMPLE, 'simulated'))
   await page.press('log-in')
   assert.equal(page.text('error'), undefined)

@@ -37,6 +37,7 @@ class Phone {
     this.user = user
     this.toasts = []
     this.uploads = []
+    this.confirms = true // what the user presses when asked
     this.uploaded = null // what the place for pictures answers, if it does
     this.start(createWx({ simulator: SIMULATOR, user, appid: APPID }))
   }
@@ -45,6 +46,7 @@ class Phone {
     this.wx = wx
     global.wx = Object.assign(wx, {
       showToast: ({ title }) => this.toasts.push(title),
+      showModal: async () => ({ confirm: this.confirms }),
       uploadFile: (options) => {
         this.uploads.push(options.filePath)
         const fail = { errMsg: 'uploadFile:fail' }
@@ -133,7 +135,7 @@ class Page {
     assert(node, `there is no #${id}`)
     const { disabled, 'open-type': opens } = attributesOf(node)
     assert(!disabled, `#${id} is disabled`)
-    const event = opens ? EVENT_OF[opens] : 'tap'
+    const event = opens ? EVENT_OF[opens.split('|')[0]] : 'tap' // the others go along with it
     assert(node.event[event], `#${id} does nothing on ${event}`)
     this.fire(`#${id}`, event, detail)
   }

@@ -186,11 +186,11 @@ test('a wx that throws, or has not what is called, is told', async () => {
   assert.deepEqual([error.code, /parameter error/.test(error.errMsg)], ['network_error', true])
   wx.request = request
   delete wx.login
-  assert.equal((await refused(wxs.login())).code, 'login_failed')
+  assert.equal((await refused(wxs.login())).code, 'credentials_required')
   wx.login = login
   await goesOn(wxs)
   delete global.wx
-  assert.equal((await refused(wxs.request({ url: '/user' }))).code, 'storage_failed')
+  assert.equal((await refused(wxs.request({ url: '/user' }))).code, 'not_supported')
 })
 
 test('a failure without any particulars is told', async () => {

@@ -63,7 +63,7 @@ async function refused(promise) {
   assert.equal(error.name, 'WxSessionError', error.stack)
   assert.ok(error instanceof Error)
   assert.equal(typeof error.code, 'string')
-  assert.match(error.message, /^[a-z_]+( \(HTTP \d+\))?$/)
+  assert.match(error.message, /^[a-z_]+( \(HTTP \d+\))?(: [\w ,:()/-]+)?$/)
   return error
 }
 

@@ -32,6 +32,18 @@ Component({
       return this.run(() => wxs.logout({ everywhere: true }))
     },
 
+    // WeChat asks every mini-program for this: who wants to go can go, and knows what is lost.
+    deleteAccount() {
+      return this.run(async () => {
+        const { confirm } = await wx.showModal({
+          title: '注销账号',
+          content: '账号和资料会被永久删除，无法恢复。',
+          confirmText: '注销',
+        })
+        if (confirm) await wxs.deleteUser()
+      })
+    },
+
     async startSession() {
       await wxs.login()
       this.show(await wxs.check())
