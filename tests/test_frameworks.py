@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from tests.support.node import run_node
+from tests.support.node import CLIENTS, run_node
 from tests.support.service import ROOT, Service, Simulator, free_port, plain_environment
 from tests.support.settings import APPID
 
@@ -39,6 +39,7 @@ def test_uni_app_logs_in_requests_and_uploads(services: tuple[Simulator, Service
     port = free_port()
     install(CACHE / "browser", BROWSER)
     folder = prepared("example-uni-app", services[1].url, port)
+    compile_types(folder, "uni.ts", "@dcloudio/types")
     tool = ["node_modules/@dcloudio/vite-plugin-uni/bin/uni.js", "build"]
     for kind, options in {"mp-weixin": ["-p", "mp-weixin"], "h5": []}.items():
         build(folder, *tool, *options)
@@ -48,6 +49,7 @@ def test_uni_app_logs_in_requests_and_uploads(services: tuple[Simulator, Service
 def test_taro_logs_in_requests_and_uploads(services: tuple[Simulator, Service]) -> None:
     port = free_port()
     folder = prepared("example-taro", services[1].url, port)
+    compile_types(folder, "taro.ts", "")
     build(folder, "node_modules/@tarojs/cli/bin/taro", "build", "--type", "weapp")
     run("weapp", folder / "dist", services, port)
 
@@ -94,6 +96,17 @@ def install_ours(folder: Path) -> None:
         archive.extractall(folder / "node_modules", filter="data")
     (folder / "node_modules" / "package").rename(ours)
     packed.unlink()
+
+
+def compile_types(folder: Path, program: str, types: str) -> None:
+    """Compile a program where our types meet those of the framework."""
+    shutil.copy(CLIENTS / "types" / program, folder)
+    compiler = "node_modules/typescript/bin/tsc"
+    checks = ["--noEmit", "--strict", "--skipLibCheck", "--target", "es2017", "--lib", "es2017,dom"]
+    found = ["--module", "esnext", "--moduleResolution", "bundler", "--types", types]
+    where = ["--typeRoots", str(folder / "node_modules")]
+    arguments = [compiler, "--ignoreConfig", *checks, *found, *where, str(folder / program)]
+    run_node(*arguments, environment={})
 
 
 def build(folder: Path, *arguments: str) -> None:
