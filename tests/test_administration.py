@@ -39,6 +39,7 @@ UNKNOWN = [
     ("users", "disable", NOBODY),
     ("users", "enable", NOBODY),
     ("users", "end-sessions", NOBODY),
+    ("users", "delete", NOBODY, "--yes"),
     ("sessions", "list", "--user", NOBODY),
     ("sessions", "show", NOBODY),
     ("sessions", "end", NOBODY),

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import or_, select, update
 
 from wxsession.clock import Clock
 from wxsession.errors import Overloaded
@@ -180,6 +180,17 @@ class Audit:
         )
         with suppress(Overloaded), self._database.statement() as connection:
             connection.execute(counting)
+
+    def forget(self, transaction: Transaction, user_ids: Sequence[UUID], *, most: int) -> int:
+        """Clear the addresses and user agents of users' events; return how many, `most` at most."""
+        c = audit_events.c
+        personal = or_(c.client_address.is_not(None), c.user_agent.is_not(None))
+        query = select(c.id).where(c.user_id.in_(user_ids), personal).limit(most)
+        ids = transaction.execute(query).scalars().all()
+        if ids:
+            clearing = update(audit_events).where(c.id.in_(ids))
+            transaction.execute(clearing.values(client_address=None, user_agent=None))
+        return len(ids)
 
     def of_user(self, connection: Executor, user_id: UUID, *, limit: int) -> list[AuditEvent]:
         """Return the events of a user, and of the users merged into this one, newest first."""

@@ -11,7 +11,7 @@ from wxsession.sessions.service import SessionService
 from wxsession.sessions.session import SessionView
 from wxsession.storage.database import Database, retry_on_disconnect
 from wxsession.storage.tables import users
-from wxsession.users.merging import is_merged
+from wxsession.users.merging import is_deleted, is_merged
 from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
 from wxsession.users.user import User
 from wxsession.wechat.api import WeChatApi
@@ -138,7 +138,8 @@ class ProfileService:
 
     def _write(self, user_id: UUID, columns: Mapping[str, object]) -> None:
         with self._database.statement() as connection:
-            writing = update(users).where(users.c.id == user_id, ~is_merged())
+            writing = update(users).where(users.c.id == user_id, ~is_merged(), ~is_deleted())
             if not connection.execute(writing.values(**columns)).rowcount:
-                # The user was just merged into an account. A repeated request finds the account.
+                # The user was just merged into an account, which a repeated request finds, or
+                # deleted, which it is told.
                 raise Overloaded

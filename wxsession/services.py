@@ -6,6 +6,7 @@ import requests
 from argon2 import PasswordHasher
 
 from wxsession.accounts.authenticator import Authenticator
+from wxsession.accounts.deletion import Deletion
 from wxsession.accounts.passwords import OWASP_MINIMUM, Passwords
 from wxsession.accounts.service import AccountService
 from wxsession.accounts.throttle import Throttle
@@ -49,6 +50,7 @@ class Services:
     sessions: SessionService
     logins: LoginService
     accounts: AccountService
+    deletion: Deletion
     profiles: ProfileService
     authenticator: Authenticator
     throttle: Throttle
@@ -148,6 +150,14 @@ class Services:
             audit=audit,
             apps=apps,
         )
+        deletion = Deletion(
+            database,
+            authenticator=authenticator,
+            sessions=sessions,
+            users=users,
+            audit=audit,
+            clock=clock,
+        )
         codes = LoginCodes(database, clock=clock, leases=leases, replay=settings.login_replay)
         logins = LoginService(
             database,
@@ -171,6 +181,7 @@ class Services:
             sessions=sessions,
             logins=logins,
             accounts=accounts,
+            deletion=deletion,
             profiles=profiles,
             authenticator=authenticator,
             throttle=throttle,
@@ -184,6 +195,8 @@ class Services:
             directory=Directory(database, phones=phones, audit=audit, clock=clock),
             administration=Administration(database, sessions=sessions, audit=audit, clock=clock),
             resealing=Resealing(database, sealer, phones),
-            purge=Purge(database, clock, audit_retention=settings.audit_retention),
+            purge=Purge(
+                database, clock, audit_retention=settings.audit_retention, deletion=deletion
+            ),
             health=Health(database),
         )

@@ -1,22 +1,27 @@
-"""The endpoints about the user: profile, open data, phone number."""
+"""The endpoints about the user: profile, open data, phone number, deletion."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from flask import Request
 
 from wxsession.errors import (
+    BadCredentials,
     CodeError,
     NotReady,
     OpenDataError,
     Overloaded,
+    ReauthenticationRequired,
     TokenError,
+    TooManyAttempts,
     WeChatError,
 )
 from wxsession.services import Services
 from wxsession.users.phone_numbers import PhoneNumber
 from wxsession.web.api.endpoints import Auth, Endpoint
 from wxsession.web.api.schemas import (
+    DeletionBody,
     PhoneNumberBody,
     PhoneNumberReply,
     ProfileBody,
@@ -24,7 +29,7 @@ from wxsession.web.api.schemas import (
     UserReply,
 )
 from wxsession.web.bodies import UserInfoBody
-from wxsession.web.request import bearer_token
+from wxsession.web.request import bearer_token, client_of
 from wxsession.wechat.open_data import OpenData
 
 _NUMBERS = ("phoneNumber", "purePhoneNumber")
@@ -42,6 +47,14 @@ def update_user(services: Services, request: Request, body: ProfileBody) -> User
     """
     changes = body.model_dump(exclude_unset=True)
     return UserReply.of(services.profiles.change(bearer_token(request), changes))
+
+
+def delete_user(services: Services, request: Request, body: DeletionBody) -> None:
+    """Delete the user, with everything that says who it was; the next login creates a new user.
+
+    Requires a login within the last ten minutes, or the password. Every session ends.
+    """
+    services.deletion.delete_own(bearer_token(request), body.password, client_of(request))
 
 
 def user_info(services: Services, request: Request, body: UserInfoBody) -> UserInfoReply:
@@ -92,6 +105,22 @@ ENDPOINTS = (
         methods=["PATCH", "POST"],
         auth=Auth.SESSION,
         raises=[TokenError, Overloaded, NotReady],
+    ),
+    Endpoint(
+        "/user",
+        delete_user,
+        methods=["DELETE"],
+        auth=Auth.SESSION,
+        raises=[
+            TokenError,
+            Overloaded,
+            NotReady,
+            BadCredentials,
+            TooManyAttempts,
+            ReauthenticationRequired,
+        ],
+        status=HTTPStatus.NO_CONTENT,
+        body_required=False,
     ),
     Endpoint(
         "/user_info",

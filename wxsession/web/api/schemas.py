@@ -98,6 +98,12 @@ class UnbindBody(Body):
         return self
 
 
+class DeletionBody(Body):
+    """The password replaces a recent login."""
+
+    password: Password | None = None
+
+
 class PasswordBody(Body):
     """The current password, and the new one."""
 
