@@ -40,6 +40,7 @@ UNKNOWN = [
     ("users", "enable", NOBODY),
     ("users", "end-sessions", NOBODY),
     ("users", "delete", NOBODY, "--yes"),
+    ("users", "export", NOBODY),
     ("sessions", "list", "--user", NOBODY),
     ("sessions", "show", NOBODY),
     ("sessions", "end", NOBODY),

@@ -20,6 +20,7 @@ from wxsession.logins.identities import Identities
 from wxsession.logins.service import LoginService
 from wxsession.operations.administration import Administration
 from wxsession.operations.directory import Directory
+from wxsession.operations.export import Export
 from wxsession.operations.health import Health
 from wxsession.operations.purge import Purge
 from wxsession.operations.reseal import Resealing
@@ -62,6 +63,7 @@ class Services:
     introspection: Introspection
     audit: Audit
     directory: Directory
+    export: Export
     administration: Administration
     resealing: Resealing
     purge: Purge
@@ -193,6 +195,7 @@ class Services:
             introspection=Introspection(sessions, settings.api_keys, audit, clock),
             audit=audit,
             directory=Directory(database, phones=phones, audit=audit, clock=clock),
+            export=Export(database, sessions=sessions, phones=phones, audit=audit, clock=clock),
             administration=Administration(database, sessions=sessions, audit=audit, clock=clock),
             resealing=Resealing(database, sealer, phones),
             purge=Purge(

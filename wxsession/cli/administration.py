@@ -88,6 +88,18 @@ def end_sessions(services: Services, user_id: UUID, actor: str) -> None:
     show({"user_id": user_id, "sessions_ended": ended}, f"{ended} sessions ended.")
 
 
+@users.command("export")
+@options.user_id
+@options.actor
+@json_option
+@pass_services
+def export(services: Services, user_id: UUID, actor: str) -> None:
+    """Print all that is known of a user, as JSON; the phone number is whole."""
+    for piece in services.export.of_user(user_id, actor=actor).pieces():
+        click.echo(piece, nl=False)
+    click.echo()
+
+
 @users.command("delete")
 @options.user_id
 @click.option("--yes", is_flag=True, help="Do not ask.")

@@ -1,4 +1,4 @@
-"""The endpoints about the user: profile, open data, phone number, deletion."""
+"""The endpoints about the user: profile, open data, phone number, deletion, export."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -19,9 +19,10 @@ from wxsession.errors import (
 )
 from wxsession.services import Services
 from wxsession.users.phone_numbers import PhoneNumber
-from wxsession.web.api.endpoints import Auth, Endpoint
+from wxsession.web.api.endpoints import Auth, Endpoint, Pieces
 from wxsession.web.api.schemas import (
     DeletionBody,
+    ExportReply,
     PhoneNumberBody,
     PhoneNumberReply,
     ProfileBody,
@@ -55,6 +56,15 @@ def delete_user(services: Services, request: Request, body: DeletionBody) -> Non
     Requires a login within the last ten minutes, or the password. Every session ends.
     """
     services.deletion.delete_own(bearer_token(request), body.password, client_of(request))
+
+
+def export_user(services: Services, request: Request) -> Pieces[ExportReply]:
+    """Return all that is known of the user; the phone number is whole, and openids are in it.
+
+    There is no key, hash or token in it.
+    """
+    exported = services.export.own(bearer_token(request), client_of(request))
+    return Pieces(exported.pieces())
 
 
 def user_info(services: Services, request: Request, body: UserInfoBody) -> UserInfoReply:
@@ -121,6 +131,13 @@ ENDPOINTS = (
         ],
         status=HTTPStatus.NO_CONTENT,
         body_required=False,
+    ),
+    Endpoint(
+        "/user/export",
+        export_user,
+        methods=["GET"],
+        auth=Auth.SESSION,
+        raises=[TokenError, Overloaded, NotReady],
     ),
     Endpoint(
         "/user_info",
