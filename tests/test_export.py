@@ -59,8 +59,8 @@ def test_the_user_is_told_everything(phone: Phone, wechat: WeChat) -> None:
     assert [one["end_reason"] for one in told["sessions"]] == ["replaced", None, None]
     (own,) = [one for one in told["sessions"] if one["id"] == session_id]
     assert (own["client_address"], own["user_agent"]) == (phone.address, phone.user_agent)
-    assert [one["event"] for one in told["events"]].count("login") == 2
-    assert "user_exported" in {one["event"] for one in export(phone)["events"]}
+    assert [one["event"] for one in told["events"]].count("session.created") == 3
+    assert "user.exported" in {one["event"] for one in export(phone)["events"]}
 
 
 def test_no_key_hash_or_token_is_in_it(phone: Phone, wechat: WeChat, services: Services) -> None:
@@ -104,7 +104,7 @@ def test_what_happened_before_a_merge_is_in_it(
     bound = phone.send("POST", "/bind", json=ALICE, token=phone.token)
     phone.token = bound.json["session_token"]
     told = export(phone)
-    assert {one["event"] for one in told["events"]} == {"registered", "login", "bound"}
+    assert "user.merged" in {one["event"] for one in told["events"]}
     assert {one["client_address"] for one in told["events"]} == {phone.address, account.address}
 
 
@@ -121,7 +121,7 @@ def test_an_operator_exports_the_same_and_is_noted(
     assert printed["user"] == told["user"]
     assert printed["identities"] == told["identities"]
     assert printed["sessions"] == told["sessions"]
-    query = select(audit_events.c.actor).where(audit_events.c.event == "user_exported")
+    query = select(audit_events.c.actor).where(audit_events.c.event == "user.exported")
     with services.database.statement() as connection:
         assert sorted(map(str, connection.execute(query).scalars())) == ["None", "lin"]
     assert "lin" not in json.dumps(export(phone))
@@ -134,8 +134,9 @@ def test_any_number_of_sessions_and_events_comes_page_by_page(
     phone.log_in()
     with services.database.transaction() as transaction:
         for table in sessions, audit_events:
-            one = dict(transaction.execute(select(table)).mappings().one())
-            transaction.execute(insert(table), [{**one, "id": new_id()} for _ in range(rows - 1)])
+            one, *others = [dict(row) for row in transaction.execute(select(table)).mappings()]
+            more = rows - 1 - len(others)
+            transaction.execute(insert(table), [{**one, "id": new_id()} for _ in range(more)])
     told = export(phone)
     for name in "sessions", "events":
         ids = [one["id"] for one in told[name]]
@@ -147,7 +148,7 @@ def test_an_export_that_the_user_does_not_survive_is_not_completed(
 ) -> None:
     user_id = UUID(phone.log_in().json["user"]["id"])
     with services.database.transaction() as transaction:
-        one = dict(transaction.execute(select(audit_events)).mappings().one())
+        one = dict(transaction.execute(select(audit_events).limit(1)).mappings().one())
         more = [{**one, "id": new_id()} for _ in range(1500)]
         transaction.execute(insert(audit_events), more)
     pieces = services.export.of_user(user_id).pieces()

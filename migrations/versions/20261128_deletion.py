@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "20261128_01"
-down_revision = "20261124_01"
+revision = "20261128_02"
+down_revision = "20261128_01"
 branch_labels = None
 depends_on = None
 
@@ -27,6 +27,7 @@ def upgrade() -> None:
     op.add_column(
         "wxsession_login_codes", sa.Column("client_hash", sa.LargeBinary(length=32), nullable=True)
     )
+    op.add_column("wxsession_events", sa.Column("openids", sa.Text(), nullable=True))
     op.execute("UPDATE wxsession_login_codes SET client_address = NULL, user_agent = NULL")
     for table in _SLOW:
         with op.batch_alter_table(table) as batch:
@@ -48,6 +49,7 @@ def downgrade() -> None:
                 ["id"],
                 ondelete=ondelete,
             )
+    op.drop_column("wxsession_events", "openids")
     op.drop_column("wxsession_login_codes", "client_hash")
     op.drop_index("ix_wxsession_users_deleted_at", "wxsession_users")
     op.drop_column("wxsession_users", "deleted_at")

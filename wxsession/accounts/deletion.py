@@ -6,6 +6,9 @@ batch of what may be any number of rows: dead sessions are deleted; those that w
 so that their devices are told why; both and the audit lose the addresses and user agents. If more
 is left, the user's empty row says so until the purge, or the command run again, has cleared it.
 
+The event ``user.deleted`` has the openids, for programs that know the user by them. The purge
+clears these as well, when the sessions have been kept long enough.
+
 Locks are taken in the order of `users.merging`.
 """
 
@@ -17,9 +20,9 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, delete, exists, null, select, update
 
 from wxsession.accounts.authenticator import Authenticator
-from wxsession.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.clock import Clock
 from wxsession.errors import Crossed, NoSuchUser
+from wxsession.events.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.sessions.service import SessionService
 from wxsession.storage.database import Database, Executor, retry_on_disconnect
 from wxsession.storage.tables import (
@@ -151,7 +154,7 @@ class Deletion:
     def forget(self, user_id: UUID, since: datetime) -> bool:
         """Delete the row of a cleared user without sessions, if it was deleted before `since`.
 
-        Return whether it is gone.
+        Its event loses the openids. Return whether the row is gone.
 
         Raises:
             Overloaded: the database did not answer in time.
@@ -164,6 +167,7 @@ class Deletion:
                 return False
             transaction.execute(delete(users).where(users.c.id.in_(ids)))  # merged into this one
             transaction.execute(delete(merged_users).where(merged_users.c.new_id == user_id))
+            self._audit.forget_openids(transaction, user_id)
             return True
 
     def _delete_own(self, session_id: UUID) -> None:
@@ -217,19 +221,34 @@ class Deletion:
         )
         transaction.execute(delete(identities).where(identities.c.id == identity.id))
         self._audit.write(
-            transaction, "unbound", SYSTEM, user_id=user.id, appid=identity.appid, actor=actor
+            transaction,
+            "identity.unbound",
+            SYSTEM,
+            user_id=user.id,
+            appid=identity.appid,
+            actor=actor,
         )
 
     def _delete(self, transaction: Transaction, user: User, *, actor: str | None) -> None:
         """Delete a user who is locked, and clear a batch."""
         now = self._clock()
         self._authenticator.forget(transaction, user)
+        theirs = select(identities.c.appid, identities.c.openid)
+        rows = transaction.execute(theirs.where(identities.c.user_id == user.id))
+        openids = {row.appid: row.openid for row in rows}
         for table in (unbound_identities, identities):  # and session_keys, by their foreign key
             transaction.execute(delete(table).where(table.c.user_id == user.id))
         emptied = dict.fromkeys(_PERSONAL) | {"disabled_at": now, "deleted_at": now}
         transaction.execute(update(users).where(users.c.id == user.id).values(emptied))
-        # Not with the address of the request: this event, too, leads nowhere.
-        self._audit.write(transaction, REASON, SYSTEM, user_id=user.id, actor=actor)
+        # Without the address of the request, as all events of this user from now on.
+        self._audit.write(
+            transaction,
+            "user.deleted",
+            SYSTEM,
+            user_id=user.id,
+            actor=actor,
+            openids=openids,
+        )
         self._clear(transaction, user.id)
 
     def _clear_in_transaction(self, user_id: UUID) -> Cleared:

@@ -13,9 +13,9 @@ from uuid import UUID
 
 from sqlalchemy import literal, select, tuple_
 
-from wxsession.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.clock import Clock, rfc3339
 from wxsession.errors import NoSuchUser, Overloaded
+from wxsession.events.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.sessions.service import SessionService
 from wxsession.storage import tables as t
 from wxsession.storage.database import Database
@@ -145,7 +145,7 @@ class Export:
             # The user was just merged into an account, which a repeated request finds, or deleted,
             # which it is told.
             raise Overloaded from None
-        self._audit.count("user_exported", client, user_id=user_id)
+        self._audit.count("user.exported", client, user_id=user_id)
         return exported
 
     def of_user(self, user_id: UUID, *, actor: str = UNKNOWN) -> Exported:
@@ -156,7 +156,7 @@ class Export:
             Overloaded: the database did not answer in time.
         """
         exported = self._export(user_id)
-        self._audit.count("user_exported", SYSTEM, user_id=user_id, actor=actor)
+        self._audit.count("user.exported", SYSTEM, user_id=user_id, actor=actor)
         return exported
 
     def _export(self, user_id: UUID) -> Exported:
