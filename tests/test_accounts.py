@@ -54,8 +54,12 @@ def bind(phone: Phone, username: str = "alice", password: str = PASSWORD) -> Ans
     return keep(phone, phone.send("POST", "/bind", json=body, token=phone.token))
 
 
-def change_password(phone: Phone, password: str = PASSWORD, new: str = NEW_PASSWORD) -> Answer:
-    body = {"password": password, "new_password": new}
+def change_password(
+    phone: Phone, password: str | None = PASSWORD, new: str = NEW_PASSWORD
+) -> Answer:
+    body = (
+        {"new_password": new} if password is None else {"password": password, "new_password": new}
+    )
     return keep(phone, phone.send("PUT", "/password", json=body, token=phone.token))
 
 
@@ -684,6 +688,78 @@ def test_a_password_is_changed_by_who_knows_it(account: Phone, phone: Phone) -> 
     answer = change_password(account, new="password123")
     assert problem(answer)[:2] == (400, "invalid_request")
     assert answer.json["errors"][0]["field"] == "new_password"
+
+
+# The way back: the password is forgotten, the WeChat user is there.
+
+
+def test_who_forgot_the_password_sets_a_new_one_after_a_login_by_code(
+    account: Phone, phone: Phone, services: Services
+) -> None:
+    phone.log_in()
+    bind(phone)
+    phone.log_in()
+    answer = change_password(phone, None)
+    assert answer.status_code == 200
+    assert answer.json["user"] == user_of(phone)
+    assert problem(account.check()) == (401, "session_ended", "password_changed")
+    assert problem(by_password(account))[:2] == (401, "bad_credentials")
+    assert by_password(account, password=NEW_PASSWORD).status_code == 200
+    with services.database.statement() as connection:
+        query = select(audit_events.c.reason).where(audit_events.c.event == "password_changed")
+        assert connection.execute(query).scalars().all() == ["reset"]
+
+
+@pytest.mark.usefixtures("account")
+def test_the_thief_of_an_old_session_sets_no_password_and_a_refresh_does_not_help(
+    phone: Phone, clock: SettableClock
+) -> None:
+    phone.log_in()
+    bind(phone)
+    clock.advance(minutes=11)
+    assert problem(change_password(phone, None))[:2] == (403, "reauthentication_required")
+    phone.refresh()
+    assert problem(change_password(phone, None))[:2] == (403, "reauthentication_required")
+    assert by_password(phone).status_code == 200
+    phone.log_in()
+    assert change_password(phone, None).status_code == 200
+
+
+@pytest.mark.usefixtures("account")
+def test_a_login_by_password_does_not_replace_the_password(phone: Phone) -> None:
+    keep(phone, by_password(phone))
+    assert problem(change_password(phone, None))[:2] == (403, "reauthentication_required")
+    assert by_password(phone).status_code == 200
+
+
+@pytest.mark.usefixtures("account")
+def test_a_session_whose_wechat_user_was_unbound_needs_the_password(phone: Phone) -> None:
+    phone.log_in()
+    bind(phone)
+    unbind(phone)
+    assert problem(change_password(phone, None))[:2] == (403, "reauthentication_required")
+    assert change_password(phone).status_code == 200
+
+
+def test_a_user_without_a_username_has_no_password_to_forget(phone: Phone) -> None:
+    phone.log_in()
+    answer = change_password(phone, None)
+    assert problem(answer)[:2] == (400, "invalid_request")
+    assert answer.json["errors"][0]["message"] == "this user has no username; register one"
+
+
+@pytest.mark.usefixtures("account")
+def test_the_way_back_opens_what_guesses_have_closed(phone: Phone, make_phone: MakePhone) -> None:
+    phone.log_in()
+    bind(phone)
+    guesser = make_phone(address="198.51.100.1")
+    for _ in range(FAILURES_PER_ACCOUNT):
+        by_password(guesser, password="guess guess")
+        change_password(phone, "guess guess")
+    assert problem(by_password(phone))[:2] == (429, "too_many_attempts")
+    assert change_password(phone, None).status_code == 200
+    assert by_password(phone, password=NEW_PASSWORD).status_code == 200
+    assert change_password(phone, NEW_PASSWORD, "and another one").status_code == 200
 
 
 # Guessing.

@@ -80,7 +80,7 @@ class Throttle:
         registrations: Limit | None,
     ) -> None:
         self._database = database
-        self._key = keys.derive("throttle")[-1]
+        self._keys = keys.derive("throttle")
         self._audit = audit
         self._clock = clock
         self._codes = codes
@@ -184,6 +184,21 @@ class Throttle:
         if user_id is not None:
             self._take_back(counted)
 
+    def unlock(self, username: str | None, user_id: UUID) -> None:
+        """Forget the wrong passwords of an account, by its normalised username and its user.
+
+        Those of an address stay.
+
+        Raises:
+            Overloaded: the database did not answer in time.
+        """
+        kinds = [("session", str(user_id))]
+        if username is not None:
+            kinds.append(("account", username))
+        its = [_hash(key, kind, value) for key in self._keys for kind, value in kinds]
+        with self._database.statement() as connection:
+            connection.execute(delete(failed_attempts).where(failed_attempts.c.key_hash.in_(its)))
+
     def _count_code(self, network: str, limit: Limit) -> None:
         if len(self._suspects) >= _MOST_SUSPECTS:
             self._suspects.clear()
@@ -272,9 +287,14 @@ class Throttle:
                     connection.execute(lowering.values(failures=c.failures - 1))
 
     def _counter(self, kind: str, value: str, limit: Limit) -> _Counter:
-        # A keyed hash, because people sometimes type a password as the username. With the newest
-        # key: while a new key is rolled out, machines with and without it count separately.
-        return _Counter(hmac.digest(self._key, f"{kind}\0{value}".encode(), "sha256"), limit)
+        # With the newest key: while a new key is rolled out, machines with and without it count
+        # separately.
+        return _Counter(_hash(self._keys[-1], kind, value), limit)
+
+
+def _hash(key: bytes, kind: str, value: str) -> bytes:
+    # Keyed, because people sometimes type a password as the username.
+    return hmac.digest(key, f"{kind}\0{value}".encode(), "sha256")
 
 
 def _too_many(reason: str, limit: Limit, left: timedelta) -> TooManyAttempts:
