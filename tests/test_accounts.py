@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 
+from scripts.common_passwords import installed, long_enough
 from tests.support.app import CHEAP_HASHER, services_of
 from tests.support.databases import ON_BOTH, ON_SQLITE
 from tests.support.line import HeldLine
@@ -20,7 +21,14 @@ from tests.support.phone import Answer, Phone, problem
 from tests.support.settings import APPID, OTHER_APPID, settings_for
 from wxsession import create_app
 from wxsession.accounts.authenticator import Credentials
-from wxsession.accounts.passwords import OWASP_MINIMUM, Passwords, new_username, normalised_username
+from wxsession.accounts.common_passwords import is_common
+from wxsession.accounts.passwords import (
+    OWASP_MINIMUM,
+    Passwords,
+    ensure_acceptable,
+    new_username,
+    normalised_username,
+)
 from wxsession.accounts.throttle import FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS
 from wxsession.errors import BadCredentials, InvalidRequest
 from wxsession.limits import Places
@@ -223,6 +231,7 @@ def test_the_stored_form_of_a_name_is_its_own_stored_form(name: str) -> None:
     "password",
     [
         *("1234567", "x" * 129, "password123", "PASSWORD123", "iloveyou"),
+        *("88888888", "987654321", "woaini1314", "1qaz2wsx", "19900807", "07081990"),
         "\uff50\uff41\uff53\uff53\uff57\uff4f\uff52\uff44\uff11",  # hashed as password1
         "\U0001d429assword1",
         "e\u0301" * 4,  # four letters
@@ -236,6 +245,23 @@ def test_a_password_that_is_short_long_or_common_is_refused(
     assert answer.json["errors"][0]["field"] == "password"
     assert password not in answer.text
     assert rows(services, users) == 0
+
+
+@ON_SQLITE
+def test_the_commonest_passwords_are_refused_and_hardly_any_other() -> None:
+    common = long_enough(installed())
+    assert len(common) > 15_000
+    assert all(map(is_common, common))
+    rest = [f"correct horse {number}" for number in range(20_000)]
+    assert len(list(filter(is_common, rest))) < 5
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(
+    "password", ["19901307", "99999901", "18120807", "1990-08-07", "199008071"]
+)
+def test_digits_that_are_no_day_of_a_life_may_be_a_password(password: str) -> None:
+    ensure_acceptable(password, username="alice")
 
 
 @ON_SQLITE
