@@ -29,7 +29,11 @@ from wxsession.accounts.passwords import (
     new_username,
     normalised_username,
 )
-from wxsession.accounts.throttle import FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS
+from wxsession.accounts.throttle import (
+    FAILURES_PER_ACCOUNT,
+    FAILURES_PER_ADDRESS,
+    FAILURES_PER_DAY,
+)
 from wxsession.errors import BadCredentials, InvalidRequest
 from wxsession.limits import Places
 from wxsession.services import Services
@@ -810,6 +814,41 @@ def test_guesses_close_the_account_for_a_while_and_never_the_way_by_code(
     for _ in range(20):
         by_password(guesser, password="guess guess")
     clock.advance(minutes=1)  # going on does not make it longer
+    assert by_password(account).status_code == 200
+
+
+def test_guesses_of_a_day_close_the_account_until_the_next_and_never_the_way_by_code(
+    account: Phone, phone: Phone, make_phone: MakePhone, clock: SettableClock
+) -> None:
+    phone.log_in()
+    bind(phone)
+    windows = FAILURES_PER_DAY // FAILURES_PER_ACCOUNT
+    for number in range(windows):
+        guesser = make_phone(address=f"198.51.100.{number}")
+        for _ in range(FAILURES_PER_ACCOUNT):
+            assert problem(by_password(guesser, password="guess guess"))[1] == "bad_credentials"
+        clock.advance(minutes=15)
+    refused = by_password(account)
+    assert problem(refused) == (429, "too_many_attempts", "passwords")
+    assert refused.headers["RateLimit-Policy"] == '"passwords";q=100;w=86400'
+    left = 86400 - windows * 900
+    assert refused.headers["Retry-After"] == str(left)
+    assert phone.log_in().status_code == 200
+    assert change_password(phone).status_code == 200  # who has a session is counted separately
+    clock.advance(seconds=left)
+    assert by_password(account, password=NEW_PASSWORD).status_code == 200
+
+
+def test_a_right_password_does_not_give_the_day_back(account: Phone, clock: SettableClock) -> None:
+    guesses = 0
+    while guesses < FAILURES_PER_DAY:
+        for _ in range(FAILURES_PER_ACCOUNT - 1):
+            by_password(account, password="guess guess")
+            guesses += 1
+        if guesses < FAILURES_PER_DAY:
+            assert by_password(account).status_code == 200
+    assert problem(by_password(account))[:2] == (429, "too_many_attempts")
+    clock.advance(hours=24)
     assert by_password(account).status_code == 200
 
 
