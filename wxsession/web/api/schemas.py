@@ -99,9 +99,9 @@ class UnbindBody(Body):
 
 
 class PasswordBody(Body):
-    """The current password, and the new one."""
+    """The new password, and the current one unless the session's login was by code."""
 
-    password: Password
+    password: Password | None = None
     new_password: Password
 
 
