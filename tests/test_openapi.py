@@ -110,7 +110,12 @@ _CONFIG = SchemathesisConfig.from_dict(
                         "positive_data_acceptance": {"expected-statuses": _REFUSED_ALL_THE_SAME}
                     },
                 }
-                for name in (*(f"POST /{call}" for call in _JUDGED), "PUT /password", "PATCH /user")
+                for name in (
+                    *(f"POST /{call}" for call in _JUDGED),
+                    "PUT /password",
+                    "PATCH /user",
+                    "DELETE /user",
+                )
             ),
             # A logout says the same for a token that is none: who asks may not learn which are.
             {"include-name": "POST /logout", "checks": {"ignored_auth": {"enabled": False}}},
