@@ -25,6 +25,7 @@ from wxsession.operations.reseal import Resealing
 from wxsession.profiles import ProfileService
 from wxsession.sessions.introspection import Introspection
 from wxsession.sessions.service import SessionService
+from wxsession.sessions.signed_tokens import SignedTokens
 from wxsession.sessions.tokens import TokenSigner
 from wxsession.settings import Settings
 from wxsession.storage.database import Database, Limits, connect
@@ -58,6 +59,7 @@ class Services:
     key_checks: KeyChecks
     phones: PhoneNumbers
     introspection: Introspection
+    signed_tokens: SignedTokens
     audit: Audit
     directory: Directory
     administration: Administration
@@ -180,6 +182,9 @@ class Services:
             key_checks=key_checks,
             phones=phones,
             introspection=Introspection(sessions, settings.api_keys, audit, clock),
+            signed_tokens=SignedTokens(
+                sessions, keys, lifetime=settings.access_token_lifetime, clock=clock
+            ),
             audit=audit,
             directory=Directory(database, phones=phones, audit=audit, clock=clock),
             administration=Administration(database, sessions=sessions, audit=audit, clock=clock),

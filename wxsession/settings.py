@@ -30,6 +30,7 @@ _SHORTEST_SECRET_KEY = 32
 _SHORTEST_API_KEY = 16
 _SHORTEST_DATABASE_TIMEOUT = timedelta(seconds=3)  # a connection alone may take two
 _LONGEST_DATABASE_TIMEOUT = timedelta(seconds=60)
+_LONGEST_ACCESS_TOKEN = timedelta(hours=1)
 _CURE = "make one with openssl rand -hex 32"
 # Keys that once stood in our documents and examples.
 _PUBLISHED = frozenset(
@@ -80,6 +81,10 @@ class Settings:
     audit_retention: timedelta = timedelta(days=180)
     api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Keys by the names of the back ends that use them."""
+    access_token_lifetime: timedelta = timedelta(minutes=5)
+    """How long a signed access token is valid; 0: none are issued."""
+    issuer: str | None = None
+    """Who issues them: the address of this server; None: the one that a request was sent to."""
     link_by_unionid: bool = True
     """Whether WeChat users of several apps with one unionid are one user."""
     code_limit: Limit | None = DEFAULT_CODE_LIMIT
@@ -351,6 +356,20 @@ def _http_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _issuer(text: str) -> str:
+    url = _http_url(text)
+    if urlsplit(url).fragment:
+        raise ValueError("not an http or https URL without a fragment")
+    return url
+
+
+def _access_token_lifetime(text: str) -> timedelta:
+    length = duration(text)
+    if length > _LONGEST_ACCESS_TOKEN:
+        raise ValueError("a logout must not go unseen for more than 1h")
+    return length
+
+
 def _timeouts(text: str) -> tuple[float, float]:
     try:
         connect, read = (float(part) for part in text.split(","))
@@ -386,6 +405,8 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "RETENTION": duration,
     "AUDIT_RETENTION": duration,
     "API_KEYS": _api_keys,
+    "ACCESS_TOKEN_LIFETIME": _access_token_lifetime,
+    "ISSUER": _issuer,
     "LINK_BY_UNIONID": _switch,
     "CODE_LIMIT": _limit,
     "REGISTRATION_LIMIT": _limit,

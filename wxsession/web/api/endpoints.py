@@ -17,6 +17,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from wxsession.errors import WxSessionError
 from wxsession.services import Services
+from wxsession.settings import Settings
 from wxsession.web import bodies
 from wxsession.web.request import ensure_api_key
 
@@ -54,6 +55,10 @@ class Endpoint:
     """Optional headers of the request, and what they mean."""
     response_headers: Mapping[str, str] = field(default_factory=dict)
     """Headers that the response may have, and what they mean."""
+    omits_null: bool = False
+    """Whether a member without a value is left out of the reply, and not null."""
+    is_served: Callable[[Settings], bool] = lambda _settings: True
+    """Whether a server with these settings has it."""
 
     @cached_property
     def body(self) -> type[BaseModel] | None:
@@ -92,7 +97,7 @@ def respond(
         parameters["body"] = _read(endpoint, endpoint.body, request)
     result = endpoint.function(services, request, **parameters)
     reply, headers = result if isinstance(result, tuple) else (result, {})
-    body = reply.model_dump_json() if reply is not None else None
+    body = reply.model_dump_json(exclude_none=endpoint.omits_null) if reply is not None else None
     return Response(body, endpoint.status, headers, mimetype="application/json")
 
 

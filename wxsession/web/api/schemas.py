@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 from uuid import UUID
 
 from pydantic import (
@@ -14,6 +14,7 @@ from pydantic import (
     RootModel,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 from wxsession.accounts.service import Bound
 from wxsession.sessions.introspection import Introspected
@@ -44,6 +45,9 @@ Moment = Annotated[
     datetime, PlainSerializer(rfc3339), Field(json_schema_extra={"format": "date-time"})
 ]
 Seconds = Annotated[int, Field(ge=0, description="whole seconds")]
+T = TypeVar("T")
+Missing: TypeAlias = T | SkipJsonSchema[None]
+"""A member that a reply may be without; it is never null."""
 
 
 class Reply(BaseModel):
@@ -308,14 +312,14 @@ class IntrospectBody(LooseBody):
 
 
 class LiveTokenReply(Reply):
-    """Whose session a live token belongs to; null without WeChat or without a username."""
+    """Whose session a live token belongs to; what the user does not have is missing."""
 
     active: Literal[True] = True
     sub: UUID = Field(description="the user's id")
-    username: str | None
-    appid: str | None
-    openid: str | None
-    unionid: str | None
+    username: Missing[str] = None
+    appid: Missing[str] = None
+    openid: Missing[str] = None
+    unionid: Missing[str] = None
     iat: int = Field(description="when the session began, in seconds since 1970")
     exp: int = Field(description="when the session expires if it is not used again")
     auth_time: int = Field(description="when the user last logged in to it")
@@ -335,6 +339,42 @@ class IntrospectReply(RootModel[LiveTokenReply | DeadTokenReply]):
     def of(cls, found: Introspected | None) -> "IntrospectReply":
         """Return the reply for a live session, or for any other token."""
         return cls(LiveTokenReply(**asdict(found)) if found else DeadTokenReply())
+
+
+class AccessTokenReply(Reply):
+    """A signed access token for back ends (RFC 6750, 4)."""
+
+    access_token: str = Field(description="a JWT (RFC 9068); never a session token")
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a token type of RFC 6750
+    expires_in: Seconds
+
+
+class JwkReply(Reply):
+    """A public key (RFC 7517) on the curve P-256 (RFC 7518, 6.2)."""
+
+    kty: Literal["EC"]
+    crv: Literal["P-256"]
+    x: str
+    y: str
+    use: Literal["sig"]
+    alg: Literal["ES256"]
+    kid: str
+
+
+class JwksReply(Reply):
+    """The public keys by which signed access tokens are verified, newest first."""
+
+    keys: list[JwkReply]
+
+
+class MetadataReply(Reply):
+    """Where a back end finds what (RFC 8414)."""
+
+    issuer: str
+    jwks_uri: str
+    introspection_endpoint: str
+    introspection_endpoint_auth_methods_supported: list[str]
+    response_types_supported: list[str] = Field(description="none: logins do not go by OAuth")
 
 
 class HealthReply(Reply):
