@@ -254,7 +254,15 @@ def test_the_settings_and_their_defaults_are_those_of_the_code(language: str) ->
     without = {name.removeprefix(PREFIX) for name, default in told.items() if default is None}
     in_words = {"WECHAT_CONCURRENCY"}
     assert without == {
-        *("API_KEYS", "APPS", "DIALECTS", "ISSUER", "SECRET_KEYS", "URL_PREFIX"),
+        *(
+            "API_KEYS",
+            "APPS",
+            "DIALECTS",
+            "ISSUER",
+            "SECRET_KEYS",
+            "TICKET_AUDIENCES",
+            "URL_PREFIX",
+        ),
         *in_words,
     }
     defaults = {k.removeprefix(PREFIX).lower(): v for k, v in told.items() if v is not None}

@@ -97,7 +97,10 @@ def test_operations_have_names_of_their_own(page: dict[str, Any]) -> None:
 # Whether a code is one, a password right, or data signed by WeChat, no schema can say: what has
 # the right form may be refused all the same.
 _REFUSED_ALL_THE_SAME = ["2xx", "400", "401", "403", "409", "429", "5xx"]
-_JUDGED = ("login", "register", "bind", "unbind", "user", "user_info", "phone_number")
+_JUDGED = (
+    *("login", "register", "bind", "unbind", "user", "user_info", "phone_number"),
+    *("tickets", "tickets/redeem"),
+)
 _REFUSED = ["400", "401", "403", "404", "405", "409", "413", "415", "429", "5xx"]
 _CONFIG = SchemathesisConfig.from_dict(
     {

@@ -26,6 +26,7 @@ from wxsession.profiles import ProfileService
 from wxsession.sessions.introspection import Introspection
 from wxsession.sessions.service import SessionService
 from wxsession.sessions.signed_tokens import SignedTokens
+from wxsession.sessions.tickets import Tickets
 from wxsession.sessions.tokens import TokenSigner
 from wxsession.settings import Settings
 from wxsession.storage.database import Database, Limits, connect
@@ -60,6 +61,7 @@ class Services:
     phones: PhoneNumbers
     introspection: Introspection
     signed_tokens: SignedTokens
+    tickets: Tickets
     audit: Audit
     directory: Directory
     administration: Administration
@@ -184,6 +186,13 @@ class Services:
             introspection=Introspection(sessions, settings.api_keys, audit, clock),
             signed_tokens=SignedTokens(
                 sessions, keys, lifetime=settings.access_token_lifetime, clock=clock
+            ),
+            tickets=Tickets(
+                database,
+                keys,
+                sessions=sessions,
+                audiences=settings.ticket_audiences,
+                clock=clock,
             ),
             audit=audit,
             directory=Directory(database, phones=phones, audit=audit, clock=clock),

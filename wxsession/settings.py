@@ -31,6 +31,7 @@ _SHORTEST_API_KEY = 16
 _SHORTEST_DATABASE_TIMEOUT = timedelta(seconds=3)  # a connection alone may take two
 _LONGEST_DATABASE_TIMEOUT = timedelta(seconds=60)
 _LONGEST_ACCESS_TOKEN = timedelta(hours=1)
+_THIS_MACHINE = {"localhost", "127.0.0.1", "[::1]"}
 _CURE = "make one with openssl rand -hex 32"
 # Keys that once stood in our documents and examples.
 _PUBLISHED = frozenset(
@@ -85,6 +86,8 @@ class Settings:
     """How long a signed access token is valid; 0: none are issued."""
     issuer: str | None = None
     """Who issues them: the address of this server; None: the one that a request was sent to."""
+    ticket_audiences: tuple[str, ...] = ()
+    """The origins to which a mini-program may take its session, in lower case."""
     link_by_unionid: bool = True
     """Whether WeChat users of several apps with one unionid are one user."""
     code_limit: Limit | None = DEFAULT_CODE_LIMIT
@@ -363,6 +366,23 @@ def _issuer(text: str) -> str:
     return url
 
 
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(origin.strip().lower() for origin in text.split(","))
+    for origin in origins:
+        match = re.fullmatch(
+            r"(https?)://([a-z0-9.-]{1,253}|\[[0-9a-f:]+\])(:\d{1,5})?", origin, re.ASCII
+        )
+        if not match:
+            raise ValueError("not origins like https://shop.example.com, separated by commas")
+        if match[1] == "http" and match[2] not in _THIS_MACHINE:
+            raise ValueError("has an origin without https, on another machine than this one")
+        if match[3] == {"http": ":80", "https": ":443"}[match[1]]:
+            raise ValueError("has an origin with its default port; leave that out, as browsers do")
+    if len(set(origins)) < len(origins):
+        raise ValueError("has an origin twice")
+    return origins
+
+
 def _access_token_lifetime(text: str) -> timedelta:
     length = duration(text)
     if length > _LONGEST_ACCESS_TOKEN:
@@ -407,6 +427,7 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "API_KEYS": _api_keys,
     "ACCESS_TOKEN_LIFETIME": _access_token_lifetime,
     "ISSUER": _issuer,
+    "TICKET_AUDIENCES": _origins,
     "LINK_BY_UNIONID": _switch,
     "CODE_LIMIT": _limit,
     "REGISTRATION_LIMIT": _limit,

@@ -15,6 +15,7 @@ from wxsession.web.api import (
     profiles,
     sessions,
     signed_tokens,
+    tickets,
 )
 from wxsession.web.api.door import FEWEST_THREADS, Door
 from wxsession.web.api.endpoints import bind
@@ -35,6 +36,7 @@ ENDPOINTS = (
     *sessions.ENDPOINTS,
     *introspection.ENDPOINTS,
     *signed_tokens.ENDPOINTS,
+    *tickets.ENDPOINTS,
     *health.ENDPOINTS,
 )
 

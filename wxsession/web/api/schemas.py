@@ -19,7 +19,7 @@ from pydantic.json_schema import SkipJsonSchema
 from wxsession.accounts.service import Bound
 from wxsession.sessions.introspection import Introspected
 from wxsession.sessions.session import Grant, SessionView
-from wxsession.storage.tables import LONGEST_AVATAR_URL, LONGEST_NICKNAME
+from wxsession.storage.tables import LONGEST_AVATAR_URL, LONGEST_NICKNAME, LONGEST_ORIGIN
 from wxsession.users.user import User
 from wxsession.web.bodies import (
     Body,
@@ -45,6 +45,14 @@ Moment = Annotated[
     datetime, PlainSerializer(rfc3339), Field(json_schema_extra={"format": "date-time"})
 ]
 Seconds = Annotated[int, Field(ge=0, description="whole seconds")]
+Audience = Annotated[
+    Text,
+    Field(
+        min_length=1,
+        max_length=LONGEST_ORIGIN,
+        description="an origin of WXSESSION_TICKET_AUDIENCES, such as https://shop.example.com",
+    ),
+]
 T = TypeVar("T")
 Missing: TypeAlias = T | SkipJsonSchema[None]
 """A member that a reply may be without; it is never null."""
@@ -325,6 +333,11 @@ class LiveTokenReply(Reply):
     auth_time: int = Field(description="when the user last logged in to it")
     sid: UUID = Field(description="the session's id")
 
+    @classmethod
+    def of(cls, found: Introspected) -> "LiveTokenReply":
+        """Return the reply for a live session."""
+        return cls(**asdict(found))
+
 
 class DeadTokenReply(Reply):
     """Any other token, for whatever reason."""
@@ -338,7 +351,27 @@ class IntrospectReply(RootModel[LiveTokenReply | DeadTokenReply]):
     @classmethod
     def of(cls, found: Introspected | None) -> "IntrospectReply":
         """Return the reply for a live session, or for any other token."""
-        return cls(LiveTokenReply(**asdict(found)) if found else DeadTokenReply())
+        return cls(LiveTokenReply.of(found) if found else DeadTokenReply())
+
+
+class TicketBody(Body):
+    """Where a ticket is to be redeemed."""
+
+    audience: Audience
+
+
+class RedeemBody(Body):
+    """A ticket that came in a URL, and the origin of the page that it came to."""
+
+    ticket: Text = Field(min_length=1, max_length=256)
+    audience: Audience
+
+
+class TicketReply(Reply):
+    """A ticket, for a URL."""
+
+    ticket: str
+    expires_in: Seconds
 
 
 class AccessTokenReply(Reply):
