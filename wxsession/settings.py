@@ -88,6 +88,8 @@ class Settings:
     """Who issues them: the address of this server; None: the one that a request was sent to."""
     ticket_audiences: tuple[str, ...] = ()
     """The origins to which a mini-program may take its session, in lower case."""
+    cookie: bool = False
+    """Whether a web-view on our own origin may have its session in a cookie."""
     link_by_unionid: bool = True
     """Whether WeChat users of several apps with one unionid are one user."""
     code_limit: Limit | None = DEFAULT_CODE_LIMIT
@@ -158,6 +160,10 @@ class Settings:
             faults.append("WXSESSION_IDLE_TIMEOUT is longer than WXSESSION_ABSOLUTE_TIMEOUT")
         if self.touch_interval >= self.idle_timeout:
             faults.append("WXSESSION_TOUCH_INTERVAL is not shorter than WXSESSION_IDLE_TIMEOUT")
+        if self.cookie and not self.ticket_audiences:
+            faults.append(
+                "WXSESSION_COOKIE needs this server's origin in WXSESSION_TICKET_AUDIENCES"
+            )
         return faults
 
 
@@ -428,6 +434,7 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "ACCESS_TOKEN_LIFETIME": _access_token_lifetime,
     "ISSUER": _issuer,
     "TICKET_AUDIENCES": _origins,
+    "COOKIE": _switch,
     "LINK_BY_UNIONID": _switch,
     "CODE_LIMIT": _limit,
     "REGISTRATION_LIMIT": _limit,

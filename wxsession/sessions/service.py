@@ -271,7 +271,7 @@ class SessionService:
             "purge_on": purge_date(idle),
             "client_address": client.address,
             "user_agent": client.user_agent,
-            "opened_by": new.opener.id if new.opener else None,
+            "opened_by": new.opener and (new.opener.opened_by or new.opener.id),
         }
         connection.send(INSERT, row)
         self._audit.write(
@@ -286,6 +286,30 @@ class SessionService:
             self._audit.write_ends(connection, ended.rows, client, user_id=user.id)
         expires_in = _whole_seconds(idle, now)
         return self._grant(token, user, expires_in, absolute, new_user=new.new_user)
+
+    def open_another(self, connection: Transaction, opener_id: UUID, client: ClientInfo) -> Grant:
+        """Return the grant of a session that another one opens in a web-view.
+
+        It is live no longer than the one that opens it, and replaces the one that this had opened
+        before; so it does not count for the cap. In the caller's transaction.
+
+        Raises:
+            TokenError: the session that opens it is not live.
+        """
+        opener = self.reload(connection, opener_id, lock=True)
+        root, user = opener.opened_by or opener.id, opener.user
+        which = and_(sessions.c.user_id == user.id, sessions.c.opened_by == root)
+        self.end_rows(connection, which, "replaced", user_id=user.id, client=client)
+        new = NewSession(
+            user,
+            opener.identity,
+            client,
+            has_room=True,
+            event="web_view_opened",
+            auth_time=opener.auth_time,
+            opener=opener,
+        )
+        return self.issue(connection, new)
 
     def renew(self, connection: Transaction, session: Session, presented: str, user: User) -> Grant:
         """Return the session's next token and its `user`, inside the caller's transaction.

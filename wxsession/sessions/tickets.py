@@ -18,12 +18,14 @@ from sqlalchemy import bindparam, delete
 
 from wxsession.clock import Clock
 from wxsession.crypto import SecretKeys
-from wxsession.errors import InvalidRequest, InvalidTicket
+from wxsession.errors import InvalidRequest, InvalidTicket, TokenError
 from wxsession.sessions.introspection import Introspected
 from wxsession.sessions.service import Asking, SessionService
+from wxsession.sessions.session import Grant
 from wxsession.storage.database import Database
 from wxsession.storage.statements import Statement, inserting
 from wxsession.storage.tables import tickets
+from wxsession.users.client import ClientInfo
 
 PREFIX = "wxt_"
 LIFETIME = timedelta(seconds=60)
@@ -112,6 +114,23 @@ class Tickets:
         if view is None:
             raise InvalidTicket
         return Introspected.of(view, now)
+
+    def open_web_view(self, ticket: str, origin: str, client: ClientInfo) -> Grant:
+        """Return a session of its own for a web-view on our own origin, for a ticket for there.
+
+        Raises:
+            InvalidTicket: it is not valid for this origin, or not any more.
+            Overloaded: the database did not answer in time; the ticket may be used up.
+        """
+        self._ensure_signed(ticket)
+        with self._database.transaction() as transaction:
+            rows = transaction.run(_TAKE, _taking(ticket, origin, self._clock()))
+            if not rows:
+                raise InvalidTicket
+            try:
+                return self._sessions.open_another(transaction, rows[0][0], client)
+            except TokenError:
+                raise InvalidTicket from None
 
     def _ensure_signed(self, ticket: str) -> None:
         """Return if the ticket is one of ours, whatever became of it.

@@ -51,6 +51,8 @@ class Endpoint:
     body_required: bool = True
     form: bool = False
     """Whether the body is a form; otherwise it is JSON."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    """Parameters of the query, and what they mean; the first one is required."""
     request_headers: Mapping[str, str] = field(default_factory=dict)
     """Optional headers of the request, and what they mean."""
     response_headers: Mapping[str, str] = field(default_factory=dict)
@@ -76,7 +78,7 @@ class Endpoint:
 
     def codes(self) -> list[str]:
         """Return the code of every error that a response may have."""
-        refused = ["invalid_request"] if self.body else []
+        refused = ["invalid_request"] if self.body or self.query else []
         missing = ["not_found"] if "<" in self.path else []
         unread = ["content_too_large", "unsupported_media_type"] if self.body else []
         raised = [code for error in self.raises for code in _codes_of(error)]

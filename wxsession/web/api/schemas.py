@@ -1,5 +1,6 @@
 """Request and response bodies of our own dialect; the OpenAPI page is made from these models."""
 
+import re
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
@@ -365,6 +366,23 @@ class RedeemBody(Body):
 
     ticket: Text = Field(min_length=1, max_length=256)
     audience: Audience
+
+
+_OWN_PATH = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*")
+"""Browsers read a backslash as a slash, skip tabs and newlines, and take ``//`` for a host."""
+
+
+def _own_path(text: str) -> str:
+    if not _OWN_PATH.fullmatch(text):
+        raise ValueError("must be a path of this origin, such as /orders")
+    return text
+
+
+class WebViewQuery(LooseBody):
+    """A ticket, and the page to go on to."""
+
+    ticket: Text = Field(min_length=1, max_length=256)
+    to: Annotated[Text, AfterValidator(_own_path)] = Field(default="/", max_length=2048)
 
 
 class TicketReply(Reply):

@@ -9,7 +9,7 @@ from wxsession.services import Services
 from wxsession.settings import Settings
 from wxsession.web.api.endpoints import Auth, Endpoint
 from wxsession.web.api.schemas import AccessTokenReply, JwkReply, JwksReply, MetadataReply
-from wxsession.web.request import bearer_token, client_of
+from wxsession.web.request import bearer_token, client_of, issuer_of
 
 METADATA = "/.well-known/oauth-authorization-server"
 _JWKS = "/.well-known/jwks.json"
@@ -24,7 +24,7 @@ def access_token(services: Services, request: Request) -> AccessTokenReply:
     A back end verifies it without asking: so it sees a logout only when the token has expired.
     """
     issued = services.signed_tokens.issue(
-        bearer_token(request), _issuer(services, request), lambda: client_of(request)
+        bearer_token(request), issuer_of(request, services.settings), lambda: client_of(request)
     )
     return AccessTokenReply(access_token=issued.access_token, expires_in=issued.expires_in)
 
@@ -37,7 +37,7 @@ def jwks(services: Services, _request: Request) -> tuple[JwksReply, Mapping[str,
 
 def metadata(services: Services, request: Request) -> tuple[MetadataReply, Mapping[str, str]]:
     """Return where introspection and the keys are (RFC 8414)."""
-    issuer = _issuer(services, request)
+    issuer = issuer_of(request, services.settings)
     found = MetadataReply(
         issuer=issuer,
         jwks_uri=issuer + _JWKS,
@@ -46,12 +46,6 @@ def metadata(services: Services, request: Request) -> tuple[MetadataReply, Mappi
         response_types_supported=[],
     )
     return found, _CACHED
-
-
-def _issuer(services: Services, request: Request) -> str:
-    """Return the address of this server: as it is set, else as the client has it."""
-    settings = services.settings
-    return settings.issuer or request.url_root.rstrip("/") + (settings.url_prefix or "")
 
 
 def _is_served(settings: Settings) -> bool:
