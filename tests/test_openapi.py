@@ -32,7 +32,12 @@ API_KEY = "an-api-key-that-is-made-up-for-tests"
 def app(make_app: Callable[..., Flask]) -> Flask:
     """Return a server that a back end may ask, and that speaks our own dialect alone."""
     return make_app(
-        api_keys=f"shop:{API_KEY}", dialects="none", code_limit="0", registration_limit="0"
+        api_keys=f"shop:{API_KEY}",
+        dialects="none",
+        code_limit="0",
+        registration_limit="0",
+        cookie="on",
+        ticket_audiences="http://localhost",
     )
 
 
@@ -97,7 +102,10 @@ def test_operations_have_names_of_their_own(page: dict[str, Any]) -> None:
 # Whether a code is one, a password right, or data signed by WeChat, no schema can say: what has
 # the right form may be refused all the same.
 _REFUSED_ALL_THE_SAME = ["2xx", "400", "401", "403", "409", "429", "5xx"]
-_JUDGED = ("login", "register", "bind", "unbind", "user", "user_info", "phone_number")
+_JUDGED = (
+    *("login", "register", "bind", "unbind", "user", "user_info", "phone_number"),
+    *("tickets", "tickets/redeem"),
+)
 _REFUSED = ["400", "401", "403", "404", "405", "409", "413", "415", "429", "5xx"]
 _CONFIG = SchemathesisConfig.from_dict(
     {
@@ -117,6 +125,12 @@ _CONFIG = SchemathesisConfig.from_dict(
                     "DELETE /user",
                 )
             ),
+            {
+                "include-name": "GET /web-view",
+                "checks": {
+                    "positive_data_acceptance": {"expected-statuses": ["303", "400", "5xx"]}
+                },
+            },
             # A logout says the same for a token that is none: who asks may not learn which are.
             {"include-name": "POST /logout", "checks": {"ignored_auth": {"enabled": False}}},
             # The check believes that it made the headers up; the hook below, or a link, put a real

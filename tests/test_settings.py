@@ -69,6 +69,16 @@ def test_every_fault_is_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("access_token_lifetime", "2h"),
+        ("issuer", "login.example.com"),
+        ("issuer", "https://login.example.com/?a=b"),
+        ("issuer", "https://login.example.com/#a"),
+        ("ticket_audiences", "shop.example.com"),
+        ("ticket_audiences", "https://shop.example.com/cart"),
+        ("ticket_audiences", "https://shop.example.com:443"),
+        ("ticket_audiences", "http://shop.example.com"),
+        ("ticket_audiences", "https://a.example,https://A.example"),
+        ("ticket_audiences", "https://user@shop.example.com"),
         ("apps", ""),
         ("apps", "wx0:"),
         ("apps", ":s"),

@@ -70,6 +70,8 @@ class Demo:
             "WXSESSION_APPS": _APP,
             "WXSESSION_SECRET_KEYS": _key_in(self.instance / "demo.key"),
             "WXSESSION_WECHAT_URL": self.wechat,
+            "WXSESSION_TICKET_AUDIENCES": self.service,
+            "WXSESSION_COOKIE": "on",
             "WXSESSION_API_KEYS": f"demo:{_key_in(self.instance / 'demo.api-key')}",
         }
 

@@ -31,6 +31,8 @@ from wxsession.operations.reseal import Resealing
 from wxsession.profiles import ProfileService
 from wxsession.sessions.introspection import Introspection
 from wxsession.sessions.service import SessionService
+from wxsession.sessions.signed_tokens import SignedTokens
+from wxsession.sessions.tickets import Tickets
 from wxsession.sessions.tokens import TokenSigner
 from wxsession.settings import Settings
 from wxsession.storage.database import Database, Limits, connect
@@ -65,6 +67,8 @@ class Services:
     key_checks: KeyChecks
     phones: PhoneNumbers
     introspection: Introspection
+    signed_tokens: SignedTokens
+    tickets: Tickets
     audit: Audit
     feed: Feed
     delivery: Delivery
@@ -200,6 +204,16 @@ class Services:
             key_checks=key_checks,
             phones=phones,
             introspection=Introspection(sessions, settings.api_keys, audit, clock),
+            signed_tokens=SignedTokens(
+                sessions, keys, lifetime=settings.access_token_lifetime, clock=clock
+            ),
+            tickets=Tickets(
+                database,
+                keys,
+                sessions=sessions,
+                audiences=settings.ticket_audiences,
+                clock=clock,
+            ),
             audit=audit,
             feed=feed,
             delivery=Delivery(

@@ -31,6 +31,8 @@ _SHORTEST_SECRET_KEY = 32
 _SHORTEST_API_KEY = 16
 _SHORTEST_DATABASE_TIMEOUT = timedelta(seconds=3)  # a connection alone may take two
 _LONGEST_DATABASE_TIMEOUT = timedelta(seconds=60)
+_LONGEST_ACCESS_TOKEN = timedelta(hours=1)
+_THIS_MACHINE = {"localhost", "127.0.0.1", "[::1]"}
 _CURE = "make one with openssl rand -hex 32"
 # Keys that once stood in our documents and examples.
 _PUBLISHED = frozenset(
@@ -97,6 +99,14 @@ class Settings:
     """Who is told of events, by name."""
     webhooks_to_private: bool = False
     """Whether a webhook may be plain http, or in a private network."""
+    access_token_lifetime: timedelta = timedelta(minutes=5)
+    """How long a signed access token is valid; 0: none are issued."""
+    issuer: str | None = None
+    """Who issues them: the address of this server; None: the one that a request was sent to."""
+    ticket_audiences: tuple[str, ...] = ()
+    """The origins to which a mini-program may take its session, in lower case."""
+    cookie: bool = False
+    """Whether a web-view on our own origin may have its session in a cookie."""
     link_by_unionid: bool = True
     """Whether WeChat users of several apps with one unionid are one user."""
     code_limit: Limit | None = DEFAULT_CODE_LIMIT
@@ -174,6 +184,10 @@ class Settings:
             ]
         if self.touch_interval >= self.idle_timeout:
             faults.append("WXSESSION_TOUCH_INTERVAL is not shorter than WXSESSION_IDLE_TIMEOUT")
+        if self.cookie and not self.ticket_audiences:
+            faults.append(
+                "WXSESSION_COOKIE needs this server's origin in WXSESSION_TICKET_AUDIENCES"
+            )
         return faults
 
 
@@ -408,6 +422,37 @@ def _http_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _issuer(text: str) -> str:
+    url = _http_url(text)
+    if urlsplit(url).fragment:
+        raise ValueError("not an http or https URL without a fragment")
+    return url
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(origin.strip().lower() for origin in text.split(","))
+    for origin in origins:
+        match = re.fullmatch(
+            r"(https?)://([a-z0-9.-]{1,253}|\[[0-9a-f:]+\])(:\d{1,5})?", origin, re.ASCII
+        )
+        if not match:
+            raise ValueError("not origins like https://shop.example.com, separated by commas")
+        if match[1] == "http" and match[2] not in _THIS_MACHINE:
+            raise ValueError("has an origin without https, on another machine than this one")
+        if match[3] == {"http": ":80", "https": ":443"}[match[1]]:
+            raise ValueError("has an origin with its default port; leave that out, as browsers do")
+    if len(set(origins)) < len(origins):
+        raise ValueError("has an origin twice")
+    return origins
+
+
+def _access_token_lifetime(text: str) -> timedelta:
+    length = duration(text)
+    if length > _LONGEST_ACCESS_TOKEN:
+        raise ValueError("a logout must not go unseen for more than 1h")
+    return length
+
+
 def _timeouts(text: str) -> tuple[float, float]:
     try:
         connect, read = (float(part) for part in text.split(","))
@@ -445,6 +490,10 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "API_KEYS": _api_keys,
     "WEBHOOKS": _webhooks,
     "WEBHOOKS_TO_PRIVATE": _switch,
+    "ACCESS_TOKEN_LIFETIME": _access_token_lifetime,
+    "ISSUER": _issuer,
+    "TICKET_AUDIENCES": _origins,
+    "COOKIE": _switch,
     "LINK_BY_UNIONID": _switch,
     "CODE_LIMIT": _limit,
     "REGISTRATION_LIMIT": _limit,

@@ -57,10 +57,10 @@ def purge_sessions(
 ) -> None:
     """Delete the sessions that expired or ended longer ago than the retention.
 
-    Audit events are deleted after their own retention, login codes and failed attempts when they
-    have expired; --older-than applies to sessions only. Exits with 0 when everything is done, 3
-    when time is up and more is left, 4 when another purge is running, 1 when the database cannot
-    be used.
+    Audit events are deleted after their own retention, login codes, tickets and failed attempts
+    when they have expired; --older-than applies to sessions only. Exits with 0 when everything is
+    done, 3 when time is up and more is left, 4 when another purge is running, 1 when the database
+    cannot be used.
     """
     age = services.settings.retention if older_than is None else older_than
     if dry_run:
@@ -134,6 +134,7 @@ def _summary(done: PurgeResult) -> str:
     left = "" if done.complete else " Time is up, more is left."
     return (
         f"{done.sessions} sessions, {done.login_codes} login codes,"
+        f" {done.tickets} tickets,"
         f" {done.failed_attempts} failed attempts and {done.audit_events} audit events deleted"
         f" in {done.batches} batches, {done.seconds:.1f} s.{left}"
     )

@@ -34,7 +34,13 @@ from wxsession.operations.batching import FIRST_SIZE, BatchSize
 from wxsession.operations.job_lock import job_lock
 from wxsession.storage.database import Database, Executor
 from wxsession.storage.sqlite_busy import MAX_BUSY_PAUSE
-from wxsession.storage.tables import audit_events, failed_attempts, login_codes, sessions
+from wxsession.storage.tables import (
+    audit_events,
+    failed_attempts,
+    login_codes,
+    sessions,
+    tickets,
+)
 from wxsession.users.merging import finish_merges
 
 _FURTHEST_APART = timedelta(minutes=1)
@@ -46,6 +52,7 @@ class PurgeResult:
 
     sessions: int
     login_codes: int
+    tickets: int
     failed_attempts: int
     audit_events: int
     batches: int
@@ -57,8 +64,9 @@ class Purge:
     """Deletes sessions that ended or expired long ago, and other rows whose time is over.
 
     These are users that were merged into others or deleted, and have no session left, login codes
-    that may not be replayed any more, failed attempts that do not count any more, and audit events
-    that are older than `audit_retention`. First it clears what is left of users who were deleted.
+    that may not be replayed any more, tickets that nobody redeemed, failed attempts that do not
+    count any more, and audit events that are older than `audit_retention`. First it clears what is
+    left of users who were deleted.
     """
 
     def __init__(
@@ -131,6 +139,7 @@ class Purge:
         return PurgeResult(
             sessions=deleted[sessions],
             login_codes=deleted[login_codes],
+            tickets=deleted[tickets],
             failed_attempts=deleted[failed_attempts],
             audit_events=deleted[audit_events],
             batches=batches,
@@ -188,6 +197,7 @@ class Purge:
         return (
             _expired_sessions(now - older_than),
             Expired.at(login_codes, login_codes.c.expires_at, now),
+            Expired.at(tickets, tickets.c.expires_at, now),
             Expired.at(failed_attempts, failed_attempts.c.expires_at, now),
             _expired_events(now - self._audit_retention),
         )

@@ -38,6 +38,7 @@ LONGEST_USER_AGENT = 512
 LONGEST_ADDRESS = 45
 LONGEST_ACTOR = 64
 LONGEST_WEBHOOK = 32
+LONGEST_ORIGIN = 280  # a scheme, a host name of at most 253 characters, and a port
 
 users = Table(
     "wxsession_users",
@@ -137,6 +138,9 @@ sessions = Table(
     Column("end_reason", String(32)),
     Column("client_address", String(LONGEST_ADDRESS)),
     Column("user_agent", String(LONGEST_USER_AGENT)),
+    # The session that opened it, for one of a web-view: it is live no longer than that one. No
+    # foreign key: a purge would look for referring rows each time.
+    Column("opened_by", Uuid),
     Index(None, "purge_on", "id"),
 )
 
@@ -151,6 +155,16 @@ login_codes = Table(
     # Empty: code of the schema before this one, which may run during an upgrade, writes them.
     Column("client_address", String(LONGEST_ADDRESS)),
     Column("user_agent", String(LONGEST_USER_AGENT)),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+)
+
+# No foreign key: a ticket has expired long before its session may be purged.
+tickets = Table(
+    "wxsession_tickets",
+    metadata,
+    Column("ticket_hash", LargeBinary(32), primary_key=True),
+    Column("session_id", Uuid, nullable=False),
+    Column("audience", String(LONGEST_ORIGIN), nullable=False),
     Column("expires_at", UtcDateTime, nullable=False, index=True),
 )
 

@@ -115,6 +115,11 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
         "The data was not made for this login.",
         "It belongs to another app or user, or is too old. Get it from WeChat again.",
     ),
+    "invalid_ticket": ProblemType(
+        HTTPStatus.BAD_REQUEST,
+        "The ticket is not valid.",
+        "It is unknown, was used, has expired, or is for another audience. Get a new one.",
+    ),
     "invalid_api_key": ProblemType(
         HTTPStatus.UNAUTHORIZED,
         "A valid API key is required.",

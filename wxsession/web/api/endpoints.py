@@ -17,6 +17,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from wxsession.errors import WxSessionError
 from wxsession.services import Services
+from wxsession.settings import Settings
 from wxsession.web import bodies
 from wxsession.web.request import ensure_api_key
 
@@ -60,10 +61,16 @@ class Endpoint:
     body_required: bool = True
     form: bool = False
     """Whether the body is a form; otherwise it is JSON."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    """Parameters of the query, and what they mean; the first one is required."""
     request_headers: Mapping[str, str] = field(default_factory=dict)
     """Optional headers of the request, and what they mean."""
     response_headers: Mapping[str, str] = field(default_factory=dict)
     """Headers that the response may have, and what they mean."""
+    omits_null: bool = False
+    """Whether a member without a value is left out of the reply, and not null."""
+    is_served: Callable[[Settings], bool] = lambda _settings: True
+    """Whether a server with these settings has it."""
 
     @cached_property
     def body(self) -> type[BaseModel] | None:
@@ -81,7 +88,7 @@ class Endpoint:
 
     def codes(self) -> list[str]:
         """Return the code of every error that a response may have."""
-        refused = ["invalid_request"] if self.body else []
+        refused = ["invalid_request"] if self.body or self.query else []
         missing = ["not_found"] if "<" in self.path else []
         unread = ["content_too_large", "unsupported_media_type"] if self.body else []
         raised = [code for error in self.raises for code in _codes_of(error)]
@@ -104,7 +111,11 @@ def respond(
     reply, headers = result if isinstance(result, tuple) else (result, {})
     body: str | Iterator[str] | None = None
     if reply is not None:
-        body = reply.pieces if isinstance(reply, Pieces) else reply.model_dump_json()
+        body = (
+            reply.pieces
+            if isinstance(reply, Pieces)
+            else reply.model_dump_json(exclude_none=endpoint.omits_null)
+        )
     return Response(body, endpoint.status, headers, mimetype="application/json")
 
 

@@ -111,11 +111,21 @@ def _parameters(endpoint: Endpoint) -> list[Json]:
         }
         for name in re.findall(r"<uuid:(\w+)>", endpoint.path)
     ]
+    in_query = [
+        {
+            "name": name,
+            "in": "query",
+            "required": number == 0,
+            "description": meaning,
+            "schema": {"type": "string"},
+        }
+        for number, (name, meaning) in enumerate(endpoint.query.items())
+    ]
     in_header = [
         {"name": name, "in": "header", "description": meaning, "schema": {"type": "string"}}
         for name, meaning in endpoint.request_headers.items()
     ]
-    return in_path + in_header
+    return in_path + in_query + in_header
 
 
 def _responses(endpoint: Endpoint) -> Json:
