@@ -18,7 +18,9 @@ from wxsession.logins.exchange import CodeExchange
 from wxsession.logins.identities import Identities
 from wxsession.logins.service import LoginService
 from wxsession.operations.administration import Administration
+from wxsession.operations.database_checks import DatabaseChecks
 from wxsession.operations.directory import Directory
+from wxsession.operations.doctor import Doctor
 from wxsession.operations.health import Health
 from wxsession.operations.purge import Purge
 from wxsession.operations.reseal import Resealing
@@ -64,6 +66,7 @@ class Services:
     resealing: Resealing
     purge: Purge
     health: Health
+    doctor: Doctor
 
     @classmethod
     def build(
@@ -157,6 +160,8 @@ class Services:
             accounts=accounts,
             sessions=sessions,
         )
+        resealing = Resealing(database, sealer, phones)
+        checks = DatabaseChecks(database, settings=settings, resealing=resealing)
         profiles = ProfileService(
             database,
             sessions=sessions,
@@ -183,7 +188,8 @@ class Services:
             audit=audit,
             directory=Directory(database, phones=phones, audit=audit, clock=clock),
             administration=Administration(database, sessions=sessions, audit=audit, clock=clock),
-            resealing=Resealing(database, sealer, phones),
+            resealing=resealing,
             purge=Purge(database, clock, audit_retention=settings.audit_retention),
             health=Health(database),
+            doctor=Doctor(settings, database=checks, wechat=client),
         )

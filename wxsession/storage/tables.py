@@ -7,6 +7,7 @@ since it was read.
 from datetime import datetime
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
     CheckConstraint,
     Column,
@@ -176,6 +177,16 @@ leases = Table(
     Column("name", String(64), primary_key=True),
     Column("holder", Uuid, nullable=False),
     Column("held_until", UtcDateTime, nullable=False),
+)
+
+# What each job has done in which table since ever, and when it last finished.
+job_results = Table(
+    "wxsession_job_results",
+    metadata,
+    Column("job", String(64), primary_key=True),
+    Column("item", String(64), primary_key=True),
+    Column("total", BigInteger, nullable=False),
+    Column("succeeded_at", UtcDateTime),
 )
 
 # No foreign keys: an event outlives its user and its session.

@@ -1,0 +1,26 @@
+"""What jobs did, and when they last did all of it."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "20261128_01"
+down_revision = "20261124_01"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Apply this revision."""
+    op.create_table(
+        "wxsession_job_results",
+        sa.Column("job", sa.String(length=64), nullable=False),
+        sa.Column("item", sa.String(length=64), nullable=False),
+        sa.Column("total", sa.BigInteger(), nullable=False),
+        sa.Column("succeeded_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("job", "item", name=op.f("pk_wxsession_job_results")),
+    )
+
+
+def downgrade() -> None:
+    """Undo this revision."""
+    op.drop_table("wxsession_job_results")
