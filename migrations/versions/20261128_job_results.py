@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "20261128_01"
-down_revision = "20261124_01"
+revision = "20261128_05"
+down_revision = "20261128_01"
 branch_labels = None
 depends_on = None
 

@@ -12,6 +12,7 @@ from wxsession.cli.base import (
     EmbeddedGroup,
 )
 from wxsession.cli.diagnosis import doctor, healthcheck
+from wxsession.cli.events import events
 from wxsession.cli.maintenance import keys, purge_sessions, upgrade_database
 from wxsession.cli.output import Progress
 from wxsession.services import Services
@@ -25,7 +26,7 @@ __all__ = [
     "group",
 ]
 
-_EVERY = (purge_sessions, upgrade_database, keys, users, sessions, doctor, healthcheck)
+_EVERY = (purge_sessions, upgrade_database, keys, users, sessions, events, doctor, healthcheck)
 
 
 def commands(services: Services) -> list[click.Command]:
