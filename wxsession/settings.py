@@ -107,6 +107,8 @@ class Settings:
     """How long a request waits for the database at most."""
     prepared_statements: bool = True
     """Whether the server prepares statements; behind some poolers it cannot."""
+    access_log: bool = False
+    """Whether the service logs a line for each request."""
     files: Mapping[str, Path] = field(default_factory=dict, compare=False)
     """Where values came from files: the files, by the whole names of their settings."""
 
@@ -464,6 +466,7 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "POOL_SIZE": _whole(1),
     "DATABASE_TIMEOUT": _database_timeout,
     "PREPARED_STATEMENTS": _switch,
+    "ACCESS_LOG": _switch,
 }
 
 _REQUIRED = {

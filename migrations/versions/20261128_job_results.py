@@ -1,4 +1,4 @@
-"""What jobs did, and when they last did all of it."""
+"""What jobs did, and which request caused an event."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -19,8 +19,10 @@ def upgrade() -> None:
         sa.Column("succeeded_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("job", "item", name=op.f("pk_wxsession_job_results")),
     )
+    op.add_column("wxsession_events", sa.Column("request_id", sa.String(length=128), nullable=True))
 
 
 def downgrade() -> None:
     """Undo this revision."""
+    op.drop_column("wxsession_events", "request_id")
     op.drop_table("wxsession_job_results")

@@ -38,6 +38,7 @@ LONGEST_AVATAR_URL = 1024
 LONGEST_USER_AGENT = 512
 LONGEST_ADDRESS = 45
 LONGEST_ACTOR = 64
+LONGEST_REQUEST_ID = 128
 
 users = Table(
     "wxsession_users",
@@ -208,6 +209,8 @@ audit_events = Table(
     Column("actor", String(LONGEST_ACTOR)),
     # How many times it happened: refusals that are alike share a row.
     Column("count", Integer, nullable=False, server_default="1"),
+    # Of the request that caused it, as the log has it.
+    Column("request_id", String(LONGEST_REQUEST_ID)),
     # By the database's clock, which orders what several hosts write: the feed is read along it.
     Column("recorded_at", UtcDateTime, nullable=False, server_default=transaction_time()),
     Index(None, "user_id", "at", "id"),

@@ -410,8 +410,7 @@ def _error_of_errcode(
         f" {failure.meaning}{f' (it is {address[1]})' if address and is_ours else ''};"
         f" {failure.cure}"
     )
-    _log.log(_level(error), "%s: %s", call, told)
-    error.add_note(told)
+    _tell(call, error, told, errcode=known, rid=rid[1] if rid else None)
     return error
 
 
@@ -423,9 +422,15 @@ def _no_reply(call: _Call, name: str) -> WxSessionError:
     failure = failures.WITHOUT_REPLY[name]
     error = failure.error()
     told = f"{error.code}, {name}: {failure.meaning}; {failure.cure}"
-    _log.log(_level(error), "%s: %s", call, told)
-    error.add_note(told)
+    _tell(call, error, told, failure=name)
     return error
+
+
+def _tell(call: _Call, error: WxSessionError, told: str, **facts: object) -> None:
+    """Log what went wrong in a call, in words and as fields, and note it on the error."""
+    fields = {"appid": call.appid, "call": call.path, "code": error.code, **facts}
+    _log.log(_level(error), "%s: %s", call, told, extra={"fields": fields})
+    error.add_note(told)
 
 
 def _level(error: WxSessionError) -> int:
