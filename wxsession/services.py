@@ -22,8 +22,10 @@ from wxsession.logins.exchange import CodeExchange
 from wxsession.logins.identities import Identities
 from wxsession.logins.service import LoginService
 from wxsession.operations.administration import Administration
+from wxsession.operations.database_checks import DatabaseChecks
 from wxsession.operations.delivery import Delivery
 from wxsession.operations.directory import Directory
+from wxsession.operations.doctor import Doctor
 from wxsession.operations.export import Export
 from wxsession.operations.health import Health
 from wxsession.operations.purge import Purge
@@ -78,6 +80,7 @@ class Services:
     resealing: Resealing
     purge: Purge
     health: Health
+    doctor: Doctor
 
     @classmethod
     def build(
@@ -181,6 +184,8 @@ class Services:
             accounts=accounts,
             sessions=sessions,
         )
+        resealing = Resealing(database, sealer, phones)
+        checks = DatabaseChecks(database, settings=settings, resealing=resealing)
         profile_service = ProfileService(
             database,
             sessions=sessions,
@@ -226,9 +231,10 @@ class Services:
             directory=Directory(database, phones=phones, audit=audit, clock=clock),
             export=Export(database, sessions=sessions, phones=phones, audit=audit, clock=clock),
             administration=Administration(database, sessions=sessions, audit=audit, clock=clock),
-            resealing=Resealing(database, sealer, phones),
+            resealing=resealing,
             purge=Purge(
                 database, clock, audit_retention=settings.audit_retention, deletion=deletion
             ),
             health=Health(database),
+            doctor=Doctor(settings, database=checks, wechat=client),
         )

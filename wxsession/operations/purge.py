@@ -32,7 +32,8 @@ from wxsession.clock import Clock, Timing
 from wxsession.errors import ClocksDisagree, PurgeRunning
 from wxsession.operations.batching import FIRST_SIZE, BatchSize
 from wxsession.operations.job_lock import job_lock
-from wxsession.storage.database import Database, Executor
+from wxsession.operations.job_results import record
+from wxsession.storage.database import TABLE_PREFIX, Database, Executor
 from wxsession.storage.sqlite_busy import MAX_BUSY_PAUSE
 from wxsession.storage.tables import (
     audit_events,
@@ -43,7 +44,11 @@ from wxsession.storage.tables import (
 )
 from wxsession.users.merging import finish_merges
 
-_FURTHEST_APART = timedelta(minutes=1)
+JOB = "purge"
+"""The name of the job: of its lock, and of its results."""
+
+FURTHEST_APART = timedelta(minutes=1)
+"""How far the clocks of this host and the database may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,7 @@ class Purge:
         begun = timing.monotonic()
         deadline = math.inf if max_seconds is None else begun + max_seconds
         self._ensure_clocks_agree()
-        with job_lock(self._database, "purge", PurgeRunning, sleep=timing.sleep):
+        with job_lock(self._database, JOB, PurgeRunning, sleep=timing.sleep):
             complete = self._clear_deleted_users(first_size, deadline)
             for expired in self._expired(self._clock(), older_than):
                 size, cursor = first_size, None
@@ -136,6 +141,9 @@ class Purge:
             finish_merges(self._database)
             for user_id in self._deleted_users():
                 self._deletion.forget(user_id, self._clock() - older_than)
+            every = (sessions, login_codes, tickets, failed_attempts, audit_events)
+            counts = {short_name(table): deleted[table] for table in every}
+            record(self._database, JOB, counts, complete=complete)
         return PurgeResult(
             sessions=deleted[sessions],
             login_codes=deleted[login_codes],
@@ -190,7 +198,7 @@ class Purge:
     def _ensure_clocks_agree(self) -> None:
         # A host whose clock is wrong would delete what is live.
         apart = self._database.now() - self._host_time()
-        if abs(apart) > _FURTHEST_APART:
+        if abs(apart) > FURTHEST_APART:
             raise ClocksDisagree(int(apart.total_seconds()))
 
     def _expired(self, now: datetime, older_than: timedelta) -> "tuple[Expired, ...]":
@@ -238,6 +246,11 @@ class Expired:
             query = query.where(tuple_(self.when, self.key) > here)
         # A row that somebody is changing is left to the next purge, instead of waiting for it.
         return query.order_by(self.when, self.key).limit(size).with_for_update(skip_locked=True)
+
+
+def short_name(table: Table) -> str:
+    """Return the name of a table of ours as people and metrics have it."""
+    return table.name.removeprefix(TABLE_PREFIX)
 
 
 def _expired_sessions(since: datetime) -> Expired:

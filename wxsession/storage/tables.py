@@ -7,6 +7,7 @@ since it was read.
 from datetime import datetime
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
     CheckConstraint,
     Column,
@@ -39,6 +40,7 @@ LONGEST_ADDRESS = 45
 LONGEST_ACTOR = 64
 LONGEST_WEBHOOK = 32
 LONGEST_ORIGIN = 280  # a scheme, a host name of at most 253 characters, and a port
+LONGEST_REQUEST_ID = 128
 
 users = Table(
     "wxsession_users",
@@ -205,6 +207,16 @@ leases = Table(
     Column("held_until", UtcDateTime, nullable=False),
 )
 
+# What each job has done in which table since ever, and when it last finished.
+job_results = Table(
+    "wxsession_job_results",
+    metadata,
+    Column("job", String(64), primary_key=True),
+    Column("item", String(64), primary_key=True),
+    Column("total", BigInteger, nullable=False),
+    Column("succeeded_at", UtcDateTime),
+)
+
 # No foreign keys: an event outlives its user and its session.
 audit_events = Table(
     "wxsession_events",
@@ -223,6 +235,8 @@ audit_events = Table(
     Column("actor", String(LONGEST_ACTOR)),
     # How many times it happened: refusals that are alike share a row.
     Column("count", Integer, nullable=False, server_default="1"),
+    # Of the request that caused it, as the log has it.
+    Column("request_id", String(LONGEST_REQUEST_ID)),
     # Of who was deleted, by appid: until the purge, for programs that know a user by them.
     Column("openids", Json),
     # By the database's clock, which orders what several hosts write: the feed is read along it.

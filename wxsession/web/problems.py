@@ -23,6 +23,7 @@ from wxsession.errors import (
     TooManyAttempts,
     WxSessionError,
 )
+from wxsession.logs import current_request_id
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -180,6 +181,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     ),
 }
 
+REQUEST_ID = "X-Request-ID"
 NO_STORE = "no-store"
 PROTECTION = {"Cache-Control": NO_STORE, "X-Content-Type-Options": "nosniff"}
 """Headers of every response: no cache keeps it, and no browser guesses another type for it."""
@@ -216,9 +218,10 @@ def protected(response: Response) -> Response:
     """Add to a response the headers that every one of ours has; one without a body has no type."""
     for name, value in PROTECTION.items():
         response.headers.setdefault(name, value)
-    if (
-        not response.is_streamed and not response.get_data()
-    ):  # Flask says text/html of its response to OPTIONS
+    if (request_id := current_request_id()) is not None:
+        response.headers[REQUEST_ID] = request_id
+    # Flask says text/html of its response to OPTIONS.
+    if not response.is_streamed and not response.get_data():
         response.headers.pop("Content-Type", None)
     return response
 
@@ -271,7 +274,7 @@ def register(
 
 def _problem(code: str, facts: Mapping[str, object], *, retryable: bool) -> Response:
     kind = PROBLEM_TYPES[code]
-    body = {
+    body: dict[str, object] = {
         "type": "about:blank",
         "title": kind.title,
         "status": int(kind.status),
@@ -280,6 +283,8 @@ def _problem(code: str, facts: Mapping[str, object], *, retryable: bool) -> Resp
         "retryable": retryable,
         **facts,
     }
+    if (request_id := current_request_id()) is not None:
+        body["request_id"] = request_id
     return protected(Response(json.dumps(body), status=kind.status, mimetype=MEDIA_TYPE))
 
 

@@ -515,3 +515,4 @@ class Problem(Reply):
         default=None, description="with session_expired, session_ended and too_many_attempts"
     )
     errors: list[FieldError] | None = Field(default=None, description="with invalid_request")
+    request_id: str | None = Field(default=None, description="what the server's log calls it")
