@@ -22,6 +22,7 @@ from wxsession.operations.directory import Directory
 from wxsession.operations.health import Health
 from wxsession.operations.purge import Purge
 from wxsession.operations.reseal import Resealing
+from wxsession.operations.wechat_events import Pushes, UserEvents
 from wxsession.profiles import ProfileService
 from wxsession.sessions.introspection import Introspection
 from wxsession.sessions.service import SessionService
@@ -35,6 +36,7 @@ from wxsession.wechat.access_tokens import AccessTokens
 from wxsession.wechat.api import WeChatApi
 from wxsession.wechat.apps import Apps
 from wxsession.wechat.client import WeChatClient, keep_queries_out_of_logs, longest_call, transport
+from wxsession.wechat.forwarding import Forwarder
 from wxsession.wechat.key_checks import KeyChecks
 from wxsession.wechat.open_data import OpenDataReader
 from wxsession.wechat.session_keys import SessionKeyStore
@@ -61,6 +63,8 @@ class Services:
     audit: Audit
     directory: Directory
     administration: Administration
+    user_events: UserEvents
+    pushes: Pushes
     resealing: Resealing
     purge: Purge
     health: Health
@@ -76,8 +80,8 @@ class Services:
     ) -> "Services":
         """Build the services.
 
-        `clock`, `http` (the session for requests to WeChat) and `hasher` replace the outside world
-        in tests: the time, WeChat, and the cost of hashing a password.
+        `clock`, `http` (the session for requests, most of them to WeChat) and `hasher` replace the
+        outside world in tests: the time, WeChat, and the cost of hashing a password.
         """
         limits = Limits(
             settings.pool_size,
@@ -96,8 +100,9 @@ class Services:
         calls = settings.wechat_concurrency or max(1, settings.threads // 2)
         apps = Apps(settings.apps)
         keep_queries_out_of_logs()
+        http = http or transport(calls)
         client = WeChatClient(
-            http or transport(calls),
+            http,
             url=settings.wechat_url,
             timeout=settings.wechat_timeout,
             apps=apps,
@@ -165,6 +170,15 @@ class Services:
             key_checks=key_checks,
             phones=phones,
         )
+        receiver = settings.push_forward
+        user_events = UserEvents(database, apps=apps, audit=audit)
+        pushes = Pushes(
+            user_events,
+            apps=settings.push,
+            forwarder=receiver and Forwarder(receiver, http=http, clock=clock),
+            audit=audit,
+            clock=clock,
+        )
         return cls(
             settings=settings,
             database=database,
@@ -183,6 +197,8 @@ class Services:
             audit=audit,
             directory=Directory(database, phones=phones, audit=audit, clock=clock),
             administration=Administration(database, sessions=sessions, audit=audit, clock=clock),
+            user_events=user_events,
+            pushes=pushes,
             resealing=Resealing(database, sealer, phones),
             purge=Purge(database, clock, audit_retention=settings.audit_retention),
             health=Health(database),

@@ -6,6 +6,7 @@ names and defaults stand in the documents as well; a test compares the two.
 
 import logging
 import re
+from base64 import b64decode
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -28,6 +29,8 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 _SHORTEST_SECRET_KEY = 32
 _SHORTEST_API_KEY = 16
+_SHORTEST_WEBHOOK_SECRET = 24  # bytes, as Standard Webhooks has it
+_LONGEST_WEBHOOK_SECRET = 64
 _SHORTEST_DATABASE_TIMEOUT = timedelta(seconds=3)  # a connection alone may take two
 _LONGEST_DATABASE_TIMEOUT = timedelta(seconds=60)
 _CURE = "make one with openssl rand -hex 32"
@@ -48,6 +51,21 @@ class Limit(NamedTuple):
 
     most: int
     window: timedelta
+
+
+class PushSecrets(NamedTuple):
+    """By what one app's messages from WeChat are recognized, and with what they are encrypted."""
+
+    token: str
+    aes_key: bytes | None
+    """32 bytes; None: they are not encrypted."""
+
+
+class Receiver(NamedTuple):
+    """Where something is sent, and the secret with which it is signed."""
+
+    url: str
+    secret: bytes
 
 
 DEFAULT_CODE_LIMIT = Limit(30, timedelta(minutes=10))
@@ -80,6 +98,10 @@ class Settings:
     audit_retention: timedelta = timedelta(days=180)
     api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Keys by the names of the back ends that use them."""
+    push: Mapping[str, PushSecrets] = field(default_factory=dict, repr=False)
+    """By appid: how WeChat's messages to that app are verified and opened."""
+    push_forward: Receiver | None = field(default=None, repr=False)
+    """Who is handed WeChat's messages that are not for this server."""
     link_by_unionid: bool = True
     """Whether WeChat users of several apps with one unionid are one user."""
     code_limit: Limit | None = DEFAULT_CODE_LIMIT
@@ -150,6 +172,10 @@ class Settings:
             faults.append("WXSESSION_IDLE_TIMEOUT is longer than WXSESSION_ABSOLUTE_TIMEOUT")
         if self.touch_interval >= self.idle_timeout:
             faults.append("WXSESSION_TOUCH_INTERVAL is not shorter than WXSESSION_IDLE_TIMEOUT")
+        if self.apps and not self.push.keys() <= self.apps.keys():
+            faults.append("WXSESSION_PUSH has an appid that is not in WXSESSION_APPS")
+        if self.push_forward is not None and not self.push:
+            faults.append("WXSESSION_PUSH_FORWARD forwards nothing without WXSESSION_PUSH")
         return faults
 
 
@@ -291,6 +317,48 @@ def _apps(text: str) -> dict[str, str]:
     return apps
 
 
+_PUSH_TOKEN = re.compile(r"[A-Za-z0-9]{3,32}", re.ASCII)
+_ENCODING_AES_KEY = re.compile(r"[A-Za-z0-9+/]{43}", re.ASCII)
+
+
+def _push(text: str) -> dict[str, PushSecrets]:
+    found: dict[str, PushSecrets] = {}
+    for entry in text.split(","):
+        appid, *rest = (part.strip() for part in entry.split(":"))
+        if not appid or len(rest) not in {1, 2}:
+            raise ValueError("not of the form appid:token:EncodingAESKey[,…]")
+        if not _PUSH_TOKEN.fullmatch(rest[0]):
+            raise ValueError("a token has 3 to 32 letters and digits")
+        if len(rest) > 1 and not _ENCODING_AES_KEY.fullmatch(rest[1]):
+            raise ValueError("an EncodingAESKey has 43 letters and digits")
+        if appid in found:
+            raise ValueError("has an appid twice")
+        key = b64decode(rest[1] + "=") if len(rest) > 1 else None
+        found[appid] = PushSecrets(rest[0], key)
+    return found
+
+
+def _receiver(text: str) -> Receiver:
+    url, _, secret = text.rpartition(":")
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("not of the form https://…:secret")
+    return Receiver(url, _webhook_secret(secret))
+
+
+def _webhook_secret(text: str) -> bytes:
+    """Return the bytes of a secret as Standard Webhooks writes it, with or without its prefix."""
+    try:
+        secret = b64decode(text.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        secret = b""
+    if not _SHORTEST_WEBHOOK_SECRET <= len(secret) <= _LONGEST_WEBHOOK_SECRET:
+        raise ValueError(
+            "a secret is base64 of 24 to 64 bytes; make one with openssl rand -base64 32"
+        )
+    return secret
+
+
 def _ensure_unguessable(key: str, shortest: int) -> None:
     if len(key) < shortest:
         raise ValueError(f"every key needs at least {shortest} characters; {_CURE}")
@@ -386,6 +454,8 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "RETENTION": duration,
     "AUDIT_RETENTION": duration,
     "API_KEYS": _api_keys,
+    "PUSH": _push,
+    "PUSH_FORWARD": _receiver,
     "LINK_BY_UNIONID": _switch,
     "CODE_LIMIT": _limit,
     "REGISTRATION_LIMIT": _limit,
@@ -407,7 +477,7 @@ _REQUIRED = {
 }
 
 
-_OF_PAIRS = frozenset({_apps, _api_keys})
+_OF_PAIRS = frozenset({_apps, _api_keys, _push})
 
 
 def unknown_dialects(named: Collection[str], known: Collection[str]) -> list[str]:

@@ -120,6 +120,12 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
         "A valid API key is required.",
         "Send a key of WXSESSION_API_KEYS as HTTP Basic (name and key) or as Bearer.",
     ),
+    "push_refused": ProblemType(
+        HTTPStatus.FORBIDDEN,
+        "This message is not accepted as one of WeChat's.",
+        "See `reason`. WXSESSION_PUSH has to be as the mini-program's console: the token, the"
+        " EncodingAESKey, and safe mode if there is one.",
+    ),
     "wechat_rate_limited": ProblemType(
         HTTPStatus.TOO_MANY_REQUESTS, "WeChat limits the rate of requests.", "Try again later."
     ),
