@@ -78,7 +78,7 @@ def app(make_app: Callable[..., Flask], receiver: Receiver, wechat: WeChat) -> F
 
 def not_forwarded(app: Flask) -> list[tuple[str | None, int]]:
     c = audit_events.c
-    query = select(c.appid, c.count).where(c.event == "push_not_forwarded")
+    query = select(c.appid, c.count).where(c.event == "push.lost")
     with services_of(app).database.statement() as connection:
         return [tuple(row) for row in connection.execute(query)]
 

@@ -194,7 +194,9 @@ def test_a_message_that_comes_twice_does_no_harm(
     for _ in range(3):
         assert deliver(message).text == "success"
     assert kept(alice) == PROFILE
-    assert counted(services, "user_updated") == [("user_authorization_revoke", APPID, 1)]
+    by_wechat = ("user_authorization_revoke", APPID, 1)
+    assert counted(services, "phone_number.set").count(by_wechat) == 1
+    assert by_wechat not in counted(services, "user.updated")
 
 
 def test_a_message_about_nobody_is_taken(wechat: WeChat, deliver: Deliver) -> None:
@@ -243,7 +245,7 @@ def test_what_is_forged_is_refused_and_counted(
     ):
         assert refusal(deliver(forged)) == (403, "push_refused", reason)
     assert kept(alice) == ALL
-    reasons = {(reason, appid): count for reason, appid, count in counted(services, "push_refused")}
+    reasons = {(reason, appid): count for reason, appid, count in counted(services, "push.refused")}
     assert reasons == {
         ("signature", APPID): 5,
         ("signature", OTHER_APPID): 2,
@@ -316,7 +318,7 @@ def test_a_body_that_is_none_is_refused(
     message = wechat.push("debug_demo", "alice", appid)._replace(body=sent)
     status, code, _ = problem(deliver(message))
     assert (status, code) == (400, "invalid_request")
-    assert counted(services, "push_refused") == [("invalid_request", appid, 1)]
+    assert counted(services, "push.refused") == [("invalid_request", appid, 1)]
 
 
 def test_entities_are_refused_before_one_is_declared() -> None:
@@ -361,7 +363,7 @@ def test_mutated_messages_change_nothing(
     statuses = Counter(deliver(mutated(message, chance)).status_code for _ in range(mutations))
     assert kept(alice) == ALL
     assert set(statuses) <= {400, 403}, statuses
-    assert sum(count for *_, count in counted(services, "push_refused")) == mutations
+    assert sum(count for *_, count in counted(services, "push.refused")) == mutations
     assert deliver(message).text == "success"
     assert kept(alice) == set()
 
@@ -420,7 +422,8 @@ def test_a_message_that_a_back_end_passes_on_is_obeyed(
     assert kept(alice) == PROFILE
     assert pass_on(app, {**members, "RevokeInfo": 6}).json == {"taken": True}
     assert kept(alice) == set()
-    assert counted(services, "user_updated") == [("user_authorization_revoke", APPID, 1)] * 2
+    for event in "user.updated", "phone_number.set":
+        assert counted(services, event)[-1] == ("user_authorization_revoke", APPID, 1)
 
 
 def test_a_message_about_something_else_is_left_to_the_back_end(app: Flask) -> None:

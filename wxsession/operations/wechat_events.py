@@ -1,13 +1,13 @@
 """What WeChat says about users without being asked: permissions taken back, profiles cleaned."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from sqlalchemy import null, or_, select, update
 
-from wxsession.audit import SYSTEM, Audit
 from wxsession.clock import Clock
 from wxsession.errors import InvalidRequest, PushRefused
+from wxsession.events.audit import SYSTEM, Audit
 from wxsession.settings import PushSecrets
 from wxsession.storage.database import Database, retry_on_disconnect
 from wxsession.storage.tables import identities, users
@@ -21,15 +21,20 @@ from wxsession.wechat.push import Message, SignedQuery, UserEvent
 BY_WECHAT = "wechat"
 """The actor of what WeChat's messages cause."""
 
-_PROFILE = ("nickname", "avatar_url")
-_PHONE = ("phone_number_sealed", "phone_number_hash")
+_UPDATED, _PHONE_NUMBER_SET = "user.updated", "phone_number.set"
+_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    _UPDATED: ("nickname", "avatar_url"),
+    _PHONE_NUMBER_SET: ("phone_number_sealed", "phone_number_hash"),
+}
+"""What is emptied, and the event that says so."""
+
 # Source: "授权用户信息变更" in the mini-program documentation. Other numbers are about what is not
 # kept here.
-_COLUMNS_OF_PERMISSION: Mapping[int, tuple[str, ...]] = {
-    6: _PROFILE,
-    8: _PHONE,
-    19: _PROFILE,  # the nickname of the keyboard
-    20: _PROFILE,  # the picture of chooseAvatar
+_OF_PERMISSION: Mapping[int, str] = {
+    6: _UPDATED,
+    8: _PHONE_NUMBER_SET,
+    19: _UPDATED,  # the nickname of the keyboard
+    20: _UPDATED,  # the picture of chooseAvatar
 }
 
 
@@ -62,29 +67,30 @@ class UserEvents:
         Raises:
             Overloaded: the database did not answer in time.
         """
-        columns = _cleared(event)
-        if columns:
-            retry_on_disconnect(lambda: self._clear(event, columns, actor))
+        emptied = _emptied_by(event)
+        if emptied:
+            retry_on_disconnect(lambda: self._empty(event, emptied, actor))
 
-    def _clear(self, event: UserEvent, columns: frozenset[str], actor: str) -> None:
+    def _empty(self, event: UserEvent, emptied: Collection[str], actor: str) -> None:
         # The lock of the identity keeps its user from being merged meanwhile.
         owner = select(identities.c.user_id).where(IS_WECHAT_USER).with_for_update()
         whom = {"appid": event.appid, "openid": event.openid}
         with self._database.transaction() as transaction:
             user_id = transaction.execute(owner, whom).scalar()
-            filled = or_(*(users.c[name].is_not(None) for name in columns))
-            clearing = update(users).where(users.c.id == user_id, filled)
-            cleared = clearing.values({name: null() for name in columns})
-            if transaction.execute(cleared).rowcount:
-                self._audit.write(
-                    transaction,
-                    "user_updated",
-                    SYSTEM,
-                    user_id=user_id,
-                    appid=event.appid,
-                    reason=event.event,
-                    actor=actor,
-                )
+            for name in emptied:
+                filled = or_(*(users.c[column].is_not(None) for column in _COLUMNS[name]))
+                emptying = update(users).where(users.c.id == user_id, filled)
+                values = dict.fromkeys(_COLUMNS[name], null())
+                if transaction.execute(emptying.values(values)).rowcount:
+                    self._audit.write(
+                        transaction,
+                        name,
+                        SYSTEM,
+                        user_id=user_id,
+                        appid=event.appid,
+                        reason=event.event,
+                        actor=actor,
+                    )
 
 
 class Pushes:
@@ -116,7 +122,7 @@ class Pushes:
         except (PushRefused, InvalidRequest) as refusal:
             reason = refusal.reason if isinstance(refusal, PushRefused) else refusal.code
             known = appid if appid in self._apps else None
-            self._audit.count("push_refused", client, reason=reason, appid=known)
+            self._audit.count("push.refused", client, reason=reason, appid=known)
             raise
 
     def verify(self, appid: str, query: SignedQuery) -> None:
@@ -140,7 +146,7 @@ class Pushes:
         if event is not None:
             self._events.obey(event, actor=BY_WECHAT)
         elif self._forwarder is not None and not self._forwarder.hand_on(message):
-            self._audit.count("push_not_forwarded", SYSTEM, appid=appid)
+            self._audit.count("push.lost", SYSTEM, appid=appid)
 
     def _secrets(self, appid: str) -> PushSecrets:
         if appid not in self._apps:
@@ -148,10 +154,8 @@ class Pushes:
         return self._apps[appid]
 
 
-def _cleared(event: UserEvent) -> frozenset[str]:
-    """Return the columns of the user that an event empties."""
+def _emptied_by(event: UserEvent) -> Collection[str]:
+    """Return of what an event empties the user, as the names in `_COLUMNS`."""
     if event.event == push.MODIFICATION:
-        return frozenset(_PROFILE)
-    return frozenset(
-        column for number in event.revoked for column in _COLUMNS_OF_PERMISSION.get(number, ())
-    )
+        return [_UPDATED]
+    return sorted({_OF_PERMISSION[number] for number in event.revoked if number in _OF_PERMISSION})
