@@ -15,6 +15,7 @@ from wxsession.wechat.push import sealed, signature
 from .generators import Entropy
 
 _OUR_ACCOUNT = "gh_0123456789ab"
+_LENGTH_OF_KEY = 43
 
 
 class Push(NamedTuple):
@@ -31,10 +32,13 @@ class Pushes:
     """What the console has of the apps: a token and an EncodingAESKey, or None for plain mode."""
 
     def __init__(self, secrets: Mapping[str, tuple[str, str | None]], entropy: Entropy) -> None:
-        """Let apps have messages."""
+        """Let apps have messages.
+
+        Raises:
+            ValueError: an EncodingAESKey has not 43 characters.
+        """
         self._apps = {
-            appid: PushSecrets(token, None if key is None else b64decode(key + "="))
-            for appid, (token, key) in secrets.items()
+            appid: PushSecrets(token, _key(key)) for appid, (token, key) in secrets.items()
         }
         self._entropy = entropy
 
@@ -84,6 +88,14 @@ class Pushes:
         timestamp, nonce = str(int(now.timestamp())), str(int.from_bytes(self._entropy(4)))
         signed = signature(app.token, timestamp, nonce)
         return {"signature": signed, "timestamp": timestamp, "nonce": nonce}
+
+
+def _key(encoded: str | None) -> bytes | None:
+    if encoded is None:
+        return None
+    if len(encoded) != _LENGTH_OF_KEY:
+        raise ValueError(f"an EncodingAESKey has {_LENGTH_OF_KEY} characters")
+    return b64decode(encoded + "=")
 
 
 def _path(appid: str) -> str:
