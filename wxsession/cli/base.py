@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 import click
 
+from wxsession.cli.output import words
 from wxsession.errors import (
     ClocksDisagree,
     ForeignTables,
@@ -41,6 +42,8 @@ _CURES: Mapping[str, str] = {
     "wechat_unintelligible": _WECHAT_SILENT,
 }
 
+_NO_CURE = "{code}: see the log"
+
 pass_services = click.make_pass_decorator(Services)
 """Gives a function the services as its first argument."""
 
@@ -73,39 +76,43 @@ def _is_embedded(ctx: click.Context | None) -> bool:
 def _exit(error: WxSessionError, flask: str) -> NoReturn:
     match error:
         case PurgeRunning():
-            click.echo("Another purge is running.", err=True)
+            click.echo(words("Another purge is running."), err=True)
             sys.exit(EXIT_ANOTHER_IS_RUNNING)
         case ClocksDisagree():
-            message = (
-                f"this host's clock and the database's differ by {error.seconds} seconds; nothing"
-                " was deleted. Set the clock of the one that is wrong."
+            message = words(
+                "this host's clock and the database's differ by {seconds} seconds; nothing was"
+                " deleted. Set the clock of the one that is wrong.",
+                seconds=error.seconds,
             )
         case ForeignTables():
-            message = (
-                f"the database already has {', '.join(error.tables)}, which this command did not"
-                " create; nothing was changed. Rename them, or let WXSESSION_DATABASE_URL name"
-                " another database"
+            message = words(
+                "the database already has {tables}, which this command did not create; nothing was"
+                " changed. Rename them, or let WXSESSION_DATABASE_URL name another database",
+                tables=", ".join(error.tables),
             )
         case OldNamesInUse():
-            message = (
+            message = words(
                 "the tables of wxsession get names that begin with wxsession_, but SQLite cannot"
-                f" rename what foreign keys of {', '.join(error.tables)} refer to; nothing was"
-                " changed. Drop these foreign keys, run this again, and create them again"
+                " rename what foreign keys of {tables} refer to; nothing was changed. Drop these"
+                " foreign keys, run this again, and create them again",
+                tables=", ".join(error.tables),
             )
         case UnknownRevision():
-            message = (
-                f"the table wxsession_version is at revision {error.revision}, which this version"
-                " of wxsession does not know; nothing was changed. Install the version that"
-                " upgraded this database, or a newer one"
+            message = words(
+                "the table wxsession_version is at revision {revision}, which this version of"
+                " wxsession does not know; nothing was changed. Install the version that upgraded"
+                " this database, or a newer one",
+                revision=error.revision,
             )
         case InvalidRequest():
             message = "; ".join(f"{one['field']} {one['message']}" for one in error.errors)
         case UserMerged():
-            message = f"this user was merged into {error.new_id}"
+            message = words("this user was merged into {user_id}", user_id=error.new_id)
         case NoSuchUser():
-            message = "no user has this id"
+            message = words("no user has this id")
         case NoSuchSession():
-            message = "no session has this id"
+            message = words("no session has this id")
         case _:
-            message = _CURES.get(error.code, f"{error.code}: see the log").format(flask=flask)
+            cure = _CURES.get(error.code, _NO_CURE)
+            message = words(cure, flask=flask, code=error.code)
     raise click.ClickException(message) from None

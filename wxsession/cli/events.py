@@ -3,7 +3,7 @@
 import click
 
 from wxsession.cli.base import Group, pass_services
-from wxsession.cli.output import json_option, show, table
+from wxsession.cli.output import json_option, show, table, words
 from wxsession.events.feed import MOST
 from wxsession.services import Services
 
@@ -33,5 +33,5 @@ def list_events(services: Services, after: str | None, limit: int) -> None:
     """List events, oldest first; the last second is not among them."""
     page = services.feed.read(after, limit=limit)
     rows = [[getattr(event, name) for name in _COLUMNS.values()] for event in page.events]
-    more = f"\nContinue with --after {page.next}" if page.next else ""
+    more = "\n" + words("Continue with --after {cursor}", cursor=page.next) if page.next else ""
     show({"events": page.events, "next": page.next}, table(list(_COLUMNS), rows) + more)
