@@ -23,7 +23,6 @@ from tests.support.settings import APPID, APPS, OTHER_APPID
 from tests.support.waiting import eventually
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
 from wxsession.storage.tables import audit_events
-from wxsession.wechat.forwarding import signed_headers
 
 URL = "https://shop.example:8443/wechat/"
 SECRET = bytes(range(32))
@@ -116,16 +115,6 @@ def ensure_signed(sent: requests.PreparedRequest, clock: SettableClock) -> None:
     version, _, mac = signature.partition(",")
     assert version == "v1"
     assert b64decode(mac) == digest(SECRET, f"{id_}.{timestamp}.".encode() + sent.body, sha256)
-
-
-def test_the_published_vector_of_standard_webhooks() -> None:
-    headers = signed_headers(
-        b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
-        "msg_p5jXN8AQM9LWM0D4loKWxJek",
-        1614265330,
-        b'{"test": 2432232314}',
-    )
-    assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 def test_what_wechat_repeats_has_the_same_id(

@@ -11,7 +11,7 @@ from flask import Flask
 from tests.support.phone import Phone
 from tests.support.service import ROOT
 from wxsession import session_required
-from wxsession.cli.base import _CURES, _NO_CURE
+from wxsession.cli.base import _CURES, _NO_CURE, _RUNNING
 from wxsession.web.problems import PROBLEM_TYPES
 from wxsession.wording import IN_CHINESE, language_of_locale
 
@@ -26,7 +26,7 @@ def test_every_error_has_a_title_and_a_detail_in_chinese(code: str) -> None:
 
 
 def printed_by_commands() -> Iterator[str]:
-    yield from (*_CURES.values(), _NO_CURE)
+    yield from (*_CURES.values(), *_RUNNING.values(), _NO_CURE)
     for path in (ROOT / "wxsession" / "cli").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:

@@ -14,12 +14,14 @@ from wxsession.clock import Clock, now
 from wxsession.crypto import Sealer, SecretKeys
 from wxsession.events.audit import Audit
 from wxsession.events.feed import Feed
+from wxsession.events.webhooks import Sender
 from wxsession.limits import Places
 from wxsession.logins.codes import LoginCodes
 from wxsession.logins.exchange import CodeExchange
 from wxsession.logins.identities import Identities
 from wxsession.logins.service import LoginService
 from wxsession.operations.administration import Administration
+from wxsession.operations.delivery import Delivery
 from wxsession.operations.directory import Directory
 from wxsession.operations.health import Health
 from wxsession.operations.purge import Purge
@@ -64,6 +66,7 @@ class Services:
     introspection: Introspection
     audit: Audit
     feed: Feed
+    delivery: Delivery
     directory: Directory
     administration: Administration
     user_events: UserEvents
@@ -97,6 +100,7 @@ class Services:
         sealer = Sealer(keys)
         phones = PhoneNumbers(sealer, keys)
         audit = Audit(database, clock, sender=sender)
+        feed = Feed(database)
         users = Users(phones, clock, link_by_unionid=settings.link_by_unionid)
 
         # Requests that wait for WeChat or hash a password leave a quarter of the threads to others.
@@ -198,7 +202,14 @@ class Services:
             phones=phones,
             introspection=Introspection(sessions, settings.api_keys, audit, clock),
             audit=audit,
-            feed=Feed(database),
+            feed=feed,
+            delivery=Delivery(
+                database,
+                feed=feed,
+                webhooks=settings.webhooks,
+                sender=Sender(to_private=settings.webhooks_to_private),
+                clock=clock,
+            ),
             directory=Directory(database, phones=phones, audit=audit, clock=clock),
             administration=Administration(database, sessions=sessions, audit=audit, clock=clock),
             user_events=user_events,

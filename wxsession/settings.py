@@ -29,8 +29,6 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 _SHORTEST_SECRET_KEY = 32
 _SHORTEST_API_KEY = 16
-_SHORTEST_WEBHOOK_SECRET = 24  # bytes, as Standard Webhooks has it
-_LONGEST_WEBHOOK_SECRET = 64
 _SHORTEST_DATABASE_TIMEOUT = timedelta(seconds=3)  # a connection alone may take two
 _LONGEST_DATABASE_TIMEOUT = timedelta(seconds=60)
 _CURE = "make one with openssl rand -hex 32"
@@ -61,11 +59,16 @@ class PushSecrets(NamedTuple):
     """32 bytes; None: they are not encrypted."""
 
 
-class Receiver(NamedTuple):
-    """Where something is sent, and the secret with which it is signed."""
+class Webhook(NamedTuple):
+    """Somebody who is told of events; the secret is shared with the receiver."""
 
+    name: str
     url: str
     secret: bytes
+
+    def __repr__(self) -> str:
+        """Return the name alone: the URL may hold a secret as well."""
+        return f"Webhook({self.name})"
 
 
 DEFAULT_CODE_LIMIT = Limit(30, timedelta(minutes=10))
@@ -100,8 +103,12 @@ class Settings:
     """Keys by the names of the back ends that use them."""
     push: Mapping[str, PushSecrets] = field(default_factory=dict, repr=False)
     """By appid: how WeChat's messages to that app are verified and opened."""
-    push_forward: Receiver | None = field(default=None, repr=False)
+    push_forward: Webhook | None = field(default=None, repr=False)
     """Who is handed WeChat's messages that are not for this server."""
+    webhooks: Mapping[str, Webhook] = field(default_factory=dict, repr=False)
+    """Who is told of events, by name."""
+    webhooks_to_private: bool = False
+    """Whether a webhook may be plain http, or in a private network."""
     link_by_unionid: bool = True
     """Whether WeChat users of several apps with one unionid are one user."""
     code_limit: Limit | None = DEFAULT_CODE_LIMIT
@@ -170,6 +177,13 @@ class Settings:
         faults = []
         if self.idle_timeout > self.absolute_timeout:
             faults.append("WXSESSION_IDLE_TIMEOUT is longer than WXSESSION_ABSOLUTE_TIMEOUT")
+        if not self.webhooks_to_private:
+            faults += [
+                f"WXSESSION_WEBHOOKS: {one.name} is not https; in a network of your own, set"
+                " WXSESSION_WEBHOOKS_TO_PRIVATE=on"
+                for one in self.webhooks.values()
+                if not one.url.startswith("https:")
+            ]
         if self.touch_interval >= self.idle_timeout:
             faults.append("WXSESSION_TOUCH_INTERVAL is not shorter than WXSESSION_IDLE_TIMEOUT")
         if self.apps and not self.push.keys() <= self.apps.keys():
@@ -282,6 +296,12 @@ def _whole(least: int) -> Callable[[str], int]:
     return parse
 
 
+_WEBHOOK = re.compile(
+    r"(?P<name>[A-Za-z0-9_-]{1,32}):(?P<url>https?://[^,]+):(?P<secret>(whsec_)?[A-Za-z0-9+/=]+)",
+    re.ASCII,
+)
+_SHORTEST_WEBHOOK_SECRET, _LONGEST_WEBHOOK_SECRET = 24, 64  # bytes; as Standard Webhooks has it
+
 _SEVERAL_HOSTS = re.compile(r"(?P<head>[a-z+]+://([^@/]*@)?)(?P<hosts>[^@/?]+,[^@/?]+)(?P<tail>.*)")
 
 
@@ -338,27 +358,6 @@ def _push(text: str) -> dict[str, PushSecrets]:
     return found
 
 
-def _receiver(text: str) -> Receiver:
-    url, _, secret = text.rpartition(":")
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("not of the form https://…:secret")
-    return Receiver(url, _webhook_secret(secret))
-
-
-def _webhook_secret(text: str) -> bytes:
-    """Return the bytes of a secret as Standard Webhooks writes it, with or without its prefix."""
-    try:
-        secret = b64decode(text.removeprefix("whsec_"), validate=True)
-    except ValueError:
-        secret = b""
-    if not _SHORTEST_WEBHOOK_SECRET <= len(secret) <= _LONGEST_WEBHOOK_SECRET:
-        raise ValueError(
-            "a secret is base64 of 24 to 64 bytes; make one with openssl rand -base64 32"
-        )
-    return secret
-
-
 def _ensure_unguessable(key: str, shortest: int) -> None:
     if len(key) < shortest:
         raise ValueError(f"every key needs at least {shortest} characters; {_CURE}")
@@ -386,6 +385,40 @@ def _api_keys(text: str) -> dict[str, str]:
             raise ValueError("has a name or a key twice")
         keys[name] = key
     return keys
+
+
+def _webhooks(text: str) -> dict[str, Webhook]:
+    webhooks: dict[str, Webhook] = {}
+    for entry in text.split(","):
+        match = _WEBHOOK.fullmatch(entry.strip())
+        if match is None:
+            raise ValueError("not of the form name:https://…:secret[,…]")
+        name, url = match["name"], match["url"]
+        if not urlsplit(url).hostname:
+            raise ValueError(f"{name} has no URL")
+        if name in webhooks:
+            raise ValueError("has a name twice")
+        webhooks[name] = Webhook(name, url, _webhook_secret(match["secret"]))
+    return webhooks
+
+
+def _forward(text: str) -> Webhook:
+    found = _WEBHOOK.fullmatch(f"forward:{text}")
+    if found is None or not urlsplit(found["url"]).hostname:
+        raise ValueError("not of the form https://…:secret")
+    return Webhook("forward", found["url"], _webhook_secret(found["secret"]))
+
+
+def _webhook_secret(text: str) -> bytes:
+    try:
+        secret = b64decode(text.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        secret = b""
+    if not _SHORTEST_WEBHOOK_SECRET <= len(secret) <= _LONGEST_WEBHOOK_SECRET:
+        raise ValueError(
+            "a secret has to be 24 to 64 random bytes in base64, e.g. from openssl rand -base64 32"
+        )
+    return secret
 
 
 def _switch(text: str) -> bool:
@@ -455,7 +488,9 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "AUDIT_RETENTION": duration,
     "API_KEYS": _api_keys,
     "PUSH": _push,
-    "PUSH_FORWARD": _receiver,
+    "PUSH_FORWARD": _forward,
+    "WEBHOOKS": _webhooks,
+    "WEBHOOKS_TO_PRIVATE": _switch,
     "LINK_BY_UNIONID": _switch,
     "CODE_LIMIT": _limit,
     "REGISTRATION_LIMIT": _limit,

@@ -112,6 +112,8 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "sessions deleted": "个会话已删除",
     "values resealed": "个值已重新加密",
     "values counted": "个值已统计",
+    "events delivered": "个事件已投递",
+    "{count} events are delivered again.": "将重新投递 {count} 个事件。",
     "The user is disabled; {count} sessions ended.": "用户已禁用，结束了 {count} 个会话。",
     "The user may log in.": "用户可以登录了。",
     "{count} sessions ended.": "结束了 {count} 个会话。",
@@ -144,6 +146,11 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     ),
     # What commands refuse.
     "Another purge is running.": "另一个清理正在运行。",
+    "Another process delivers to this webhook.": "另一个进程正在向这个 webhook 投递。",
+    "there is no webhook; set WXSESSION_WEBHOOKS": "没有 webhook；请设置 WXSESSION_WEBHOOKS",
+    "no webhook has this name; WXSESSION_WEBHOOKS has {names}": (
+        "没有这个名称的 webhook；WXSESSION_WEBHOOKS 里有 {names}"
+    ),
     "this host's clock and the database's differ by {seconds} seconds; nothing was deleted. Set the"
     " clock of the one that is wrong.": (
         "本机与数据库的时钟相差 {seconds} 秒，没有删除任何数据。请校准不准的那一个。"

@@ -37,6 +37,7 @@ LONGEST_AVATAR_URL = 1024
 LONGEST_USER_AGENT = 512
 LONGEST_ADDRESS = 45
 LONGEST_ACTOR = 64
+LONGEST_WEBHOOK = 32
 
 users = Table(
     "wxsession_users",
@@ -201,6 +202,39 @@ audit_events = Table(
     Column("recorded_at", UtcDateTime, nullable=False, server_default=transaction_time()),
     Index(None, "user_id", "at", "id"),
     Index(None, "recorded_at", "id"),
+)
+
+
+# How far a webhook has read the feed, and for how long a receiver that fails is left alone.
+webhook_cursors = Table(
+    "wxsession_webhook_cursors",
+    metadata,
+    Column("webhook", String(LONGEST_WEBHOOK), primary_key=True),
+    Column("cursor", String(64), nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("paused_until", UtcDateTime),
+)
+
+# Events that a receiver did not take, and those that wait for them. The dead ones stay until they
+# are replayed, or the event is purged.
+webhook_failures = Table(
+    "wxsession_webhook_failures",
+    metadata,
+    Column("webhook", String(LONGEST_WEBHOOK), primary_key=True),
+    Column(
+        "event_id",
+        ForeignKey("wxsession_events.id", ondelete="CASCADE"),
+        primary_key=True,
+        index=True,
+    ),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    Column("user_id", Uuid),
+    Column("attempts", Integer, nullable=False),
+    Column("reason", String(64)),
+    Column("next_at", UtcDateTime, nullable=False),
+    Column("dead_at", UtcDateTime),
+    Index("ix_wxsession_webhook_failures_order", "webhook", "recorded_at", "event_id"),
+    Index("ix_wxsession_webhook_failures_of_user", "webhook", "user_id", "recorded_at", "event_id"),
 )
 
 

@@ -6,20 +6,20 @@ whatever the receiver does: a message that is not taken is logged, and lost.
 """
 
 import hashlib
-import hmac
 import json
 import logging
 import time
-from base64 import b64encode
 from concurrent.futures import Future
+from datetime import datetime
 from http import HTTPStatus
 from threading import Thread
 
 import requests
 
 from wxsession.clock import Clock
+from wxsession.events.webhooks import headers
 from wxsession.limits import Places
-from wxsession.settings import Receiver
+from wxsession.settings import Webhook
 from wxsession.wechat.push import Message
 
 PATIENCE = 3.0
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 class Forwarder:
     """Sends messages to one receiver, a few at once."""
 
-    def __init__(self, receiver: Receiver, *, http: requests.Session, clock: Clock) -> None:
+    def __init__(self, receiver: Webhook, *, http: requests.Session, clock: Clock) -> None:
         self._receiver = receiver
         self._http = http
         self._clock = clock
@@ -63,18 +63,13 @@ class Forwarder:
 
     def _send(self, message: Message) -> str | None:
         """Return why the receiver did not take a message; None if it did."""
-        now, body = self._clock(), payload(message)
-        headers = {
-            "Content-Type": "application/json",
-            **signed_headers(
-                self._receiver.secret, message_id(message), int(now.timestamp()), body
-            ),
-        }
+        now = self._clock()
+        body = payload(message, now)
         try:
             with self._http.post(
                 self._receiver.url,
                 data=body,
-                headers=headers,
+                headers=headers(self._receiver, message_id(message), now, body),
                 timeout=_TIMEOUT,
                 allow_redirects=False,
                 stream=True,  # nobody reads what it answers
@@ -87,31 +82,21 @@ class Forwarder:
         return None if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES else f"status {status}"
 
 
-def payload(message: Message) -> bytes:
+def payload(message: Message, at: datetime) -> bytes:
     """Return the JSON in which a message travels on, the message itself as WeChat wrote it."""
     if message.is_xml:
         member = f'"xml": {json.dumps(message.text, ensure_ascii=False)}'
     else:
         member = f'"message": {message.text}'
-    appid = json.dumps(message.appid)
-    return f'{{"type": "wechat.message", "data": {{"appid": {appid}, {member}}}}}'.encode()
+    data = f'{{"appid": {json.dumps(message.appid)}, {member}}}'
+    head = f'"type": "wechat.message", "timestamp": "{at.isoformat()}"'
+    return f'{{{head}, "data": {data}}}'.encode()
 
 
 def message_id(message: Message) -> str:
     """Return an id that is the same whenever WeChat repeats a message."""
     content = f"{message.appid}\0{message.text}".encode()
     return f"msg_{hashlib.sha256(content).hexdigest()[:32]}"
-
-
-def signed_headers(secret: bytes, id_: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """Return the headers by which a receiver knows who sent a body, and when."""
-    signed = f"{id_}.{timestamp}.".encode() + body
-    digest = b64encode(hmac.digest(secret, signed, "sha256")).decode()
-    return {
-        "webhook-id": id_,
-        "webhook-timestamp": str(timestamp),
-        "webhook-signature": f"v1,{digest}",
-    }
 
 
 def _failed(message: Message, failure: str) -> bool:
