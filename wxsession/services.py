@@ -30,6 +30,7 @@ from wxsession.operations.export import Export
 from wxsession.operations.health import Health
 from wxsession.operations.purge import Purge
 from wxsession.operations.reseal import Resealing
+from wxsession.operations.wechat_events import Pushes, UserEvents
 from wxsession.profiles import ProfileService
 from wxsession.sessions.introspection import Introspection
 from wxsession.sessions.service import SessionService
@@ -45,6 +46,7 @@ from wxsession.wechat.access_tokens import AccessTokens
 from wxsession.wechat.api import WeChatApi
 from wxsession.wechat.apps import Apps
 from wxsession.wechat.client import WeChatClient, keep_queries_out_of_logs, longest_call, transport
+from wxsession.wechat.forwarding import Forwarder
 from wxsession.wechat.key_checks import KeyChecks
 from wxsession.wechat.open_data import OpenDataReader
 from wxsession.wechat.session_keys import SessionKeyStore
@@ -77,6 +79,8 @@ class Services:
     directory: Directory
     export: Export
     administration: Administration
+    user_events: UserEvents
+    pushes: Pushes
     resealing: Resealing
     purge: Purge
     health: Health
@@ -94,8 +98,8 @@ class Services:
     ) -> "Services":
         """Build the services; `sender` is that of their signals.
 
-        `clock`, `http` (the session for requests to WeChat) and `hasher` replace the outside world
-        in tests: the time, WeChat, and the cost of hashing a password.
+        `clock`, `http` (the session for requests, most of them to WeChat) and `hasher` replace the
+        outside world in tests: the time, WeChat, and the cost of hashing a password.
         """
         limits = Limits(
             settings.pool_size,
@@ -115,8 +119,9 @@ class Services:
         calls = settings.wechat_concurrency or max(1, settings.threads // 2)
         apps = Apps(settings.apps)
         keep_queries_out_of_logs()
+        http = http or transport(calls)
         client = WeChatClient(
-            http or transport(calls),
+            http,
             url=settings.wechat_url,
             timeout=settings.wechat_timeout,
             apps=apps,
@@ -193,6 +198,15 @@ class Services:
             wechat=wechat,
             key_checks=key_checks,
         )
+        receiver = settings.push_forward
+        user_events = UserEvents(database, apps=apps, audit=audit)
+        pushes = Pushes(
+            user_events,
+            apps=settings.push,
+            forwarder=receiver and Forwarder(receiver, http=http, clock=clock),
+            audit=audit,
+            clock=clock,
+        )
         return cls(
             settings=settings,
             database=database,
@@ -231,6 +245,8 @@ class Services:
             directory=Directory(database, phones=phones, audit=audit, clock=clock),
             export=Export(database, sessions=sessions, phones=phones, audit=audit, clock=clock),
             administration=Administration(database, sessions=sessions, audit=audit, clock=clock),
+            user_events=user_events,
+            pushes=pushes,
             resealing=resealing,
             purge=Purge(
                 database, clock, audit_retention=settings.audit_retention, deletion=deletion

@@ -5,11 +5,11 @@ lists everything that is wrong, and repeats no value: a value may be a secret. T
 defaults stand in the documents as well; a test compares the two.
 """
 
-import base64
 import logging
 import os
 import re
 import stat
+from base64 import b64decode
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -59,6 +59,14 @@ class Limit(NamedTuple):
     window: timedelta
 
 
+class PushSecrets(NamedTuple):
+    """By what one app's messages from WeChat are recognized, and with what they are encrypted."""
+
+    token: str
+    aes_key: bytes | None
+    """32 bytes; None: they are not encrypted."""
+
+
 class Webhook(NamedTuple):
     """Somebody who is told of events; the secret is shared with the receiver."""
 
@@ -101,6 +109,10 @@ class Settings:
     audit_retention: timedelta = timedelta(days=180)
     api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Keys by the names of the back ends that use them."""
+    push: Mapping[str, PushSecrets] = field(default_factory=dict, repr=False)
+    """By appid: how WeChat's messages to that app are verified and opened."""
+    push_forward: Webhook | None = field(default=None, repr=False)
+    """Who is handed WeChat's messages that are not for this server."""
     webhooks: Mapping[str, Webhook] = field(default_factory=dict, repr=False)
     """Who is told of events, by name."""
     webhooks_to_private: bool = False
@@ -213,6 +225,10 @@ class Settings:
             faults.append(
                 "WXSESSION_COOKIE needs this server's origin in WXSESSION_TICKET_AUDIENCES"
             )
+        if self.apps and not self.push.keys() <= self.apps.keys():
+            faults.append("WXSESSION_PUSH has an appid that is not in WXSESSION_APPS")
+        if self.push_forward is not None and not self.push:
+            faults.append("WXSESSION_PUSH_FORWARD forwards nothing without WXSESSION_PUSH")
         return faults
 
 
@@ -403,6 +419,27 @@ def _apps(text: str) -> dict[str, str]:
     return apps
 
 
+_PUSH_TOKEN = re.compile(r"[A-Za-z0-9]{3,32}", re.ASCII)
+_ENCODING_AES_KEY = re.compile(r"[A-Za-z0-9+/]{43}", re.ASCII)
+
+
+def _push(text: str) -> dict[str, PushSecrets]:
+    found: dict[str, PushSecrets] = {}
+    for entry in text.split(","):
+        appid, *rest = (part.strip() for part in entry.split(":"))
+        if not appid or len(rest) not in {1, 2}:
+            raise ValueError("not of the form appid:token:EncodingAESKey[,…]")
+        if not _PUSH_TOKEN.fullmatch(rest[0]):
+            raise ValueError("a token has 3 to 32 letters and digits")
+        if len(rest) > 1 and not _ENCODING_AES_KEY.fullmatch(rest[1]):
+            raise ValueError("an EncodingAESKey has 43 letters and digits")
+        if appid in found:
+            raise ValueError("has an appid twice")
+        key = b64decode(rest[1] + "=") if len(rest) > 1 else None
+        found[appid] = PushSecrets(rest[0], key)
+    return found
+
+
 def _ensure_unguessable(key: str, shortest: int) -> None:
     if len(key) < shortest:
         raise ValueError(f"every key needs at least {shortest} characters; {_CURE}")
@@ -447,9 +484,16 @@ def _webhooks(text: str) -> dict[str, Webhook]:
     return webhooks
 
 
+def _forward(text: str) -> Webhook:
+    found = _WEBHOOK.fullmatch(f"forward:{text}")
+    if found is None or not urlsplit(found["url"]).hostname:
+        raise ValueError("not of the form https://…:secret")
+    return Webhook("forward", found["url"], _webhook_secret(found["secret"]))
+
+
 def _webhook_secret(text: str) -> bytes:
     try:
-        secret = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+        secret = b64decode(text.removeprefix("whsec_"), validate=True)
     except ValueError:
         secret = b""
     if not _SHORTEST_WEBHOOK_SECRET <= len(secret) <= _LONGEST_WEBHOOK_SECRET:
@@ -556,6 +600,8 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "RETENTION": duration,
     "AUDIT_RETENTION": duration,
     "API_KEYS": _api_keys,
+    "PUSH": _push,
+    "PUSH_FORWARD": _forward,
     "WEBHOOKS": _webhooks,
     "WEBHOOKS_TO_PRIVATE": _switch,
     "ACCESS_TOKEN_LIFETIME": _access_token_lifetime,
@@ -584,7 +630,7 @@ _REQUIRED = {
 }
 
 
-_OF_PAIRS = frozenset({_apps, _api_keys})
+_OF_PAIRS = frozenset({_apps, _api_keys, _push})
 
 FROM_FILES = ("DATABASE_URL", "APPS", "SECRET_KEYS", "API_KEYS")
 """The settings whose value may be in a file; a list has one entry in each line."""

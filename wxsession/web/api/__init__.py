@@ -13,6 +13,7 @@ from wxsession.web.api import (
     introspection,
     logins,
     profiles,
+    push,
     sessions,
     signed_tokens,
     tickets,
@@ -37,6 +38,7 @@ ENDPOINTS = (
     *introspection.ENDPOINTS,
     *signed_tokens.ENDPOINTS,
     *tickets.ENDPOINTS,
+    *push.ENDPOINTS,
     *health.ENDPOINTS,
 )
 

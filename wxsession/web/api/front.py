@@ -101,11 +101,11 @@ class Front:
         try:
             response = respond(endpoint, self._services, request)
         except WxSessionError as error:
-            return problems.from_error(error)
+            return problems.from_error(error, _languages(request.environ))
         except HTTPException as error:
-            return problems.from_http(error)
+            return problems.from_http(error, _languages(request.environ))
         except Exception as error:  # noqa: BLE001 - as the blueprint does
-            return problems.from_error(problems.unforeseen(error))
+            return problems.from_error(problems.unforeseen(error), _languages(request.environ))
         return problems.protected(response)
 
     def _check(
@@ -118,9 +118,10 @@ class Front:
             )
             body = check_json(view)
         except WxSessionError as error:
-            return problems.from_error(error)(environ, start_response)
+            return problems.from_error(error, _languages(environ))(environ, start_response)
         except Exception as error:  # noqa: BLE001 - as the blueprint does
-            return problems.from_error(problems.unforeseen(error))(environ, start_response)
+            refusal = problems.from_error(problems.unforeseen(error), _languages(environ))
+            return refusal(environ, start_response)
         headers = [
             ("Content-Type", "application/json"),
             ("Content-Length", str(len(body))),
@@ -130,3 +131,8 @@ class Front:
             headers.append((problems.REQUEST_ID, request_id))
         start_response("200 OK", headers)
         return [body]
+
+
+def _languages(environ: "WSGIEnvironment") -> str:
+    languages: str = environ.get("HTTP_ACCEPT_LANGUAGE", "")
+    return languages

@@ -125,6 +125,17 @@ class LogoutBody(Body):
     everywhere: bool = Field(default=False, description="every session of the user")
 
 
+class WeChatEventBody(LooseBody):
+    """A message from WeChat, in clear, with the names that it has there; more may come with it."""
+
+    app_id: Text = Field(alias="AppID", min_length=1, max_length=64)
+    msg_type: Text = Field(alias="MsgType", max_length=64)
+    event: Text | None = Field(default=None, alias="Event", max_length=128)
+    openid: Text | None = Field(default=None, alias="OpenID", max_length=128)
+    revoke_info: Text | int | None = Field(default=None, alias="RevokeInfo")
+    create_time: Text | int | None = Field(default=None, alias="CreateTime")
+
+
 def _nickname(text: str) -> str:
     if not is_nickname(text):
         raise ValueError(
@@ -489,6 +500,12 @@ class MetadataReply(Reply):
     response_types_supported: list[str] = Field(description="none: logins do not go by OAuth")
 
 
+class TakenReply(Reply):
+    """Whether a message was about a user, and was obeyed."""
+
+    taken: bool
+
+
 class HealthReply(Reply):
     """Alive, or ready."""
 
@@ -512,7 +529,8 @@ class Problem(Reply):
     code: str
     retryable: bool = Field(description="whether the same request can be sent again")
     reason: str | None = Field(
-        default=None, description="with session_expired, session_ended and too_many_attempts"
+        default=None,
+        description="with session_expired, session_ended, too_many_attempts, push_refused",
     )
     errors: list[FieldError] | None = Field(default=None, description="with invalid_request")
     request_id: str | None = Field(default=None, description="what the server's log calls it")
