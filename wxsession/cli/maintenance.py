@@ -68,7 +68,77 @@ def purge_sessions(
         show(
             {"would_delete": found, "would_delete_audit_events": events},
             words(
-                "{sessions} sessions, {login_codes} login codes, {tickets} tickets, {failed_attempts}"
+                "{sessions} sessions and {events} audit events to delete.",
+                sessions=found,
+                events=events,
+            ),
+        )
+        return
+    with Progress("sessions deleted") as progress:
+        done = services.purge.run(
+            age, batch_size=batch_size, max_seconds=max_seconds, progress=progress
+        )
+    show({**dataclasses.asdict(done), "seconds": round(done.seconds, 3)}, _summary(done))
+    if not done.complete:
+        sys.exit(EXIT_MORE_IS_LEFT)
+
+
+@click.command("upgrade-database", cls=Command)
+@pass_services
+def upgrade_database(services: Services) -> None:
+    """Bring the schema to the newest revision; safe to run again, and by several at once."""
+    from wxsession.storage.migrate import upgrade  # noqa: PLC0415 - Alembic takes half a second to load
+
+    revision = upgrade(services.database)
+    click.echo(words("The database is at revision {revision}.", revision=revision))
+
+
+@click.group("keys", cls=Group)
+def keys() -> None:
+    """Work with what the server's secret keys have sealed."""
+
+
+@keys.command("reseal")
+@click.option("--batch-size", type=click.IntRange(1, 10_000), default=500)
+@json_option
+@pass_services
+def reseal(services: Services, batch_size: int) -> None:
+    """Seal with the newest key what an older key has sealed; can be stopped and run again.
+
+    Exits with 0 when everything is done, 5 when there are values that no key opens, 1 when the
+    database cannot be used.
+    """
+    with Progress("values resealed") as progress:
+        done = services.resealing.run(batch_size=batch_size, progress=progress)
+    show(done._asdict(), words("{count} values resealed.", count=done.resealed))
+    if done.unopened:
+        text = words(
+            "{count} values cannot be opened: the key that sealed them is not in"
+            " WXSESSION_SECRET_KEYS. Add it there, and run this again; `keys status` shows which"
+            " key it is.",
+            count=done.unopened,
+        )
+        click.echo(text, err=True)
+        sys.exit(EXIT_NOT_ALL)
+
+
+@keys.command("status")
+@json_option
+@pass_services
+def status(services: Services) -> None:
+    """Show how many values each key has sealed; a key with none may be removed."""
+    with Progress("values counted") as progress:
+        found = services.resealing.status(progress=progress)
+    titles = ("KEY", "ID", "SESSION_KEYS", "PHONE NUMBERS", "ACCESS_TOKENS")
+    show(
+        {"keys": [use._asdict() for use in found]},
+        table(titles, [(use.number or "unknown", *use[1:]) for use in found]),
+    )
+
+
+def _summary(done: PurgeResult) -> str:
+    text = words(
+        "{sessions} sessions, {login_codes} login codes, {tickets} tickets, {failed_attempts}"
         " failed attempts and {audit_events} audit events deleted in {batches} batches,"
         " {seconds:.1f} s.",
         **dataclasses.asdict(done),
