@@ -135,7 +135,8 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     " failed attempts and {audit_events} audit events deleted in {batches} batches,"
     " {seconds:.1f} s.": (
         "删除了 {sessions} 个会话、{login_codes} 个登录 code、{tickets} 张票据、"
-        "{failed_attempts} 条失败计数、{audit_events} 条审计事件，共 {batches} 批，用时 {seconds:.1f} 秒。"
+        "{failed_attempts} 条失败计数、{audit_events} 条审计事件，"
+        "共 {batches} 批，用时 {seconds:.1f} 秒。"
     ),
     "Time is up, more is left.": "时间到了，还没有删完。",
     "The database is at revision {revision}.": "数据库的版本是 {revision}。",
