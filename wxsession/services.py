@@ -22,15 +22,20 @@ from wxsession.logins.exchange import CodeExchange
 from wxsession.logins.identities import Identities
 from wxsession.logins.service import LoginService
 from wxsession.operations.administration import Administration
+from wxsession.operations.database_checks import DatabaseChecks
 from wxsession.operations.delivery import Delivery
 from wxsession.operations.directory import Directory
+from wxsession.operations.doctor import Doctor
 from wxsession.operations.export import Export
 from wxsession.operations.health import Health
 from wxsession.operations.purge import Purge
 from wxsession.operations.reseal import Resealing
+from wxsession.operations.wechat_events import Pushes, UserEvents
 from wxsession.profiles import ProfileService
 from wxsession.sessions.introspection import Introspection
 from wxsession.sessions.service import SessionService
+from wxsession.sessions.signed_tokens import SignedTokens
+from wxsession.sessions.tickets import Tickets
 from wxsession.sessions.tokens import TokenSigner
 from wxsession.settings import Settings
 from wxsession.storage.database import Database, Limits, connect
@@ -41,6 +46,7 @@ from wxsession.wechat.access_tokens import AccessTokens
 from wxsession.wechat.api import WeChatApi
 from wxsession.wechat.apps import Apps
 from wxsession.wechat.client import WeChatClient, keep_queries_out_of_logs, longest_call, transport
+from wxsession.wechat.forwarding import Forwarder
 from wxsession.wechat.key_checks import KeyChecks
 from wxsession.wechat.open_data import OpenDataReader
 from wxsession.wechat.session_keys import SessionKeyStore
@@ -65,15 +71,20 @@ class Services:
     key_checks: KeyChecks
     phones: PhoneNumbers
     introspection: Introspection
+    signed_tokens: SignedTokens
+    tickets: Tickets
     audit: Audit
     feed: Feed
     delivery: Delivery
     directory: Directory
     export: Export
     administration: Administration
+    user_events: UserEvents
+    pushes: Pushes
     resealing: Resealing
     purge: Purge
     health: Health
+    doctor: Doctor
 
     @classmethod
     def build(
@@ -87,8 +98,8 @@ class Services:
     ) -> "Services":
         """Build the services; `sender` is that of their signals.
 
-        `clock`, `http` (the session for requests to WeChat) and `hasher` replace the outside world
-        in tests: the time, WeChat, and the cost of hashing a password.
+        `clock`, `http` (the session for requests, most of them to WeChat) and `hasher` replace the
+        outside world in tests: the time, WeChat, and the cost of hashing a password.
         """
         limits = Limits(
             settings.pool_size,
@@ -108,8 +119,9 @@ class Services:
         calls = settings.wechat_concurrency or max(1, settings.threads // 2)
         apps = Apps(settings.apps)
         keep_queries_out_of_logs()
+        http = http or transport(calls)
         client = WeChatClient(
-            http or transport(calls),
+            http,
             url=settings.wechat_url,
             timeout=settings.wechat_timeout,
             apps=apps,
@@ -177,12 +189,23 @@ class Services:
             accounts=accounts,
             sessions=sessions,
         )
+        resealing = Resealing(database, sealer, phones)
+        checks = DatabaseChecks(database, settings=settings, resealing=resealing)
         profile_service = ProfileService(
             database,
             sessions=sessions,
             profiles=profiles,
             wechat=wechat,
             key_checks=key_checks,
+        )
+        receiver = settings.push_forward
+        user_events = UserEvents(database, apps=apps, audit=audit)
+        pushes = Pushes(
+            user_events,
+            apps=settings.push,
+            forwarder=receiver and Forwarder(receiver, http=http, clock=clock),
+            audit=audit,
+            clock=clock,
         )
         return cls(
             settings=settings,
@@ -200,6 +223,16 @@ class Services:
             key_checks=key_checks,
             phones=phones,
             introspection=Introspection(sessions, settings.api_keys, audit, clock),
+            signed_tokens=SignedTokens(
+                sessions, keys, lifetime=settings.access_token_lifetime, clock=clock
+            ),
+            tickets=Tickets(
+                database,
+                keys,
+                sessions=sessions,
+                audiences=settings.ticket_audiences,
+                clock=clock,
+            ),
             audit=audit,
             feed=feed,
             delivery=Delivery(
@@ -212,9 +245,12 @@ class Services:
             directory=Directory(database, phones=phones, audit=audit, clock=clock),
             export=Export(database, sessions=sessions, phones=phones, audit=audit, clock=clock),
             administration=Administration(database, sessions=sessions, audit=audit, clock=clock),
-            resealing=Resealing(database, sealer, phones),
+            user_events=user_events,
+            pushes=pushes,
+            resealing=resealing,
             purge=Purge(
                 database, clock, audit_retention=settings.audit_retention, deletion=deletion
             ),
             health=Health(database),
+            doctor=Doctor(settings, database=checks, wechat=client),
         )
