@@ -4,6 +4,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from typing import cast
@@ -96,7 +97,7 @@ def wechat(clock: SettableClock) -> WeChat:
 
 @pytest.fixture
 def app(make_app: Callable[..., Flask]) -> Flask:
-    return make_app(push=SETTING, api_keys=f"shop:{API_KEY}")
+    return make_app(push=SETTING, api_keys=f"shop:{API_KEY}", registration_limit="0")
 
 
 Deliver = Callable[[Push], Answer]
@@ -450,3 +451,43 @@ def test_what_a_back_end_may_not_pass_on(
         assert refusal(answer)[:2] == (400, "invalid_request")
         assert [error["field"] for error in answer.json["errors"]] == [field]
     assert kept(alice) == ALL
+
+
+# Beside what else the user does.
+
+
+@ON_BOTH
+@pytest.mark.parametrize("rounds", [5, pytest.param(50, marks=pytest.mark.long)])
+def test_what_is_taken_back_while_the_user_is_merged_does_not_survive_in_the_account(
+    app: Flask, known: Callable[..., Phone], deliver: Deliver, rounds: int
+) -> None:
+    for number in range(rounds):
+        phone = known(f"user {number}")
+        account = {"username": f"name-{number}", "password": "correct horse battery"}
+        assert app.test_client().post("/register", json=account).status_code == 201
+        members = {"RevokeInfo": "6,8"}
+        message = phone.wechat.push("user_authorization_revoke", phone.user, members=members)
+        with ThreadPoolExecutor(2) as both:
+            binding = both.submit(phone.send, "POST", "/bind", json=account, token=phone.token)
+            delivery = both.submit(deliver, message)
+        assert (binding.result().status_code, delivery.result().text) == (200, "success")
+        phone.token = binding.result().json["session_token"]
+        assert kept(phone) == set()
+
+
+@ON_BOTH
+def test_a_message_during_an_outage_is_left_to_wechat_to_repeat(
+    known: Callable[..., Phone], wechat: WeChat, deliver: Deliver, services: Services
+) -> None:
+    alice = known()
+    message = wechat.push("user_info_modified")
+    with services.database.statement() as connection:
+        connection.exec_driver_sql("ALTER TABLE wxsession_identities RENAME TO away")
+    try:
+        assert refusal(deliver(message))[:2] == (503, "not_ready")
+    finally:
+        with services.database.statement() as connection:
+            connection.exec_driver_sql("ALTER TABLE away RENAME TO wxsession_identities")
+    assert kept(alice) == ALL
+    assert deliver(message).text == "success"
+    assert kept(alice) == NUMBER
