@@ -453,6 +453,79 @@ def test_what_a_back_end_may_not_pass_on(
     assert kept(alice) == ALL
 
 
+# Whoever closes the WeChat account.
+
+CANCELLATION = "user_authorization_cancellation"
+
+
+@ON_BOTH
+def test_who_closes_the_wechat_account_is_deleted(
+    known: Callable[..., Phone], wechat: WeChat, deliver: Deliver, services: Services
+) -> None:
+    alice, bob = known("alice"), known("bob")
+    old = alice.send("GET", "/user", token=alice.token).json["id"]
+    message = wechat.push(CANCELLATION)
+    for _ in range(2):
+        assert deliver(message).text == "success"
+    assert problem(alice.check())[2] == "user_deleted"
+    assert kept(bob) == ALL
+    [(_, _, count)] = counted(services, "user.deleted")
+    assert count == 1
+    alice.log_in()
+    assert alice.send("GET", "/user", token=alice.token).json["id"] != old
+    assert kept(alice) == set()
+
+
+@ON_BOTH
+@pytest.mark.parametrize("way", ["/register", "another app"])
+def test_who_has_another_way_to_log_in_remains(
+    known: Callable[..., Phone], wechat: WeChat, deliver: Deliver, *, way: str
+) -> None:
+    alice = known("alice")
+    account = {"username": "alice", "password": "correct horse battery"}
+    answer = alice.send("POST", "/register", json=account, token=alice.token)
+    if way == "another app":
+        other = known("alice", OTHER_APPID)
+        answer = other.send("POST", "/bind", json=account, token=other.token)
+    token = answer.json["session_token"]
+    assert deliver(wechat.push(CANCELLATION)).text == "success"
+    by_password = alice.app.test_client().post("/login", json=account)
+    assert by_password.status_code == 200
+    user = by_password.json
+    assert user is not None
+    assert user["user"]["nickname"] == "Alice"
+    if way == "another app":
+        assert alice.check(token).status_code == 200  # begun in the other app
+    else:
+        assert problem(alice.check(token))[2] == "unbound"
+    first = alice.log_in().json["user"]
+    assert first["new"]
+    assert first["id"] != user["user"]["id"]
+
+
+@ON_BOTH
+@pytest.mark.parametrize("rounds", [5, pytest.param(50, marks=pytest.mark.long)])
+def test_a_cancellation_beside_a_login_and_a_refresh_leaves_nothing_half(
+    known: Callable[..., Phone], deliver: Deliver, rounds: int
+) -> None:
+    for number in range(rounds):
+        phone = known(f"user {number}")
+        id_, code = phone.send("GET", "/user", token=phone.token).json["id"], phone.code()
+        message = phone.wechat.push(CANCELLATION, phone.user)
+        body = {"code": code, "appid": phone.appid}
+        with ThreadPoolExecutor(3) as several:
+            login = several.submit(phone.send, "POST", "/login", json=body)
+            refresh = several.submit(phone.send, "POST", "/refresh", token=phone.token)
+            assert several.submit(deliver, message).result().text == "success"
+        assert problem(phone.check())[1] in {"session_ended", "invalid_token"}
+        assert refresh.result().status_code in {200, 401}
+        assert login.result().status_code == 200
+        token = login.result().json["session_token"]
+        alive = phone.check(token)
+        if alive.status_code == 200:  # the login was the later one, and made a new user
+            assert alive.json["user"]["id"] != id_
+
+
 # Beside what else the user does.
 
 

@@ -6,6 +6,7 @@ import requests
 from argon2 import PasswordHasher
 
 from wxsession.accounts.authenticator import Authenticator
+from wxsession.accounts.deletion import Deletion
 from wxsession.accounts.passwords import OWASP_MINIMUM, Passwords
 from wxsession.accounts.profiles import Profiles
 from wxsession.accounts.service import AccountService
@@ -23,6 +24,7 @@ from wxsession.logins.service import LoginService
 from wxsession.operations.administration import Administration
 from wxsession.operations.delivery import Delivery
 from wxsession.operations.directory import Directory
+from wxsession.operations.export import Export
 from wxsession.operations.health import Health
 from wxsession.operations.purge import Purge
 from wxsession.operations.reseal import Resealing
@@ -55,6 +57,7 @@ class Services:
     sessions: SessionService
     logins: LoginService
     accounts: AccountService
+    deletion: Deletion
     profiles: ProfileService
     authenticator: Authenticator
     throttle: Throttle
@@ -68,6 +71,7 @@ class Services:
     feed: Feed
     delivery: Delivery
     directory: Directory
+    export: Export
     administration: Administration
     user_events: UserEvents
     pushes: Pushes
@@ -161,6 +165,14 @@ class Services:
             audit=audit,
             apps=apps,
         )
+        deletion = Deletion(
+            database,
+            authenticator=authenticator,
+            sessions=sessions,
+            users=users,
+            audit=audit,
+            clock=clock,
+        )
         codes = LoginCodes(database, clock=clock, leases=leases, replay=settings.login_replay)
         logins = LoginService(
             database,
@@ -178,7 +190,7 @@ class Services:
             key_checks=key_checks,
         )
         receiver = settings.push_forward
-        user_events = UserEvents(database, apps=apps, audit=audit)
+        user_events = UserEvents(database, apps=apps, deletion=deletion, audit=audit)
         pushes = Pushes(
             user_events,
             apps=settings.push,
@@ -192,6 +204,7 @@ class Services:
             sessions=sessions,
             logins=logins,
             accounts=accounts,
+            deletion=deletion,
             profiles=profile_service,
             authenticator=authenticator,
             throttle=throttle,
@@ -211,10 +224,13 @@ class Services:
                 clock=clock,
             ),
             directory=Directory(database, phones=phones, audit=audit, clock=clock),
+            export=Export(database, sessions=sessions, phones=phones, audit=audit, clock=clock),
             administration=Administration(database, sessions=sessions, audit=audit, clock=clock),
             user_events=user_events,
             pushes=pushes,
             resealing=Resealing(database, sealer, phones),
-            purge=Purge(database, clock, audit_retention=settings.audit_retention),
+            purge=Purge(
+                database, clock, audit_retention=settings.audit_retention, deletion=deletion
+            ),
             health=Health(database),
         )

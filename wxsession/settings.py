@@ -98,7 +98,7 @@ class Settings:
     login_replay: timedelta = timedelta(seconds=10)
     max_sessions: int = 20
     retention: timedelta = timedelta(days=7)
-    audit_retention: timedelta = timedelta(days=180)
+    audit_retention: timedelta = timedelta(days=190)
     api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Keys by the names of the back ends that use them."""
     push: Mapping[str, PushSecrets] = field(default_factory=dict, repr=False)

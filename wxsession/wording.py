@@ -110,6 +110,9 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     # What commands print.
     "sessions ended": "个会话已结束",
     "sessions deleted": "个会话已删除",
+    "sessions and events cleared": "个会话和事件已清除",
+    "Delete this user for good?": "彻底删除该用户？",
+    "The user is deleted.": "用户已删除。",
     "values resealed": "个值已重新加密",
     "values counted": "个值已统计",
     "events delivered": "个事件已投递",

@@ -35,6 +35,7 @@ from wxsession.events.audit import Audit
 from wxsession.settings import Limit
 from wxsession.storage.database import Database, upsert
 from wxsession.storage.tables import failed_attempts
+from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo, network_of
 
 WINDOW = timedelta(minutes=15)
@@ -184,6 +185,14 @@ class Throttle:
         if user_id is not None:
             self._take_back(counted)
 
+    def forget(self, transaction: Transaction, user_id: UUID, username: str | None) -> None:
+        """Delete the counters of a user; those of addresses are not the user's alone."""
+        own = [("session", str(user_id)), ("registrations", str(user_id))]
+        if username is not None:
+            own.append(("account", username))
+        keys = [self._key_hash(*one) for one in own]
+        transaction.execute(delete(failed_attempts).where(failed_attempts.c.key_hash.in_(keys)))
+
     def _count_code(self, network: str, limit: Limit) -> None:
         if len(self._suspects) >= _MOST_SUSPECTS:
             self._suspects.clear()
@@ -272,9 +281,12 @@ class Throttle:
                     connection.execute(lowering.values(failures=c.failures - 1))
 
     def _counter(self, kind: str, value: str, limit: Limit) -> _Counter:
+        return _Counter(self._key_hash(kind, value), limit)
+
+    def _key_hash(self, kind: str, value: str) -> bytes:
         # A keyed hash, because people sometimes type a password as the username. With the newest
         # key: while a new key is rolled out, machines with and without it count separately.
-        return _Counter(hmac.digest(self._key, f"{kind}\0{value}".encode(), "sha256"), limit)
+        return hmac.digest(self._key, f"{kind}\0{value}".encode(), "sha256")
 
 
 def _too_many(reason: str, limit: Limit, left: timedelta) -> TooManyAttempts:

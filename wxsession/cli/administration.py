@@ -23,7 +23,7 @@ from wxsession.wechat.key_checks import SessionKeysReset
 
 @click.group("users", cls=Group)
 def users() -> None:
-    """Look users up, disable and enable them, end their sessions."""
+    """Look users up, disable, enable and delete them, end their sessions."""
 
 
 @users.command("list")
@@ -104,6 +104,36 @@ def end_sessions(services: Services, user_id: UUID, actor: str) -> None:
         ended = services.administration.end_sessions(user_id, actor=actor, progress=progress)
     text = words("{count} sessions ended.", count=ended)
     show({"user_id": user_id, "sessions_ended": ended}, text)
+
+
+@users.command("export")
+@options.user_id
+@options.actor
+@json_option
+@pass_services
+def export(services: Services, user_id: UUID, actor: str) -> None:
+    """Print all that is known of a user, as JSON; the phone number is whole."""
+    for piece in services.export.of_user(user_id, actor=actor).pieces():
+        click.echo(piece, nl=False)
+    click.echo()
+
+
+@users.command("delete")
+@options.user_id
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@options.actor
+@json_option
+@pass_services
+def delete(services: Services, user_id: UUID, actor: str, *, yes: bool) -> None:
+    """Delete a user for good; can be stopped and run again.
+
+    Nothing that says who it was stays in the database: no identity, name, number or address.
+    """
+    if not yes:
+        click.confirm(words("Delete this user for good?"), abort=True, err=True)
+    with Progress("sessions and events cleared") as progress:
+        services.deletion.delete(user_id, actor=actor, progress=progress)
+    show({"user_id": user_id, "deleted": True}, words("The user is deleted."))
 
 
 @users.command("reset-session-keys")

@@ -8,10 +8,11 @@ would read all the dead entries that earlier batches left there, more of them ea
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from sqlalchemy import (
     Column,
@@ -26,6 +27,7 @@ from sqlalchemy import (
     tuple_,
 )
 
+from wxsession.accounts.deletion import Deletion
 from wxsession.clock import Clock, Timing
 from wxsession.errors import ClocksDisagree, PurgeRunning
 from wxsession.operations.batching import FIRST_SIZE, BatchSize
@@ -54,9 +56,9 @@ class PurgeResult:
 class Purge:
     """Deletes sessions that ended or expired long ago, and other rows whose time is over.
 
-    These are users that were merged into others and have no session left, login codes that may
-    not be replayed any more, failed attempts that do not count any more, and audit events that
-    are older than `audit_retention`.
+    These are users that were merged into others or deleted, and have no session left, login codes
+    that may not be replayed any more, failed attempts that do not count any more, and audit events
+    that are older than `audit_retention`. First it clears what is left of users who were deleted.
     """
 
     def __init__(
@@ -65,12 +67,14 @@ class Purge:
         clock: Clock,
         *,
         audit_retention: timedelta,
+        deletion: Deletion,
         timing: Timing = time,
         host_time: Clock = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
         self._clock = clock
         self._audit_retention = audit_retention
+        self._deletion = deletion
         self._timing = timing
         self._host_time = host_time
         self._strategy = POSTGRESQL if database.is_postgresql else SQLITE
@@ -97,11 +101,12 @@ class Purge:
         strategy, timing = self._strategy, self._timing
         target = strategy.target_seconds if batch_size is None else None
         first_size = BatchSize(batch_size or FIRST_SIZE, target, strategy.shortest_pause)
-        deleted, batches, complete = Counter[Table](), 0, True
+        deleted, batches = Counter[Table](), 0
         begun = timing.monotonic()
         deadline = math.inf if max_seconds is None else begun + max_seconds
         self._ensure_clocks_agree()
         with job_lock(self._database, "purge", PurgeRunning, sleep=timing.sleep):
+            complete = self._clear_deleted_users(first_size, deadline)
             for expired in self._expired(self._clock(), older_than):
                 size, cursor = first_size, None
                 while True:
@@ -121,6 +126,8 @@ class Purge:
                     size = size.adjusted(elapsed)
                     timing.sleep(size.pause_after(elapsed))
             finish_merges(self._database)
+            for user_id in self._deleted_users():
+                self._deletion.forget(user_id, self._clock() - older_than)
         return PurgeResult(
             sessions=deleted[sessions],
             login_codes=deleted[login_codes],
@@ -130,6 +137,25 @@ class Purge:
             seconds=timing.monotonic() - begun,
             complete=complete,
         )
+
+    def _clear_deleted_users(self, size: BatchSize, deadline: float) -> bool:
+        """Clear what is left of deleted users; return whether the time was enough."""
+        timing = self._timing
+        for user_id in self._deleted_users():
+            is_last = False
+            while not is_last:
+                begun = timing.monotonic()
+                if begun >= deadline:
+                    return False
+                is_last = self._deletion.clear(user_id).is_last
+                timing.sleep(size.pause_after(timing.monotonic() - begun))
+        return True
+
+    def _deleted_users(self) -> Iterator[UUID]:
+        after = UUID(int=0)
+        while found := self._deletion.unfinished(after, FIRST_SIZE):
+            yield from found
+            after = found[-1]
 
     def count(self, older_than: timedelta) -> int:
         """Return how many sessions a purge would delete now.

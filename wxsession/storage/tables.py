@@ -25,7 +25,7 @@ from sqlalchemy import (
     exists,
 )
 
-from wxsession.storage.database import UtcDateTime, metadata, transaction_time
+from wxsession.storage.database import Json, UtcDateTime, metadata, transaction_time
 
 WECHAT = "wechat"
 RING_SIZE = 3
@@ -51,6 +51,14 @@ users = Table(
     Column("phone_number_hash", LargeBinary(32), index=True),
     Column("disabled_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
+    # Since when the user is gone. The row stays, empty and disabled, until no session refers to it.
+    Column("deleted_at", UtcDateTime),
+)
+Index(
+    "ix_wxsession_users_deleted_at",
+    users.c.deleted_at,
+    postgresql_where=users.c.deleted_at.is_not(None),
+    sqlite_where=users.c.deleted_at.is_not(None),
 )
 
 identities = Table(
@@ -115,7 +123,8 @@ sessions = Table(
         nullable=False,
         index=True,
     ),
-    Column("identity_id", Uuid, ForeignKey("wxsession_identities.id", ondelete="SET NULL")),
+    # No foreign key, here and in `login_codes`: to delete an identity would read the whole table.
+    Column("identity_id", Uuid),
     Column("token_hash", LargeBinary(32), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("auth_time", UtcDateTime, nullable=False),
@@ -137,7 +146,9 @@ login_codes = Table(
     Column("code_hash", LargeBinary(32), primary_key=True),
     Column("claim_id", Uuid, nullable=False),
     Column("outcome", String(32)),
-    Column("identity_id", Uuid, ForeignKey("wxsession_identities.id", ondelete="CASCADE")),
+    Column("identity_id", Uuid),
+    Column("client_hash", LargeBinary(32)),
+    # Empty: code of the schema before this one, which may run during an upgrade, writes them.
     Column("client_address", String(LONGEST_ADDRESS)),
     Column("user_agent", String(LONGEST_USER_AGENT)),
     Column("expires_at", UtcDateTime, nullable=False, index=True),
@@ -198,6 +209,8 @@ audit_events = Table(
     Column("actor", String(LONGEST_ACTOR)),
     # How many times it happened: refusals that are alike share a row.
     Column("count", Integer, nullable=False, server_default="1"),
+    # Of who was deleted, by appid: until the purge, for programs that know a user by them.
+    Column("openids", Json),
     # By the database's clock, which orders what several hosts write: the feed is read along it.
     Column("recorded_at", UtcDateTime, nullable=False, server_default=transaction_time()),
     Index(None, "user_id", "at", "id"),

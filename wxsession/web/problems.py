@@ -225,7 +225,9 @@ def protected(response: Response) -> Response:
     """Add to a response the headers that every one of ours has; one without a body has no type."""
     for name, value in PROTECTION.items():
         response.headers.setdefault(name, value)
-    if not response.get_data():  # Flask says text/html of its response to OPTIONS
+    if (
+        not response.is_streamed and not response.get_data()
+    ):  # Flask says text/html of its response to OPTIONS
         response.headers.pop("Content-Type", None)
     return response
 

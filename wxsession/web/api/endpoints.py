@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from flask import Blueprint, Request, Response, request
 from pydantic import BaseModel
@@ -20,7 +20,16 @@ from wxsession.services import Services
 from wxsession.web import bodies
 from wxsession.web.request import ensure_api_key
 
+M = TypeVar("M", bound=BaseModel)
+
 FORM = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True)
+class Pieces(Generic[M]):
+    """A reply that may be too long to be held: the pieces of the JSON of a model `M`."""
+
+    pieces: Iterator[str]
 
 
 class Auth(enum.Enum):
@@ -37,8 +46,8 @@ class Endpoint:
     """One endpoint: where it is, what it calls, and what the OpenAPI page says about it.
 
     The function gets the services, the request, the path's parameters, and `body` if it asks for
-    one. It returns the reply, or None for an empty response, or a reply and headers. A reply that
-    is a string is plain text.
+    one. It returns the reply, a model or its pieces, or None for an empty response, or a reply
+    and headers. A reply that is a string is plain text.
     """
 
     path: str
@@ -70,7 +79,7 @@ class Endpoint:
     def reply(self) -> type[BaseModel] | None:
         """The model of the response body."""
         returned = get_type_hints(self.function)["return"]
-        if get_origin(returned) is tuple:
+        if get_origin(returned) in {tuple, Pieces}:
             returned = get_args(returned)[0]
         return None if returned in {type(None), str} else returned
 
@@ -105,7 +114,9 @@ def respond(
     reply, headers = result if isinstance(result, tuple) else (result, {})
     if isinstance(reply, str):
         return Response(reply, endpoint.status, headers, mimetype="text/plain")
-    body = reply.model_dump_json() if reply is not None else None
+    body: str | Iterator[str] | None = None
+    if reply is not None:
+        body = reply.pieces if isinstance(reply, Pieces) else reply.model_dump_json()
     return Response(body, endpoint.status, headers, mimetype="application/json")
 
 

@@ -21,13 +21,13 @@ from flask import Request, Response
 from pydantic_core import to_json
 from werkzeug.exceptions import HTTPException
 
+from wxsession.clock import rfc3339
 from wxsession.errors import WxSessionError
 from wxsession.services import Services
 from wxsession.sessions.session import SessionView
 from wxsession.web import problems
 from wxsession.web.api.endpoints import Endpoint, respond
 from wxsession.web.api.proxy import API_KEY_HEADER
-from wxsession.web.api.schemas import rfc3339
 from wxsession.web.request import bearer_in, client_of
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Request and response bodies of our own dialect; the OpenAPI page is made from these models."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from wxsession.accounts.service import Bound
+from wxsession.clock import rfc3339
 from wxsession.sessions.introspection import Introspected
 from wxsession.sessions.session import Grant, SessionView
 from wxsession.storage.tables import LONGEST_AVATAR_URL, LONGEST_NICKNAME
@@ -33,12 +34,6 @@ from wxsession.web.bodies import (
     Username,
 )
 from wxsession.wechat.open_data import is_avatar_url, is_nickname
-
-
-def rfc3339(moment: datetime) -> str:
-    """Return a moment as every reply has it: in UTC, to the millisecond (RFC 3339)."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
 
 Moment = Annotated[
     datetime, PlainSerializer(rfc3339), Field(json_schema_extra={"format": "date-time"})
@@ -96,6 +91,12 @@ class UnbindBody(Body):
         if self.all and self.appid is not None:
             raise ValueError("send either appid or all")
         return self
+
+
+class DeletionBody(Body):
+    """The password replaces a recent login."""
+
+    password: Password | None = None
 
 
 class PasswordBody(Body):
@@ -188,6 +189,66 @@ class UserReply(Reply):
             phone_number=user.phone.masked() if user.phone else None,
             new=new,
         )
+
+
+class ExportedUserReply(Reply):
+    """The whole profile."""
+
+    id: UUID
+    username: str | None
+    nickname: str | None
+    avatar_url: str | None
+    phone_number: str | None = Field(description="whole")
+    country_code: str | None
+    disabled_at: Moment | None
+    created_at: Moment
+
+
+class ExportedIdentityReply(Reply):
+    """A WeChat user who leads to the user."""
+
+    appid: str
+    openid: str
+    unionid: str | None
+    bound_at: Moment
+
+
+class ExportedSessionReply(Reply):
+    """A session, whatever became of it."""
+
+    id: UUID
+    appid: str | None = Field(description="null for a login by password")
+    created_at: Moment
+    auth_time: Moment
+    expires_at: Moment
+    ended_at: Moment | None
+    end_reason: str | None
+    client_address: str | None
+    user_agent: str | None
+
+
+class ExportedEventReply(Reply):
+    """What happened to the user, or was refused."""
+
+    id: UUID
+    at: Moment
+    event: str
+    reason: str | None
+    session_id: UUID | None
+    appid: str | None
+    client_address: str | None
+    user_agent: str | None
+    count: int
+
+
+class ExportReply(Reply):
+    """All that is known of the user."""
+
+    exported_at: Moment
+    user: ExportedUserReply
+    identities: list[ExportedIdentityReply]
+    sessions: list[ExportedSessionReply]
+    events: list[ExportedEventReply]
 
 
 class UserWrapped(Reply):
