@@ -72,6 +72,8 @@ class Demo:
             "WXSESSION_APPS": _APP,
             "WXSESSION_SECRET_KEYS": _key_in(self.instance / "demo.key"),
             "WXSESSION_WECHAT_URL": self.wechat,
+            "WXSESSION_TICKET_AUDIENCES": self.service,
+            "WXSESSION_COOKIE": "on",
             "WXSESSION_PUSH": f"{_APPID}:{push[:20]}:{push[20:63]}",
             "WXSESSION_API_KEYS": f"demo:{_key_in(self.instance / 'demo.api-key')}",
         }

@@ -26,6 +26,7 @@
     ├── OpenDataError            open data cannot be read, or are not of this user
     │   ├── SessionKeyStale      no stored session_key fits
     │   └── WatermarkMismatch    of another app or user, or too old
+    ├── InvalidTicket            unknown, used, expired, or of another audience
     ├── InvalidApiKey            no API key, or an unknown one
     ├── PushRefused              a message that WeChat did not send, or not to us
     ├── WeChatError              WeChat did not give a usable response
@@ -253,6 +254,15 @@ class WatermarkMismatch(OpenDataError):
     """The data are of another app or user, too old, or from the future."""
 
     code = "watermark_mismatch"
+
+
+class InvalidTicket(WxSessionError):
+    """The ticket is unknown, was used, has expired, or is for another audience; which is not told.
+
+    Or its session has ended since.
+    """
+
+    code = "invalid_ticket"
 
 
 class InvalidApiKey(WxSessionError):

@@ -22,8 +22,10 @@ from wxsession.logins.exchange import CodeExchange
 from wxsession.logins.identities import Identities
 from wxsession.logins.service import LoginService
 from wxsession.operations.administration import Administration
+from wxsession.operations.database_checks import DatabaseChecks
 from wxsession.operations.delivery import Delivery
 from wxsession.operations.directory import Directory
+from wxsession.operations.doctor import Doctor
 from wxsession.operations.export import Export
 from wxsession.operations.health import Health
 from wxsession.operations.purge import Purge
@@ -32,6 +34,8 @@ from wxsession.operations.wechat_events import Pushes, UserEvents
 from wxsession.profiles import ProfileService
 from wxsession.sessions.introspection import Introspection
 from wxsession.sessions.service import SessionService
+from wxsession.sessions.signed_tokens import SignedTokens
+from wxsession.sessions.tickets import Tickets
 from wxsession.sessions.tokens import TokenSigner
 from wxsession.settings import Settings
 from wxsession.storage.database import Database, Limits, connect
@@ -67,6 +71,8 @@ class Services:
     key_checks: KeyChecks
     phones: PhoneNumbers
     introspection: Introspection
+    signed_tokens: SignedTokens
+    tickets: Tickets
     audit: Audit
     feed: Feed
     delivery: Delivery
@@ -78,6 +84,7 @@ class Services:
     resealing: Resealing
     purge: Purge
     health: Health
+    doctor: Doctor
 
     @classmethod
     def build(
@@ -182,6 +189,8 @@ class Services:
             accounts=accounts,
             sessions=sessions,
         )
+        resealing = Resealing(database, sealer, phones)
+        checks = DatabaseChecks(database, settings=settings, resealing=resealing)
         profile_service = ProfileService(
             database,
             sessions=sessions,
@@ -214,6 +223,16 @@ class Services:
             key_checks=key_checks,
             phones=phones,
             introspection=Introspection(sessions, settings.api_keys, audit, clock),
+            signed_tokens=SignedTokens(
+                sessions, keys, lifetime=settings.access_token_lifetime, clock=clock
+            ),
+            tickets=Tickets(
+                database,
+                keys,
+                sessions=sessions,
+                audiences=settings.ticket_audiences,
+                clock=clock,
+            ),
             audit=audit,
             feed=feed,
             delivery=Delivery(
@@ -228,9 +247,10 @@ class Services:
             administration=Administration(database, sessions=sessions, audit=audit, clock=clock),
             user_events=user_events,
             pushes=pushes,
-            resealing=Resealing(database, sealer, phones),
+            resealing=resealing,
             purge=Purge(
                 database, clock, audit_retention=settings.audit_retention, deletion=deletion
             ),
             health=Health(database),
+            doctor=Doctor(settings, database=checks, wechat=client),
         )

@@ -57,10 +57,10 @@ def purge_sessions(
 ) -> None:
     """Delete the sessions that expired or ended longer ago than the retention.
 
-    Audit events are deleted after their own retention, login codes and failed attempts when they
-    have expired; --older-than applies to sessions only. Exits with 0 when everything is done, 3
-    when time is up and more is left, 4 when another purge is running, 1 when the database cannot
-    be used.
+    Audit events are deleted after their own retention, login codes, tickets and failed attempts
+    when they have expired; --older-than applies to sessions only. Exits with 0 when everything is
+    done, 3 when time is up and more is left, 4 when another purge is running, 1 when the database
+    cannot be used.
     """
     age = services.settings.retention if older_than is None else older_than
     if dry_run:
@@ -138,8 +138,9 @@ def status(services: Services) -> None:
 
 def _summary(done: PurgeResult) -> str:
     text = words(
-        "{sessions} sessions, {login_codes} login codes, {failed_attempts} failed attempts and"
-        " {audit_events} audit events deleted in {batches} batches, {seconds:.1f} s.",
+        "{sessions} sessions, {login_codes} login codes, {tickets} tickets, {failed_attempts}"
+        " failed attempts and {audit_events} audit events deleted in {batches} batches,"
+        " {seconds:.1f} s.",
         **dataclasses.asdict(done),
     )
     return text if done.complete else text + " " + words("Time is up, more is left.")

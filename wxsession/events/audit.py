@@ -20,6 +20,7 @@ from wxsession.clock import Clock
 from wxsession.errors import Overloaded
 from wxsession.events import signals
 from wxsession.events.event import EVENT_COLUMNS, FACTS, Event
+from wxsession.logs import current_request_id
 from wxsession.storage.database import Database, Executor, new_id, upsert, uuid7
 from wxsession.storage.statements import inserting
 from wxsession.storage.tables import audit_events
@@ -80,6 +81,7 @@ class Audit:
             "user_agent": client.user_agent,
             "count": count,
             "actor": actor,
+            "request_id": current_request_id(),
             "openids": openids,
         }
         transaction.send(_INSERT, facts)
@@ -160,6 +162,7 @@ class Audit:
         }
         # The id is computed from the facts, so the primary key finds the row to count in.
         row = {"id": _counted_id(now, facts), "at": now, "count": 1, **facts}
+        row["request_id"] = current_request_id()  # of the first of them
         counting = upsert(self._database, audit_events).values(row)
         counting = counting.on_conflict_do_update(
             index_elements=["id"], set_={"count": audit_events.c.count + 1}

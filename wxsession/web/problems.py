@@ -25,6 +25,7 @@ from wxsession.errors import (
     TooManyAttempts,
     WxSessionError,
 )
+from wxsession.logs import current_request_id
 from wxsession.wording import CHINESE, ENGLISH, in_language
 
 MEDIA_TYPE = "application/problem+json"
@@ -118,6 +119,11 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
         "The data was not made for this login.",
         "It belongs to another app or user, or is too old. Get it from WeChat again.",
     ),
+    "invalid_ticket": ProblemType(
+        HTTPStatus.BAD_REQUEST,
+        "The ticket is not valid.",
+        "It is unknown, was used, has expired, or is for another audience. Get a new one.",
+    ),
     "invalid_api_key": ProblemType(
         HTTPStatus.UNAUTHORIZED,
         "A valid API key is required.",
@@ -184,6 +190,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     ),
 }
 
+REQUEST_ID = "X-Request-ID"
 NO_STORE = "no-store"
 PROTECTION = {"Cache-Control": NO_STORE, "X-Content-Type-Options": "nosniff"}
 """Headers of every response: no cache keeps it, and no browser guesses another type for it."""
@@ -225,9 +232,10 @@ def protected(response: Response) -> Response:
     """Add to a response the headers that every one of ours has; one without a body has no type."""
     for name, value in PROTECTION.items():
         response.headers.setdefault(name, value)
-    if (
-        not response.is_streamed and not response.get_data()
-    ):  # Flask says text/html of its response to OPTIONS
+    if (request_id := current_request_id()) is not None:
+        response.headers[REQUEST_ID] = request_id
+    # Flask says text/html of its response to OPTIONS.
+    if not response.is_streamed and not response.get_data():
         response.headers.pop("Content-Type", None)
     return response
 
@@ -294,7 +302,7 @@ def _language(accept_language: str | None) -> str:
 
 def _problem(code: str, facts: Mapping[str, object], language: str, *, retryable: bool) -> Response:
     kind = PROBLEM_TYPES[code]
-    body = {
+    body: dict[str, object] = {
         "type": "about:blank",
         "title": in_language(kind.title, language),
         "status": int(kind.status),
@@ -303,6 +311,8 @@ def _problem(code: str, facts: Mapping[str, object], language: str, *, retryable
         "retryable": retryable,
         **facts,
     }
+    if (request_id := current_request_id()) is not None:
+        body["request_id"] = request_id
     response = Response(json.dumps(body), status=kind.status, mimetype=MEDIA_TYPE)
     response.headers["Content-Language"] = language
     return protected(response)

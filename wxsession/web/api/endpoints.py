@@ -5,7 +5,7 @@ them.
 """
 
 import enum
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
@@ -17,6 +17,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from wxsession.errors import WxSessionError
 from wxsession.services import Services
+from wxsession.settings import Settings
 from wxsession.web import bodies
 from wxsession.web.request import ensure_api_key
 
@@ -64,10 +65,16 @@ class Endpoint:
     """The media types of a body that the function reads by itself."""
     query: Mapping[str, str] = field(default_factory=dict)
     """Parameters in the query, and what they mean."""
+    query_needed: Collection[str] = ()
+    """Those of them without which nothing can be done."""
     request_headers: Mapping[str, str] = field(default_factory=dict)
     """Optional headers of the request, and what they mean."""
     response_headers: Mapping[str, str] = field(default_factory=dict)
     """Headers that the response may have, and what they mean."""
+    omits_null: bool = False
+    """Whether a member without a value is left out of the reply, and not null."""
+    is_served: Callable[[Settings], bool] = lambda _settings: True
+    """Whether a server with these settings has it."""
 
     @cached_property
     def body(self) -> type[BaseModel] | None:
@@ -116,7 +123,11 @@ def respond(
         return Response(reply, endpoint.status, headers, mimetype="text/plain")
     body: str | Iterator[str] | None = None
     if reply is not None:
-        body = reply.pieces if isinstance(reply, Pieces) else reply.model_dump_json()
+        body = (
+            reply.pieces
+            if isinstance(reply, Pieces)
+            else reply.model_dump_json(exclude_none=endpoint.omits_null)
+        )
     return Response(body, endpoint.status, headers, mimetype="application/json")
 
 

@@ -118,12 +118,21 @@ def _parameters(endpoint: Endpoint) -> list[Json]:
         }
         for is_uuid, name in _PARAMETER.findall(endpoint.path)
     ]
-    elsewhere = [
-        {"name": name, "in": place, "description": meaning, "schema": {"type": "string"}}
-        for place, names in (("query", endpoint.query), ("header", endpoint.request_headers))
-        for name, meaning in names.items()
+    in_query = [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in endpoint.query_needed,
+            "description": meaning,
+            "schema": {"type": "string"},
+        }
+        for name, meaning in endpoint.query.items()
     ]
-    return in_path + elsewhere
+    in_header = [
+        {"name": name, "in": "header", "description": meaning, "schema": {"type": "string"}}
+        for name, meaning in endpoint.request_headers.items()
+    ]
+    return in_path + in_query + in_header
 
 
 def _responses(endpoint: Endpoint) -> Json:
