@@ -632,7 +632,10 @@ _REQUIRED = {
 
 _OF_PAIRS = frozenset({_apps, _api_keys, _push})
 
-FROM_FILES = ("DATABASE_URL", "APPS", "SECRET_KEYS", "API_KEYS")
+FROM_FILES = (
+    *("DATABASE_URL", "APPS", "SECRET_KEYS", "API_KEYS"),
+    *("PUSH", "PUSH_FORWARD", "WEBHOOKS"),
+)
 """The settings whose value may be in a file; a list has one entry in each line."""
 
 
