@@ -23,7 +23,7 @@ from tests.support.settings import APPID, SECRET_KEY, environment
 from tests.support.waiting import eventually
 from wxsession.events.audit import SYSTEM
 from wxsession.metrics import METRICS, NUMBERS
-from wxsession.operations.exporter import Exporter
+from wxsession.operations.prometheus import Exporter
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

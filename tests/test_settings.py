@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from base64 import b64decode
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 
 from tests.support.service import ROOT, plain_environment
-from tests.support.settings import environment
+from tests.support.settings import APPID, OTHER_APPID, environment
 from wxsession import Settings, SettingsError
 from wxsession.settings import FROM_FILES, duration
 
 URL = "sqlite:////tmp/wxsession.db"
+WEBHOOK_SECRET = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OLD_KEY, NEW_KEY = "an-old-key-that-is-made-up-for-tests", "a-new-key-that-is-made-up-for-tests"
 
 
@@ -43,6 +45,22 @@ def test_the_defaults() -> None:
     assert settings.trusted_proxies == 0
     assert settings.code_limit == (30, timedelta(minutes=10))
     assert settings.registration_limit == (10, timedelta(hours=1))
+
+
+def test_secrets_of_messages_are_read_with_and_without_a_key() -> None:
+    key = "0123456789abcdefghijklmnopqrstuvwxyzABCDEF+"
+    push = f"{APPID}:token:{key}, {OTHER_APPID} : Token2"
+    forward = f"https://shop.example:8443/wechat/:whsec_{WEBHOOK_SECRET}"
+    settings = Settings.read(environment(URL, push=push, push_forward=forward))
+    assert settings.push[APPID] == ("token", b64decode(key + "="))
+    assert settings.push[OTHER_APPID] == ("Token2", None)
+    assert settings.push_forward
+    assert settings.push_forward[1:] == (
+        "https://shop.example:8443/wechat/",
+        b64decode(WEBHOOK_SECRET),
+    )
+    assert key not in repr(settings)
+    assert WEBHOOK_SECRET not in repr(settings)
 
 
 def test_nothing_at_all_lists_everything_that_is_needed() -> None:
@@ -72,6 +90,16 @@ def test_every_fault_is_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("access_token_lifetime", "2h"),
+        ("issuer", "login.example.com"),
+        ("issuer", "https://login.example.com/?a=b"),
+        ("issuer", "https://login.example.com/#a"),
+        ("ticket_audiences", "shop.example.com"),
+        ("ticket_audiences", "https://shop.example.com/cart"),
+        ("ticket_audiences", "https://shop.example.com:443"),
+        ("ticket_audiences", "http://shop.example.com"),
+        ("ticket_audiences", "https://a.example,https://A.example"),
+        ("ticket_audiences", "https://user@shop.example.com"),
         ("apps", ""),
         ("apps", "wx0:"),
         ("apps", ":s"),
@@ -86,6 +114,20 @@ def test_every_fault_is_told_at_once() -> None:
         ("api_keys", "shop:" + "k" * 16),
         ("api_keys", "shop:an-api-key-for-the-demo"),
         ("api_keys", "shop:an-api-key-that-is-made-up"),
+        ("push", APPID),
+        ("push", f"{APPID}:ab"),
+        ("push", f"{APPID}:a_token"),
+        ("push", f"{APPID}:token:{'k' * 42}"),
+        ("push", f"{APPID}:token:{'-' * 43}"),
+        ("push", f"{APPID}:token:{'k' * 43}:more"),
+        ("push", f":token:{'k' * 43}"),
+        ("push", f"{APPID}:token,{APPID}:token"),
+        ("push", "wx0000000000000000:token"),
+        ("push_forward", "https://shop.example/wechat"),
+        ("push_forward", "https://shop.example:8443/wechat"),
+        ("push_forward", f"ftp://shop.example:{WEBHOOK_SECRET}"),
+        ("push_forward", f"https://shop.example:{WEBHOOK_SECRET[:28]}"),
+        ("push_forward", f"https://shop.example:{WEBHOOK_SECRET}"),  # and no app has messages
         ("database_url", "mysql://h/d"),
         ("database_url", "postgresql+psycopg2://h/d"),
         ("database_url", "not a url"),
@@ -231,6 +273,7 @@ def test_a_database_url_is_understood_in_every_usual_spelling(
         ("registration_limit", 0, "0"),
         ("dialects", ["wafer", "book"], "wafer,book"),
         ("dialects", [], "none"),
+        ("push", {APPID: "token:" + "k" * 43}, f"{APPID}:token:{'k' * 43}"),
         ("api_keys", {}, ""),
         ("retention", None, ""),
     ],

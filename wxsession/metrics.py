@@ -1,7 +1,7 @@
 """What this process has done so far, in plain numbers: counts, durations, and levels.
 
 Counting costs less than a microsecond and never fails, so it goes on whether or not anybody asks.
-How the numbers of all processes reach Prometheus is the matter of `operations.exporter`.
+How the numbers of all processes reach Prometheus is the matter of `operations.prometheus`.
 """
 
 import os

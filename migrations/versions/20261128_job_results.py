@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20261128_05"
-down_revision = "20261128_01"
+down_revision = "20261128_04"
 branch_labels = None
 depends_on = None
 

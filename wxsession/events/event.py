@@ -1,5 +1,6 @@
 """An event, as the audit has it, signals bring it, and the feed returns it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Final
@@ -31,7 +32,9 @@ class Event:
     user_agent: str | None
     count: int
     actor: str | None
-    request_id: str | None
+    request_id: str | None = None
+    openids: Mapping[str, str] | None = None
+    """Of who was deleted, by appid; for a while only (``user.deleted``)."""
 
 
 FACTS: Final = tuple(field.name for field in fields(Event))

@@ -15,7 +15,7 @@ from wxsession.logs import (
     new_request_id,
 )
 from wxsession.metrics import NUMBERS, REQUESTS
-from wxsession.operations.exporter import Exporter
+from wxsession.operations.prometheus import Exporter
 from wxsession.web.request import ROUTE, client_of
 
 if TYPE_CHECKING:

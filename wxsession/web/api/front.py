@@ -21,6 +21,7 @@ from flask import Request, Response
 from pydantic_core import to_json
 from werkzeug.exceptions import HTTPException
 
+from wxsession.clock import rfc3339
 from wxsession.errors import WxSessionError
 from wxsession.logs import current_request_id
 from wxsession.services import Services
@@ -28,7 +29,6 @@ from wxsession.sessions.session import SessionView
 from wxsession.web import problems
 from wxsession.web.api.endpoints import Endpoint, respond
 from wxsession.web.api.proxy import API_KEY_HEADER
-from wxsession.web.api.schemas import rfc3339
 from wxsession.web.request import ROUTE, bearer_in, client_of
 
 if TYPE_CHECKING:
@@ -101,11 +101,11 @@ class Front:
         try:
             response = respond(endpoint, self._services, request)
         except WxSessionError as error:
-            return problems.from_error(error)
+            return problems.from_error(error, _languages(request.environ))
         except HTTPException as error:
-            return problems.from_http(error)
+            return problems.from_http(error, _languages(request.environ))
         except Exception as error:  # noqa: BLE001 - as the blueprint does
-            return problems.from_error(problems.unforeseen(error))
+            return problems.from_error(problems.unforeseen(error), _languages(request.environ))
         return problems.protected(response)
 
     def _check(
@@ -118,9 +118,10 @@ class Front:
             )
             body = check_json(view)
         except WxSessionError as error:
-            return problems.from_error(error)(environ, start_response)
+            return problems.from_error(error, _languages(environ))(environ, start_response)
         except Exception as error:  # noqa: BLE001 - as the blueprint does
-            return problems.from_error(problems.unforeseen(error))(environ, start_response)
+            refusal = problems.from_error(problems.unforeseen(error), _languages(environ))
+            return refusal(environ, start_response)
         headers = [
             ("Content-Type", "application/json"),
             ("Content-Length", str(len(body))),
@@ -130,3 +131,8 @@ class Front:
             headers.append((problems.REQUEST_ID, request_id))
         start_response("200 OK", headers)
         return [body]
+
+
+def _languages(environ: "WSGIEnvironment") -> str:
+    languages: str = environ.get("HTTP_ACCEPT_LANGUAGE", "")
+    return languages
