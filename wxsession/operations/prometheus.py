@@ -9,6 +9,7 @@ This is not the multiprocess mode of prometheus-client: that writes through memo
 full disk is a signal that kills the process, and keeps every dead worker's files for ever.
 """
 
+import atexit
 import json
 import logging
 import os
@@ -87,6 +88,7 @@ class Exporter:
         else:
             self._name = f"{self._pid}-{secrets.token_hex(4)}.json"
             threading.Thread(target=self._run, name="metrics", daemon=True).start()
+            atexit.register(self._write_last)
 
     def families(self) -> Iterator[Any]:
         """Yield what Prometheus is told, family by family."""
@@ -149,6 +151,12 @@ class Exporter:
                 self._tell(f"{host}:{port}: {error.strerror}; let WXSESSION_METRICS be another")
         else:
             self._is_listening = True
+
+    def _write_last(self) -> None:
+        """Leave behind what was counted in the last second."""
+        if self._pid == os.getpid():  # not in a child, which has inherited this
+            with suppress(OSError):
+                self._write()
 
     def _write(self) -> None:
         _replace(self._folder / self._name, NUMBERS.snapshot())
