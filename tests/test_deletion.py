@@ -24,7 +24,14 @@ from wxsession.events.event import Event
 from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
 from wxsession.storage.database import metadata, new_id
-from wxsession.storage.tables import audit_events, failed_attempts, identities, sessions, users
+from wxsession.storage.tables import (
+    audit_events,
+    failed_attempts,
+    identities,
+    job_results,
+    sessions,
+    users,
+)
 
 pytestmark = ON_BOTH
 
