@@ -203,7 +203,7 @@ class Services:
             key_checks=key_checks,
         )
         receiver = settings.push_forward
-        user_events = UserEvents(database, apps=apps, audit=audit)
+        user_events = UserEvents(database, apps=apps, deletion=deletion, audit=audit)
         pushes = Pushes(
             user_events,
             apps=settings.push,

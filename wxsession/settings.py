@@ -106,7 +106,7 @@ class Settings:
     login_replay: timedelta = timedelta(seconds=10)
     max_sessions: int = 20
     retention: timedelta = timedelta(days=7)
-    audit_retention: timedelta = timedelta(days=180)
+    audit_retention: timedelta = timedelta(days=190)
     api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Keys by the names of the back ends that use them."""
     push: Mapping[str, PushSecrets] = field(default_factory=dict, repr=False)
@@ -649,13 +649,8 @@ _REQUIRED = {
 _OF_PAIRS = frozenset({_apps, _api_keys, _push})
 
 FROM_FILES = (
-    "DATABASE_URL",
-    "APPS",
-    "SECRET_KEYS",
-    "API_KEYS",
-    "PUSH",
-    "PUSH_FORWARD",
-    "WEBHOOKS",
+    *("DATABASE_URL", "APPS", "SECRET_KEYS", "API_KEYS"),
+    *("PUSH", "PUSH_FORWARD", "WEBHOOKS"),
 )
 """The settings whose value may be in a file; a list has one entry in each line."""
 
