@@ -105,9 +105,9 @@ class NewSession:
     """Whose session begins, and how.
 
     `replacing` is the token that the device presented, if any: its session ends. `has_room` says
-    that the user is known to have fewer sessions than may be live at once. `event` is what the
-    audit calls it; `auth_time` is now, unless it was proved earlier. `opener` is the session that
-    opened this one in a web-view, which ends with it.
+    that the user is known to have fewer sessions than may be live at once. `auth_time` is
+    now, unless it was proved earlier. `opener` is the session that opened this one in a web-view,
+    which ends with it.
     """
 
     user: User
@@ -116,7 +116,6 @@ class NewSession:
     replacing: str | None = field(default=None, repr=False)
     new_user: bool = False
     has_room: bool = False
-    event: str = "login"
     auth_time: datetime | None = None
     opener: Session | None = None
 
