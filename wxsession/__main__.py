@@ -72,6 +72,7 @@ class Demo:
             "WXSESSION_WECHAT_URL": self.wechat,
             "WXSESSION_TICKET_AUDIENCES": self.service,
             "WXSESSION_COOKIE": "on",
+            "WXSESSION_DEVICE_LOGIN": "on",
             "WXSESSION_API_KEYS": f"demo:{_key_in(self.instance / 'demo.api-key')}",
         }
 

@@ -17,6 +17,7 @@ from wxsession.events.feed import Feed
 from wxsession.events.webhooks import Sender
 from wxsession.limits import Places
 from wxsession.logins.codes import LoginCodes
+from wxsession.logins.devices import DeviceLogins
 from wxsession.logins.exchange import CodeExchange
 from wxsession.logins.identities import Identities
 from wxsession.logins.service import LoginService
@@ -54,6 +55,7 @@ class Services:
     database: Database
     sessions: SessionService
     logins: LoginService
+    device_logins: DeviceLogins
     accounts: AccountService
     profiles: ProfileService
     authenticator: Authenticator
@@ -181,6 +183,7 @@ class Services:
             database=database,
             sessions=sessions,
             logins=logins,
+            device_logins=DeviceLogins(database, sessions=sessions, throttle=throttle, clock=clock),
             accounts=accounts,
             profiles=profile_service,
             authenticator=authenticator,

@@ -107,6 +107,8 @@ class Settings:
     """Who is told of events, by name."""
     webhooks_to_private: bool = False
     """Whether a webhook may be plain http, or in a private network."""
+    device_login: bool = False
+    """Whether a phone may log another device in."""
     link_by_unionid: bool = True
     """Whether WeChat users of several apps with one unionid are one user."""
     code_limit: Limit | None = DEFAULT_CODE_LIMIT
@@ -492,6 +494,7 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "ISSUER": _issuer,
     "TICKET_AUDIENCES": _origins,
     "COOKIE": _switch,
+    "DEVICE_LOGIN": _switch,
     "WEBHOOKS": _webhooks,
     "WEBHOOKS_TO_PRIVATE": _switch,
     "LINK_BY_UNIONID": _switch,

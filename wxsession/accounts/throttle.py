@@ -40,6 +40,7 @@ from wxsession.users.client import ClientInfo, network_of
 WINDOW = timedelta(minutes=15)
 FAILURES_PER_ACCOUNT = 10
 FAILURES_PER_ADDRESS = 100  # an address may be that of a whole office, or of a carrier's NAT
+_DEVICE_LOGINS = Limit(300, timedelta(minutes=10))
 _MOST_SUSPECTS = 10_000
 
 _log = logging.getLogger(__name__)
@@ -183,6 +184,17 @@ class Throttle:
             raise
         if user_id is not None:
             self._take_back(counted)
+
+    def count_device_login(self, client: ClientInfo) -> None:
+        """Count a code that a device asks for, which anybody may.
+
+        Raises:
+            TooManyAttempts: there were too many from this address recently.
+            Overloaded: the database did not answer in time.
+        """
+        if client.address is not None:
+            counter = self._counter("devices", network_of(client.address), _DEVICE_LOGINS)
+            self._count("devices", [counter], client)
 
     def _count_code(self, network: str, limit: Limit) -> None:
         if len(self._suspects) >= _MOST_SUSPECTS:

@@ -134,7 +134,7 @@ def _summary(done: PurgeResult) -> str:
     left = "" if done.complete else " Time is up, more is left."
     return (
         f"{done.sessions} sessions, {done.login_codes} login codes,"
-        f" {done.tickets} tickets,"
+        f" {done.tickets} tickets, {done.device_codes} device codes,"
         f" {done.failed_attempts} failed attempts and {done.audit_events} audit events deleted"
         f" in {done.batches} batches, {done.seconds:.1f} s.{left}"
     )
