@@ -158,7 +158,13 @@ class WorkingHours(Stopwatch):
 
     def purge(self, clock: SettableClock) -> Purge:
         """Return a purge that goes by this timer."""
-        return Purge(self._services.database, clock, audit_retention=WEEK, timing=self)
+        return Purge(
+            self._services.database,
+            clock,
+            audit_retention=WEEK,
+            deletion=self._services.deletion,
+            timing=self,
+        )
 
 
 def test_after_each_batch_it_pauses_half_as_long_as_the_batch_took(
@@ -265,6 +271,7 @@ def test_a_host_whose_clock_is_wrong_purges_nothing(
         services.database,
         clock,
         audit_retention=WEEK,
+        deletion=services.deletion,
         host_time=lambda: datetime.now(UTC) + off,
     )
     with pytest.raises(ClocksDisagree):

@@ -33,6 +33,7 @@
     │   ├── AccessDenied
     │   └── ExpiredToken
     ├── InvalidApiKey            no API key, or an unknown one
+    ├── PushRefused              a message that WeChat did not send, or not to us
     ├── WeChatError              WeChat did not give a usable response
     │   ├── WeChatRateLimited
     │   ├── WeChatBusy
@@ -311,6 +312,23 @@ class InvalidApiKey(WxSessionError):
     """The request has no API key, or an unknown one."""
 
     code = "invalid_api_key"
+
+
+class PushRefused(WxSessionError):
+    """A message that is not WeChat's, or not for us.
+
+    `reason` is ``signature``, ``timestamp``, ``appid``, ``not_encrypted`` or ``encryption``.
+    """
+
+    code = "push_refused"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+    def facts(self) -> Mapping[str, object]:
+        """Return why it is refused."""
+        return {"reason": self.reason}
 
 
 class WeChatError(WxSessionError):

@@ -6,6 +6,7 @@ import requests
 from argon2 import PasswordHasher
 
 from wxsession.accounts.authenticator import Authenticator
+from wxsession.accounts.deletion import Deletion
 from wxsession.accounts.passwords import OWASP_MINIMUM, Passwords
 from wxsession.accounts.profiles import Profiles
 from wxsession.accounts.service import AccountService
@@ -22,11 +23,15 @@ from wxsession.logins.exchange import CodeExchange
 from wxsession.logins.identities import Identities
 from wxsession.logins.service import LoginService
 from wxsession.operations.administration import Administration
+from wxsession.operations.database_checks import DatabaseChecks
 from wxsession.operations.delivery import Delivery
 from wxsession.operations.directory import Directory
+from wxsession.operations.doctor import Doctor
+from wxsession.operations.export import Export
 from wxsession.operations.health import Health
 from wxsession.operations.purge import Purge
 from wxsession.operations.reseal import Resealing
+from wxsession.operations.wechat_events import Pushes, UserEvents
 from wxsession.profiles import ProfileService
 from wxsession.sessions.introspection import Introspection
 from wxsession.sessions.service import SessionService
@@ -42,6 +47,7 @@ from wxsession.wechat.access_tokens import AccessTokens
 from wxsession.wechat.api import WeChatApi
 from wxsession.wechat.apps import Apps
 from wxsession.wechat.client import WeChatClient, keep_queries_out_of_logs, longest_call, transport
+from wxsession.wechat.forwarding import Forwarder
 from wxsession.wechat.key_checks import KeyChecks
 from wxsession.wechat.open_data import OpenDataReader
 from wxsession.wechat.session_keys import SessionKeyStore
@@ -57,6 +63,7 @@ class Services:
     logins: LoginService
     device_logins: DeviceLogins
     accounts: AccountService
+    deletion: Deletion
     profiles: ProfileService
     authenticator: Authenticator
     throttle: Throttle
@@ -72,10 +79,14 @@ class Services:
     feed: Feed
     delivery: Delivery
     directory: Directory
+    export: Export
     administration: Administration
+    user_events: UserEvents
+    pushes: Pushes
     resealing: Resealing
     purge: Purge
     health: Health
+    doctor: Doctor
 
     @classmethod
     def build(
@@ -89,8 +100,8 @@ class Services:
     ) -> "Services":
         """Build the services; `sender` is that of their signals.
 
-        `clock`, `http` (the session for requests to WeChat) and `hasher` replace the outside world
-        in tests: the time, WeChat, and the cost of hashing a password.
+        `clock`, `http` (the session for requests, most of them to WeChat) and `hasher` replace the
+        outside world in tests: the time, WeChat, and the cost of hashing a password.
         """
         limits = Limits(
             settings.pool_size,
@@ -110,8 +121,9 @@ class Services:
         calls = settings.wechat_concurrency or max(1, settings.threads // 2)
         apps = Apps(settings.apps)
         keep_queries_out_of_logs()
+        http = http or transport(calls)
         client = WeChatClient(
-            http or transport(calls),
+            http,
             url=settings.wechat_url,
             timeout=settings.wechat_timeout,
             apps=apps,
@@ -162,6 +174,14 @@ class Services:
             audit=audit,
             apps=apps,
         )
+        deletion = Deletion(
+            database,
+            authenticator=authenticator,
+            sessions=sessions,
+            users=users,
+            audit=audit,
+            clock=clock,
+        )
         codes = LoginCodes(database, clock=clock, leases=leases, replay=settings.login_replay)
         logins = LoginService(
             database,
@@ -171,12 +191,23 @@ class Services:
             accounts=accounts,
             sessions=sessions,
         )
+        resealing = Resealing(database, sealer, phones)
+        checks = DatabaseChecks(database, settings=settings, resealing=resealing)
         profile_service = ProfileService(
             database,
             sessions=sessions,
             profiles=profiles,
             wechat=wechat,
             key_checks=key_checks,
+        )
+        receiver = settings.push_forward
+        user_events = UserEvents(database, apps=apps, audit=audit)
+        pushes = Pushes(
+            user_events,
+            apps=settings.push,
+            forwarder=receiver and Forwarder(receiver, http=http, clock=clock),
+            audit=audit,
+            clock=clock,
         )
         return cls(
             settings=settings,
@@ -185,6 +216,7 @@ class Services:
             logins=logins,
             device_logins=DeviceLogins(database, sessions=sessions, throttle=throttle, clock=clock),
             accounts=accounts,
+            deletion=deletion,
             profiles=profile_service,
             authenticator=authenticator,
             throttle=throttle,
@@ -214,8 +246,14 @@ class Services:
                 clock=clock,
             ),
             directory=Directory(database, phones=phones, audit=audit, clock=clock),
+            export=Export(database, sessions=sessions, phones=phones, audit=audit, clock=clock),
             administration=Administration(database, sessions=sessions, audit=audit, clock=clock),
-            resealing=Resealing(database, sealer, phones),
-            purge=Purge(database, clock, audit_retention=settings.audit_retention),
+            user_events=user_events,
+            pushes=pushes,
+            resealing=resealing,
+            purge=Purge(
+                database, clock, audit_retention=settings.audit_retention, deletion=deletion
+            ),
             health=Health(database),
+            doctor=Doctor(settings, database=checks, wechat=client),
         )

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20261128_04"
-down_revision = "20261128_02"
+down_revision = "20261128_03"
 branch_labels = None
 depends_on = None
 

@@ -145,7 +145,8 @@ export interface Session extends CoreSession {
   register(credentials: Credentials): Promise<User>
   /** Unbind the WeChat user of this app, or of another one, or of all of them. */
   unbind(options?: { appid?: string; all?: boolean; password?: string }): Promise<User>
-  changePassword(passwords: { password: string; newPassword: string }): Promise<User>
+  /** Change the password; without the current one after a login by code. */
+  changePassword(passwords: { password?: string; newPassword: string }): Promise<User>
   /** Delete the user, and log out. */
   deleteUser(options?: { password?: string }): Promise<void>
   /** The apps whose WeChat users lead to this user. */

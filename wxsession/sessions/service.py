@@ -30,6 +30,7 @@ from wxsession.errors import (
     TokenError,
 )
 from wxsession.events.audit import SYSTEM, Audit
+from wxsession.logs import note_session
 from wxsession.sessions.queries import (
     ALONE_BY_ID,
     BY_ID,
@@ -119,6 +120,7 @@ class SessionService:
         token = self._signer.load(presented)
         now = self._clock()
         session, standing, _ = self._find(token, now, with_identity=with_identity)
+        note_session(session.user.id, session.id)
         session.ensure_live(now)
         if standing is Standing.OLDER:
             # A device that refreshes has the token before; a check may have been sent long ago.
@@ -275,6 +277,7 @@ class SessionService:
         }
         connection.send(INSERT, row)
         appid = identity.appid if identity else None
+        note_session(user.id, token.session_id, appid)
         if new.new_user:
             self._audit.write(connection, "user.created", client, user_id=user.id, appid=appid)
         self._audit.write(
@@ -284,6 +287,7 @@ class SessionService:
             user_id=user.id,
             session_id=token.session_id,
             appid=appid,
+            reason="web_view" if new.opener else None,
         )
         if ended is not None:
             self._audit.write_ends(connection, ended.rows, client, user_id=user.id)
@@ -520,6 +524,7 @@ class SessionService:
         }
 
     def _grant_of(self, session: Session, token: SessionToken, now: datetime) -> Grant:
+        note_session(session.user.id, session.id)
         """Return the grant of a session with this token, the one in use."""
         expires_in = _whole_seconds(session.expires_at(), now)
         return self._grant(token, session.user, expires_in, session.absolute_expires_at)

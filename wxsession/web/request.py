@@ -12,6 +12,9 @@ from wxsession.settings import Settings
 from wxsession.storage.tables import LONGEST_ADDRESS, LONGEST_USER_AGENT
 from wxsession.users.client import ClientInfo, address_of
 
+ROUTE = "wxsession.route"
+"""Where the environment has the pattern of the path, never the path itself; not if none fits."""
+
 # WeChat sets it and a mini-program cannot, but any other client can: a hint, never a proof.
 # Source: "wx.request" and "网络 / 使用说明" in the mini-program documentation.
 _REFERER = re.compile(r"https://servicewechat\.com/(wx[0-9a-f]{16})/")

@@ -14,6 +14,7 @@ from wxsession.web.api import (
     introspection,
     logins,
     profiles,
+    push,
     sessions,
     signed_tokens,
     tickets,
@@ -39,6 +40,7 @@ ENDPOINTS = (
     *signed_tokens.ENDPOINTS,
     *tickets.ENDPOINTS,
     *devices.ENDPOINTS,
+    *push.ENDPOINTS,
     *health.ENDPOINTS,
 )
 

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from wxsession.accounts.service import Bound
+from wxsession.clock import rfc3339
 from wxsession.logins.devices import AskingDevice
 from wxsession.sessions.introspection import Introspected
 from wxsession.sessions.session import Grant, SessionView
@@ -36,12 +37,6 @@ from wxsession.web.bodies import (
     Username,
 )
 from wxsession.wechat.open_data import is_avatar_url, is_nickname
-
-
-def rfc3339(moment: datetime) -> str:
-    """Return a moment as every reply has it: in UTC, to the millisecond (RFC 3339)."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
 
 Moment = Annotated[
     datetime, PlainSerializer(rfc3339), Field(json_schema_extra={"format": "date-time"})
@@ -112,10 +107,16 @@ class UnbindBody(Body):
         return self
 
 
-class PasswordBody(Body):
-    """The current password, and the new one."""
+class DeletionBody(Body):
+    """The password replaces a recent login."""
 
-    password: Password
+    password: Password | None = None
+
+
+class PasswordBody(Body):
+    """The new password, and the current one unless the session's login was by code."""
+
+    password: Password | None = None
     new_password: Password
 
 
@@ -123,6 +124,17 @@ class LogoutBody(Body):
     """Which sessions to end."""
 
     everywhere: bool = Field(default=False, description="every session of the user")
+
+
+class WeChatEventBody(LooseBody):
+    """A message from WeChat, in clear, with the names that it has there; more may come with it."""
+
+    app_id: Text = Field(alias="AppID", min_length=1, max_length=64)
+    msg_type: Text = Field(alias="MsgType", max_length=64)
+    event: Text | None = Field(default=None, alias="Event", max_length=128)
+    openid: Text | None = Field(default=None, alias="OpenID", max_length=128)
+    revoke_info: Text | int | None = Field(default=None, alias="RevokeInfo")
+    create_time: Text | int | None = Field(default=None, alias="CreateTime")
 
 
 def _nickname(text: str) -> str:
@@ -191,6 +203,66 @@ class UserReply(Reply):
             phone_number=user.phone.masked() if user.phone else None,
             new=new,
         )
+
+
+class ExportedUserReply(Reply):
+    """The whole profile."""
+
+    id: UUID
+    username: str | None
+    nickname: str | None
+    avatar_url: str | None
+    phone_number: str | None = Field(description="whole")
+    country_code: str | None
+    disabled_at: Moment | None
+    created_at: Moment
+
+
+class ExportedIdentityReply(Reply):
+    """A WeChat user who leads to the user."""
+
+    appid: str
+    openid: str
+    unionid: str | None
+    bound_at: Moment
+
+
+class ExportedSessionReply(Reply):
+    """A session, whatever became of it."""
+
+    id: UUID
+    appid: str | None = Field(description="null for a login by password")
+    created_at: Moment
+    auth_time: Moment
+    expires_at: Moment
+    ended_at: Moment | None
+    end_reason: str | None
+    client_address: str | None
+    user_agent: str | None
+
+
+class ExportedEventReply(Reply):
+    """What happened to the user, or was refused."""
+
+    id: UUID
+    at: Moment
+    event: str
+    reason: str | None
+    session_id: UUID | None
+    appid: str | None
+    client_address: str | None
+    user_agent: str | None
+    count: int
+
+
+class ExportReply(Reply):
+    """All that is known of the user."""
+
+    exported_at: Moment
+    user: ExportedUserReply
+    identities: list[ExportedIdentityReply]
+    sessions: list[ExportedSessionReply]
+    events: list[ExportedEventReply]
 
 
 class UserWrapped(Reply):
@@ -474,6 +546,12 @@ class MetadataReply(Reply):
     response_types_supported: list[str] = Field(description="none: logins do not go by OAuth")
 
 
+class TakenReply(Reply):
+    """Whether a message was about a user, and was obeyed."""
+
+    taken: bool
+
+
 class HealthReply(Reply):
     """Alive, or ready."""
 
@@ -497,6 +575,8 @@ class Problem(Reply):
     code: str
     retryable: bool = Field(description="whether the same request can be sent again")
     reason: str | None = Field(
-        default=None, description="with session_expired, session_ended and too_many_attempts"
+        default=None,
+        description="with session_expired, session_ended, too_many_attempts, push_refused",
     )
     errors: list[FieldError] | None = Field(default=None, description="with invalid_request")
+    request_id: str | None = Field(default=None, description="what the server's log calls it")

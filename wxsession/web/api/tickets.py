@@ -88,6 +88,7 @@ ENDPOINTS = (
         raises=[InvalidTicket, Overloaded, NotReady],
         status=HTTPStatus.SEE_OTHER,
         query={"ticket": "a ticket for this origin", "to": "a path of this origin; without it /"},
+        query_needed=["ticket"],
         response_headers={
             "Location": "the path to go on to",
             "Set-Cookie": f"{COOKIE}, for this host alone and out of reach of scripts",
