@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from argon2 import PasswordHasher
 from flask import Flask
 
@@ -63,7 +64,7 @@ def watch_the_logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     caplog.set_level(logging.DEBUG)
     yield
     shown = [secret for secret in (*APPS.values(), SECRET_KEY) if secret in caplog.text]
-    shown += re.findall(r"wxs_[\w-]{64}\.[\w-]{43}", caplog.text)
+    shown += re.findall(r"wx[st]_[\w-]{43,64}\.[\w-]{43}", caplog.text)
     assert not shown
 
 
@@ -179,9 +180,14 @@ def make_app(
     """Return a function that makes a server, with settings other than the defaults if wanted."""
     made: list[Flask] = []
 
-    def make(*, hasher: PasswordHasher = CHEAP_HASHER, **changes: object) -> Flask:
+    def make(
+        *,
+        hasher: PasswordHasher = CHEAP_HASHER,
+        http: requests.Session | None = None,
+        **changes: object,
+    ) -> Flask:
         settings: Settings = settings_for(database_url, **changes)
-        http = wechat_transport(wechat)
+        http = http or wechat_transport(wechat)
         made.append(create_app(settings, clock=clock, http=http, hasher=hasher))
         return made[-1]
 

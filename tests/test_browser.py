@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 from flask import Flask, request
 from playwright.sync_api import Page, sync_playwright
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tests.support.app import services_of
 from tests.support.phone import Phone
@@ -77,10 +77,19 @@ def evil() -> Iterator[Callable[..., str]]:
         yield put
 
 
+class Silent(WSGIRequestHandler):
+    """Logs no request: there are tickets in their addresses."""
+
+    def log_request(self, *_: object) -> None:
+        """Log nothing."""
+
+
 @contextmanager
 def serving(app: Flask, port: int) -> Iterator[None]:
     """Serve an application over HTTPS until the block ends."""
-    server = make_server("127.0.0.1", port, app, threaded=True, ssl_context="adhoc")
+    server = make_server(
+        "127.0.0.1", port, app, threaded=True, request_handler=Silent, ssl_context="adhoc"
+    )
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield
