@@ -54,22 +54,6 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     " another account.": "账号在本小程序已有另一个微信用户，或者该微信用户已有另一个账号。",
     "This is the user's only way to log in.": "这是该用户唯一的登录方式。",
     "Register a username and a password first.": "请先设置用户名和密码。",
-    "The ticket is not valid.": "票据无效。",
-    "It is unknown, was used, has expired, or is for another audience. Get a new one.": (
-        "它未知、已用过、已过期，或属于其他受众。请重新获取。"
-    ),
-    "Nobody has decided yet.": "用户还没有确认。",
-    "Ask again after the interval, until the code has expired.": (
-        "请等待 interval 秒后再次查询，直到代码过期。"
-    ),
-    "Too soon.": "查询得太快。",
-    "Ask again, but not before the interval is over.": "请等待 interval 秒后再次查询。",
-    "The user does not let this device in.": "用户拒绝了这次登录。",
-    "Show that to the user.": "请提示用户。",
-    "The code is not valid.": "代码无效。",
-    "It is unknown, was used, or has expired. Let the device get a new one.": (
-        "它未知、已用过或已过期。请让设备重新获取。"
-    ),
     "A recent login is required.": "需要最近登录过。",
     "Call wx.login, log in, and send this request again within ten minutes.": (
         "请调用 wx.login 重新登录，并在十分钟内重发本请求。"
@@ -174,7 +158,7 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     " codes, {failed_attempts} failed attempts and {audit_events} audit events deleted in"
     " {batches} batches, {seconds:.1f} s.": (
         "删除了 {sessions} 个会话、{login_codes} 个登录 code、{tickets} 张票据、"
-        "{device_codes} 个扫码登录、"
+        "{device_codes} 个扫码代码、"
         "{failed_attempts} 条失败计数、{audit_events} 条审计事件，"
         "共 {batches} 批，用时 {seconds:.1f} 秒。"
     ),
