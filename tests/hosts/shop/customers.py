@@ -17,24 +17,26 @@ customers = Blueprint("customers", __name__)
 @wxsession.user_loader
 def customer_of(user_id: UUID) -> User:
     """Return a customer, whom the first request creates."""
-    known = select(User).where(User.wxsession_id == user_id)
-    customer = db.session.scalar(known)
-    if customer is None:
-        try:
-            with db.session.begin_nested():
-                db.session.add(User(wxsession_id=user_id))
-        except IntegrityError:  # another request of the same customer was faster
-            pass
-        customer = db.session.scalars(known).one()
-    return customer
+    # The user may have been merged since the session was checked: nobody must get the old id again.
+    return _known(user_id) or _known_or_new(wxsession.current_id(user_id))
+
+
+def _known(user_id: UUID) -> User | None:
+    return db.session.scalar(select(User).where(User.wxsession_id == user_id))
+
+
+def _known_or_new(user_id: UUID) -> User:
+    try:
+        with db.session.begin_nested():
+            db.session.add(User(wxsession_id=user_id))
+    except IntegrityError:  # known under the new id, or another request was faster
+        pass
+    return db.session.scalars(select(User).where(User.wxsession_id == user_id)).one()
 
 
 def merge(old_id: UUID, new_id: UUID) -> None:
     """Give what the user `old_id` has to `new_id`; a second time this changes nothing."""
-    old, new = (
-        db.session.scalar(select(User).where(User.wxsession_id == each))
-        for each in (old_id, new_id)
-    )
+    old, new = _known(old_id), _known(new_id)
     if old is None:
         return
     if new is None:
