@@ -7,11 +7,13 @@ from argon2 import PasswordHasher
 
 from wxsession.accounts.authenticator import Authenticator
 from wxsession.accounts.passwords import OWASP_MINIMUM, Passwords
+from wxsession.accounts.profiles import Profiles
 from wxsession.accounts.service import AccountService
 from wxsession.accounts.throttle import Throttle
-from wxsession.audit import Audit
 from wxsession.clock import Clock, now
 from wxsession.crypto import Sealer, SecretKeys
+from wxsession.events.audit import Audit
+from wxsession.events.feed import Feed
 from wxsession.limits import Places
 from wxsession.logins.codes import LoginCodes
 from wxsession.logins.exchange import CodeExchange
@@ -59,6 +61,7 @@ class Services:
     phones: PhoneNumbers
     introspection: Introspection
     audit: Audit
+    feed: Feed
     directory: Directory
     administration: Administration
     resealing: Resealing
@@ -73,8 +76,9 @@ class Services:
         clock: Clock = now,
         http: requests.Session | None = None,
         hasher: PasswordHasher = OWASP_MINIMUM,
+        sender: object = None,
     ) -> "Services":
-        """Build the services.
+        """Build the services; `sender` is that of their signals.
 
         `clock`, `http` (the session for requests to WeChat) and `hasher` replace the outside world
         in tests: the time, WeChat, and the cost of hashing a password.
@@ -88,7 +92,7 @@ class Services:
         keys = SecretKeys(settings.secret_keys)
         sealer = Sealer(keys)
         phones = PhoneNumbers(sealer, keys)
-        audit = Audit(database, clock)
+        audit = Audit(database, clock, sender=sender)
         users = Users(phones, clock, link_by_unionid=settings.link_by_unionid)
 
         # Requests that wait for WeChat or hash a password leave a quarter of the threads to others.
@@ -115,7 +119,7 @@ class Services:
             clock=clock,
             enabled=settings.check_session_keys,
         )
-        open_data = OpenDataReader(session_keys, clock)
+        profiles = Profiles(OpenDataReader(session_keys, clock), phones, audit)
 
         sessions = SessionService(
             database,
@@ -153,17 +157,16 @@ class Services:
             database,
             exchange=CodeExchange(wechat, codes=codes, throttle=throttle, audit=audit),
             identities=Identities(users=users, session_keys=session_keys, audit=audit, clock=clock),
-            open_data=open_data,
+            profiles=profiles,
             accounts=accounts,
             sessions=sessions,
         )
-        profiles = ProfileService(
+        profile_service = ProfileService(
             database,
             sessions=sessions,
-            open_data=open_data,
+            profiles=profiles,
             wechat=wechat,
             key_checks=key_checks,
-            phones=phones,
         )
         return cls(
             settings=settings,
@@ -171,7 +174,7 @@ class Services:
             sessions=sessions,
             logins=logins,
             accounts=accounts,
-            profiles=profiles,
+            profiles=profile_service,
             authenticator=authenticator,
             throttle=throttle,
             users=users,
@@ -181,6 +184,7 @@ class Services:
             phones=phones,
             introspection=Introspection(sessions, settings.api_keys, audit, clock),
             audit=audit,
+            feed=Feed(database),
             directory=Directory(database, phones=phones, audit=audit, clock=clock),
             administration=Administration(database, sessions=sessions, audit=audit, clock=clock),
             resealing=Resealing(database, sealer, phones),

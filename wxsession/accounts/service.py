@@ -11,7 +11,6 @@ from sqlalchemy.exc import IntegrityError
 
 from wxsession.accounts.authenticator import Account, Authenticator, Credentials
 from wxsession.accounts.passwords import ensure_acceptable, new_credentials
-from wxsession.audit import Audit
 from wxsession.errors import (
     Crossed,
     IdentityBound,
@@ -22,6 +21,7 @@ from wxsession.errors import (
     UserBlocked,
     UsernameTaken,
 )
+from wxsession.events.audit import Audit
 from wxsession.sessions.service import SessionService
 from wxsession.sessions.session import Grant, NewSession, Session, SessionView
 from wxsession.storage.database import Database, retry_on_disconnect
@@ -138,7 +138,7 @@ class AccountService:
                             transaction, view.session_id, presented, columns, client
                         )
                     user = self._users.register(transaction, name, password_hash)
-                    new = NewSession(user, None, client, new_user=True, event="registered")
+                    new = NewSession(user, None, client, new_user=True)
                     return self._sessions.issue(transaction, new)
             except IntegrityError:  # the name was free above, and was taken while hashing
                 raise UsernameTaken from None
@@ -242,8 +242,8 @@ class AccountService:
         with self._database.transaction() as transaction:
             session, locked = self._lock_own(transaction, view.session_id, account)
             user = session.user
-            if account is None and (session.identity is None or user.username != username):
-                raise ReauthenticationRequired  # unbound, or moved to an account, meanwhile
+            if user.username != username or (account is None and session.identity is None):
+                raise ReauthenticationRequired  # moved to another user, or unbound, meanwhile
             self._authenticator.set_password(transaction, user.id, password_hash)
             others = (sessions.c.user_id == user.id) & (sessions.c.id != session.id)
             self._sessions.end_rows(
@@ -251,7 +251,7 @@ class AccountService:
             )
             self._audit.write(
                 transaction,
-                "password_changed",
+                "password.changed",
                 client,
                 user_id=user.id,
                 session_id=session.id,
@@ -332,7 +332,22 @@ class AccountService:
         merged = self._users.merge(transaction, user, account)
         self._sessions.end_surplus(transaction, account.id, client)
         self._audit.write(
-            transaction, "bound", client, user_id=account.id, session_id=session_id, appid=appid
+            transaction,
+            "user.merged",
+            client,
+            user_id=user.id,
+            new_user_id=account.id,
+            session_id=session_id,
+            appid=appid,
+            reason="bind",
+        )
+        self._audit.write(
+            transaction,
+            "identity.bound",
+            client,
+            user_id=account.id,
+            session_id=session_id,
+            appid=appid,
         )
         return merged
 
@@ -348,21 +363,23 @@ class AccountService:
                 return user
             if user.username is None and len(leaving) == len(bound):
                 raise LastCredential
-            self._users.part(transaction, user.id, leaving)
+            parted = self._users.part(transaction, user.id, leaving)
             theirs = sessions.c.identity_id.in_([one.id for one in leaving])
             others = theirs & (sessions.c.user_id == user.id) & (sessions.c.id != session.id)
             self._sessions.end_rows(transaction, others, "unbound", user_id=user.id, client=client)
             own = update(sessions).where(sessions.c.id == session.id, theirs)
             transaction.execute(own.values(identity_id=null()))
-            for one in leaving:
-                self._audit.write(
-                    transaction,
-                    "unbound",
-                    client,
-                    user_id=user.id,
-                    session_id=session.id,
-                    appid=one.appid,
-                )
+            for one, new_user_id in parted:
+                for event in ("identity.unbound", "user.split"):
+                    self._audit.write(
+                        transaction,
+                        event,
+                        client,
+                        user_id=user.id,
+                        new_user_id=new_user_id,
+                        session_id=session.id,
+                        appid=one.appid,
+                    )
             return user
 
     def _set_username(
@@ -378,12 +395,19 @@ class AccountService:
         mine = update(users).where(users.c.id == session.user.id, users.c.username.is_(None))
         if not transaction.execute(mine.values(columns)).rowcount:
             raise UsernameTaken
+        self._audit.write(
+            transaction,
+            "user.updated",
+            client,
+            user_id=session.user.id,
+            session_id=session.id,
+            reason="username",
+        )
         new = NewSession(
             session.user._replace(username=columns["username"]),
             session.identity,
             client,
             replacing=presented,
-            event="registered",
             auth_time=session.auth_time,
         )
         return self._sessions.issue(transaction, new)

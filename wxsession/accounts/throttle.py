@@ -25,7 +25,6 @@ from uuid import UUID
 
 from sqlalchemy import case, delete, or_, select, update
 
-from wxsession.audit import Audit
 from wxsession.clock import Clock
 from wxsession.crypto import SecretKeys
 from wxsession.errors import (
@@ -36,6 +35,7 @@ from wxsession.errors import (
     TooManyAttempts,
     UsernameTaken,
 )
+from wxsession.events.audit import Audit
 from wxsession.settings import Limit
 from wxsession.storage.database import Database, upsert
 from wxsession.storage.tables import failed_attempts
@@ -146,7 +146,7 @@ class Throttle:
         try:
             self._ensure_below([self._counter("codes", network, self._codes)], "codes")
         except TooManyAttempts as refusal:
-            self._audit.count("login_failed", client, reason=refusal.code, appid=appid)
+            self._audit.count("login.failed", client, reason=refusal.code, appid=appid)
             raise
 
     @contextmanager
@@ -235,7 +235,7 @@ class Throttle:
 
         It is refused, too, if one of those that are only watched is full.
         """
-        event = "registration_failed" if reason == "registrations" else "login_failed"
+        event = "registration.failed" if reason == "registrations" else "login.failed"
         try:
             return self._add(counters, reason, watching=watching)
         except TooManyAttempts as refusal:

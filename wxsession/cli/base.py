@@ -9,6 +9,7 @@ import click
 from wxsession.errors import (
     ClocksDisagree,
     ForeignTables,
+    InvalidRequest,
     NoSuchSession,
     NoSuchUser,
     OldNamesInUse,
@@ -97,6 +98,8 @@ def _exit(error: WxSessionError, flask: str) -> NoReturn:
                 " of wxsession does not know; nothing was changed. Install the version that"
                 " upgraded this database, or a newer one"
             )
+        case InvalidRequest():
+            message = "; ".join(f"{one['field']} {one['message']}" for one in error.errors)
         case UserMerged():
             message = f"this user was merged into {error.new_id}"
         case NoSuchUser():

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from sqlalchemy import select, update
 
-from wxsession.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.clock import Clock
 from wxsession.errors import NoSuchSession, NoSuchUser
+from wxsession.events.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.sessions.service import SessionService
 from wxsession.storage import tables as t
 from wxsession.storage.database import Database
@@ -45,7 +45,7 @@ class Administration:
             NoSuchUser: no user has this id.
             Overloaded: the database did not answer in time.
         """
-        self._switch(user_id, "user_disabled", actor, disabled_at=self._clock())
+        self._switch(user_id, "user.disabled", actor, disabled_at=self._clock())
         return self._end_all(user_id, "user_disabled", actor, progress)
 
     def enable(self, user_id: UUID, *, actor: str = UNKNOWN) -> None:
@@ -55,7 +55,7 @@ class Administration:
             NoSuchUser: no user has this id.
             Overloaded: the database did not answer in time.
         """
-        self._switch(user_id, "user_enabled", actor, disabled_at=None)
+        self._switch(user_id, "user.enabled", actor, disabled_at=None)
 
     def end_sessions(
         self,

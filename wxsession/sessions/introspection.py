@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from wxsession.audit import Audit
 from wxsession.clock import Clock
 from wxsession.errors import InvalidApiKey, TokenError
+from wxsession.events.audit import Audit
 from wxsession.sessions.service import SessionService
 from wxsession.users.client import ClientInfo
 
@@ -53,7 +53,7 @@ class Introspection:
         try:
             yield
         except InvalidApiKey:
-            self._audit.count("api_key_refused", client)
+            self._audit.count("api_key.refused", client)
             raise
 
     def ensure_known(self, name: str | None, key: str) -> str:

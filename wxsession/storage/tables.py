@@ -25,7 +25,7 @@ from sqlalchemy import (
     exists,
 )
 
-from wxsession.storage.database import UtcDateTime, metadata
+from wxsession.storage.database import UtcDateTime, metadata, transaction_time
 
 WECHAT = "wechat"
 RING_SIZE = 3
@@ -167,6 +167,7 @@ merged_users = Table(
     Column("old_id", Uuid, primary_key=True),
     Column("new_id", Uuid, nullable=False, index=True),
     Column("merged_at", UtcDateTime, nullable=False),
+    Index(None, "merged_at", "old_id"),
 )
 
 # Locks of jobs that must not run twice at a time; `held_until` is by the database's clock.
@@ -187,6 +188,8 @@ audit_events = Table(
     Column("event", String(32), nullable=False),
     Column("reason", String(32)),
     Column("user_id", Uuid),
+    # Of who was merged or split: the id afterwards.
+    Column("new_user_id", Uuid),
     Column("session_id", Uuid),
     Column("appid", String(64)),
     Column("client_address", String(LONGEST_ADDRESS)),
@@ -194,7 +197,10 @@ audit_events = Table(
     Column("actor", String(LONGEST_ACTOR)),
     # How many times it happened: refusals that are alike share a row.
     Column("count", Integer, nullable=False, server_default="1"),
+    # By the database's clock, which orders what several hosts write: the feed is read along it.
+    Column("recorded_at", UtcDateTime, nullable=False, server_default=transaction_time()),
     Index(None, "user_id", "at", "id"),
+    Index(None, "recorded_at", "id"),
 )
 
 
