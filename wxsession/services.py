@@ -22,6 +22,7 @@ from wxsession.logins.service import LoginService
 from wxsession.operations.administration import Administration
 from wxsession.operations.directory import Directory
 from wxsession.operations.health import Health
+from wxsession.operations.passwords import PasswordAdministration
 from wxsession.operations.purge import Purge
 from wxsession.operations.reseal import Resealing
 from wxsession.profiles import ProfileService
@@ -64,6 +65,7 @@ class Services:
     feed: Feed
     directory: Directory
     administration: Administration
+    passwords: PasswordAdministration
     resealing: Resealing
     purge: Purge
     health: Health
@@ -143,6 +145,7 @@ class Services:
             throttle=throttle,
             users=users,
             audit=audit,
+            clock=clock,
         )
         accounts = AccountService(
             database,
@@ -187,6 +190,14 @@ class Services:
             feed=Feed(database),
             directory=Directory(database, phones=phones, audit=audit, clock=clock),
             administration=Administration(database, sessions=sessions, audit=audit, clock=clock),
+            passwords=PasswordAdministration(
+                database,
+                authenticator=authenticator,
+                sessions=sessions,
+                users=users,
+                audit=audit,
+                clock=clock,
+            ),
             resealing=Resealing(database, sealer, phones),
             purge=Purge(database, clock, audit_retention=settings.audit_retention),
             health=Health(database),

@@ -2,14 +2,14 @@
 
 import dataclasses
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import click
 
 from wxsession.cli import options
 from wxsession.cli.base import EXIT_NOT_ALL, Group, pass_services
-from wxsession.cli.output import Progress, facts, json_option, show, table
+from wxsession.cli.output import Progress, as_text, facts, json_option, show, table
 from wxsession.events.event import Event
 from wxsession.operations.directory import (
     SessionLine,
@@ -17,6 +17,7 @@ from wxsession.operations.directory import (
     UserFilter,
     UserLine,
 )
+from wxsession.operations.passwords import TemporaryPassword
 from wxsession.services import Services
 from wxsession.wechat.key_checks import SessionKeysReset
 
@@ -105,6 +106,47 @@ def end_sessions(services: Services, user_id: UUID, actor: str) -> None:
     show({"user_id": user_id, "sessions_ended": ended}, f"{ended} sessions ended.")
 
 
+@users.command("create")
+@options.username
+@options.valid_for
+@options.actor
+@json_option
+@pass_services
+def create(services: Services, username: str, valid_for: timedelta, actor: str) -> None:
+    """Create a user with a username and a temporary password, which is shown only once."""
+    made = services.passwords.create(username, valid_for=valid_for, actor=actor)
+    show(made, f"The user {made.user_id} is created.\n{_temporary(made)}")
+
+
+@users.command("set-password")
+@options.user_id
+@options.valid_for
+@options.actor
+@json_option
+@pass_services
+def set_password(services: Services, user_id: UUID, valid_for: timedelta, actor: str) -> None:
+    """Give a user a temporary password, which is shown only once, and end every session.
+
+    The user logs in with it, and sets another one (PUT /password) before it is over.
+    """
+    with Progress("sessions ended") as progress:
+        made = services.passwords.set_temporary(
+            user_id, valid_for=valid_for, actor=actor, progress=progress
+        )
+    show(made, f"{made.sessions_ended} sessions ended.\n{_temporary(made)}")
+
+
+@users.command("unlock")
+@options.user_or_name
+@options.actor
+@json_option
+@pass_services
+def unlock(services: Services, user: UUID | str, actor: str) -> None:
+    """Let a user log in by password again, after too many wrong ones."""
+    user_id = services.passwords.unlock(user, actor=actor)
+    show({"user_id": user_id, "unlocked": True}, "The wrong passwords are forgotten.")
+
+
 @users.command("reset-session-keys")
 @options.user_id
 @options.actor
@@ -184,6 +226,11 @@ def _exit_unless_all(done: SessionKeysReset) -> None:
 
 def _more(next_: UUID | None) -> str:
     return "" if next_ is None else f"\nThere are more: --after {next_}"
+
+
+def _temporary(made: TemporaryPassword) -> str:
+    until = as_text(made.valid_until)
+    return f"The password of {as_text(made.username)} until {until}: {made.password}"
 
 
 def _user_row(user: UserLine) -> tuple[object, ...]:

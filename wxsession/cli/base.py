@@ -33,6 +33,7 @@ _CURES: Mapping[str, str] = {
         " WXSESSION_DATABASE_URL points to it"
     ),
     "overloaded": "the database did not respond in time; the log says why. Run this again",
+    "username_taken": "another user has this username",
     "app_rejected": "WeChat refuses the app; the log says what to correct",
     "wechat_rate_limited": _WECHAT_SILENT,
     "wechat_busy": _WECHAT_SILENT,

@@ -5,12 +5,15 @@ import getpass
 import os
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import click
 
 from wxsession.events.audit import UNKNOWN
 from wxsession.operations.directory import PAGE, UserFilter
+from wxsession.settings import duration
 from wxsession.storage.tables import LONGEST_ACTOR
 from wxsession.users import phone_numbers
 from wxsession.users.phone_numbers import PhoneNumber
@@ -31,6 +34,21 @@ class Matching(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         if not self._form.fullmatch(str(value)):
             self.fail(self._described, param, ctx)
         return str(value)
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """A length of time like 30s, 15m, 1h or 7d."""
+
+    name = "duration"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """Return the duration, or say what a duration looks like."""
+        try:
+            return duration(str(value))
+        except ValueError as fault:
+            self.fail(str(fault), param, ctx)
 
 
 def _login_name() -> str:
@@ -57,6 +75,26 @@ _COUNTRY_CODE = Matching("digits", phone_numbers.COUNTRY_CODE, "must be 1 to 6 d
 limit = click.option("--limit", type=click.IntRange(1, 10_000), default=PAGE, show_default=True)
 after = click.option("--after", type=click.UUID, default=None, help="Continue after this id.")
 user_id = click.argument("user_id", type=click.UUID)
+username = click.option("--username", type=_TEXT, required=True)
+
+
+class UserIdOrUsername(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """A user's id; or else a username."""
+
+    name = "user"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> UUID | str:
+        """Return the id or the username."""
+        text = _TEXT.convert(value, param, ctx)
+        try:
+            return UUID(text)
+        except ValueError:
+            return text
+
+
+user_or_name = click.argument("user", metavar="USER_ID|USERNAME", type=UserIdOrUsername())
 session_id = click.argument("session_id", type=click.UUID)
 actor = click.option(
     "--as",
@@ -65,6 +103,13 @@ actor = click.option(
     default=_login_name,
     show_default="the login name",
     help="Your name for the audit.",
+)
+valid_for = click.option(
+    "--valid-for",
+    type=Duration(),
+    default="1d",
+    show_default=True,
+    help="How long the password opens the account unless the user sets another one.",
 )
 
 

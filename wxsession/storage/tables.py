@@ -44,6 +44,8 @@ users = Table(
     Column("id", Uuid, primary_key=True),
     Column("username", String(LONGEST_USERNAME), unique=True),
     Column("password_hash", String(255)),
+    # Of a password that an operator set: two people know it. NULL: it stays.
+    Column("password_expires_at", UtcDateTime),
     Column("nickname", String(LONGEST_NICKNAME)),
     Column("avatar_url", String(LONGEST_AVATAR_URL)),
     Column("phone_number_sealed", LargeBinary),
