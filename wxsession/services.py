@@ -14,6 +14,7 @@ from wxsession.clock import Clock, now
 from wxsession.crypto import Sealer, SecretKeys
 from wxsession.events.audit import Audit
 from wxsession.events.feed import Feed
+from wxsession.events.search import EventSearch
 from wxsession.limits import Places
 from wxsession.logins.codes import LoginCodes
 from wxsession.logins.exchange import CodeExchange
@@ -63,6 +64,7 @@ class Services:
     introspection: Introspection
     audit: Audit
     feed: Feed
+    event_search: EventSearch
     directory: Directory
     administration: Administration
     passwords: PasswordAdministration
@@ -188,7 +190,8 @@ class Services:
             introspection=Introspection(sessions, settings.api_keys, audit, clock),
             audit=audit,
             feed=Feed(database),
-            directory=Directory(database, phones=phones, audit=audit, clock=clock),
+            event_search=EventSearch(database),
+            directory=Directory(database, phones=phones, clock=clock),
             administration=Administration(database, sessions=sessions, audit=audit, clock=clock),
             passwords=PasswordAdministration(
                 database,

@@ -5,6 +5,7 @@ import copy
 import click
 
 from wxsession.cli.administration import sessions, users
+from wxsession.cli.audit import audit
 from wxsession.cli.base import (
     EXIT_ANOTHER_IS_RUNNING,
     EXIT_MORE_IS_LEFT,
@@ -25,7 +26,7 @@ __all__ = [
     "group",
 ]
 
-_EVERY = (purge_sessions, upgrade_database, keys, users, sessions, events)
+_EVERY = (purge_sessions, upgrade_database, keys, users, sessions, events, audit)
 
 
 def commands(services: Services) -> list[click.Command]:

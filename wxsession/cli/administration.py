@@ -2,15 +2,14 @@
 
 import dataclasses
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import click
 
 from wxsession.cli import options
 from wxsession.cli.base import EXIT_NOT_ALL, Group, pass_services
-from wxsession.cli.output import Progress, as_text, facts, json_option, show, table
-from wxsession.events.event import Event
+from wxsession.cli.output import Progress, as_text, event_table, facts, json_option, show, table
 from wxsession.operations.directory import (
     SessionLine,
     UserDetails,
@@ -52,15 +51,14 @@ def show_user(services: Services, user_id: UUID) -> None:
 
 
 @users.command("merges")
-@click.option("--since", type=click.DateTime(), default=None, help="In UTC: 2026-11-28.")
+@options.since
 @options.limit
 @options.after
 @json_option
 @pass_services
 def merges(services: Services, since: datetime | None, limit: int, after: UUID | None) -> None:
     """List which users became which, oldest first."""
-    moment = since.replace(tzinfo=UTC) if since else None
-    page = services.directory.merges(moment, limit=limit, after=after)
+    page = services.directory.merges(since, limit=limit, after=after)
     rows = [(merge.merged_at, merge.old_id, merge.new_id) for merge in page.items]
     show(
         {"merges": page.items, "next": page.next},
@@ -280,22 +278,5 @@ def _described(details: UserDetails) -> str:
         bound = [(one.appid, one.created_at, one.openid, one.unionid) for one in details.identities]
         parts.append(table(("APPID", "BOUND", "OPENID", "UNIONID"), bound))
     if details.events:
-        parts.append(table(list(_EVENT_COLUMNS), [_event_row(event) for event in details.events]))
+        parts.append(event_table(details.events))
     return "\n\n".join(parts)
-
-
-_EVENT_COLUMNS = {
-    "AT": "at",
-    "EVENT": "event",
-    "COUNT": "count",
-    "REASON": "reason",
-    "BY": "actor",
-    "SESSION ID": "session_id",
-    "APPID": "appid",
-    "ADDRESS": "client_address",
-    "USER AGENT": "user_agent",
-}
-
-
-def _event_row(event: Event) -> list[object]:
-    return [getattr(event, name) for name in _EVENT_COLUMNS.values()]

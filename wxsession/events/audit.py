@@ -14,18 +14,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
-
 from wxsession.clock import Clock
 from wxsession.errors import Overloaded
 from wxsession.events import signals
-from wxsession.events.event import EVENT_COLUMNS, FACTS, Event
-from wxsession.storage.database import Database, Executor, new_id, upsert, uuid7
+from wxsession.events.event import FACTS, Event
+from wxsession.storage.database import Database, new_id, upsert, uuid7
 from wxsession.storage.statements import inserting
 from wxsession.storage.tables import audit_events
 from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo, network_of
-from wxsession.users.user import select_former_ids
 
 SYSTEM = ClientInfo(None, None)
 """The client of an event that a command causes."""
@@ -164,18 +161,6 @@ class Audit:
         )
         with suppress(Overloaded), self._database.statement() as connection:
             connection.execute(counting)
-
-    def of_user(self, connection: Executor, user_id: UUID, *, limit: int) -> list[Event]:
-        """Return the events of a user, and of the users merged into this one, newest first."""
-        c = audit_events.c
-        ids = (user_id, *connection.execute(select_former_ids(user_id)).scalars())
-        query = (
-            select(*EVENT_COLUMNS)
-            .where(c.user_id.in_(ids))
-            .order_by(c.at.desc(), c.id.desc())
-            .limit(limit)
-        )
-        return [Event(*row) for row in connection.execute(query)]
 
 
 def _counted_id(now: datetime, facts: Mapping[str, object]) -> UUID:

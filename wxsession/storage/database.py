@@ -56,7 +56,7 @@ Executor = Connection | Transaction
 
 T = TypeVar("T")
 
-SCHEMA_REVISION = "20261128_02"
+SCHEMA_REVISION = "20261128_03"
 """The oldest schema that this code can work with; revisions sort by their dates."""
 
 TABLE_PREFIX = "wxsession_"

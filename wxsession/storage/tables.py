@@ -23,6 +23,7 @@ from sqlalchemy import (
     Uuid,
     and_,
     exists,
+    text,
 )
 
 from wxsession.storage.database import UtcDateTime, metadata, transaction_time
@@ -52,6 +53,14 @@ users = Table(
     Column("phone_number_hash", LargeBinary(32), index=True),
     Column("disabled_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
+    # Compared by bytes, so that names with the same beginning are adjacent in any locale.
+    Index(None, "nickname", postgresql_ops={"nickname": "varchar_pattern_ops"}),
+    Index(
+        "ix_wxsession_users_disabled",
+        "id",
+        postgresql_where=text("disabled_at IS NOT NULL"),
+        sqlite_where=text("disabled_at IS NOT NULL"),
+    ),
 )
 
 identities = Table(
@@ -202,6 +211,8 @@ audit_events = Table(
     # By the database's clock, which orders what several hosts write: the feed is read along it.
     Column("recorded_at", UtcDateTime, nullable=False, server_default=transaction_time()),
     Index(None, "user_id", "at", "id"),
+    Index(None, "client_address", "at"),
+    Index(None, "event", "at"),
     Index(None, "recorded_at", "id"),
 )
 
