@@ -23,6 +23,7 @@ from wxsession.logins.service import LoginService
 from wxsession.operations.administration import Administration
 from wxsession.operations.directory import Directory
 from wxsession.operations.health import Health
+from wxsession.operations.identities import IdentityAdministration
 from wxsession.operations.passwords import PasswordAdministration
 from wxsession.operations.purge import Purge
 from wxsession.operations.reseal import Resealing
@@ -68,6 +69,7 @@ class Services:
     directory: Directory
     administration: Administration
     passwords: PasswordAdministration
+    identities: IdentityAdministration
     resealing: Resealing
     purge: Purge
     health: Health
@@ -200,6 +202,9 @@ class Services:
                 users=users,
                 audit=audit,
                 clock=clock,
+            ),
+            identities=IdentityAdministration(
+                database, users=users, sessions=sessions, audit=audit
             ),
             resealing=Resealing(database, sealer, phones),
             purge=Purge(database, clock, audit_retention=settings.audit_retention),

@@ -13,6 +13,7 @@ from wxsession.cli.base import (
     EmbeddedGroup,
 )
 from wxsession.cli.events import events
+from wxsession.cli.identities import identities
 from wxsession.cli.maintenance import keys, purge_sessions, upgrade_database
 from wxsession.cli.output import Progress
 from wxsession.services import Services
@@ -26,7 +27,7 @@ __all__ = [
     "group",
 ]
 
-_EVERY = (purge_sessions, upgrade_database, keys, users, sessions, events, audit)
+_EVERY = (purge_sessions, upgrade_database, keys, users, identities, sessions, events, audit)
 
 
 def commands(services: Services) -> list[click.Command]:

@@ -210,6 +210,30 @@ def end_session(services: Services, session_id: UUID, actor: str) -> None:
     show({"session_id": session_id, "ended": ended}, text)
 
 
+@sessions.command("end-all")
+@click.option("--appid", type=options.TEXT, default=None, help="Of this app's WeChat users.")
+@click.option("--everybody", is_flag=True, help="Of everybody.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@options.actor
+@json_option
+@pass_services
+def end_all(
+    services: Services, appid: str | None, actor: str, *, everybody: bool, yes: bool
+) -> None:
+    """End the sessions of an app or of everybody; can be stopped and run again.
+
+    A session by password belongs to no app.
+    """
+    if everybody == (appid is not None):
+        raise click.UsageError("say either --appid APPID or --everybody")
+    if not yes:
+        whose = "everybody" if everybody else f"all users of {appid}"
+        click.confirm(f"End the sessions of {whose}?", abort=True, err=True)
+    with Progress("sessions ended") as progress:
+        ended = services.administration.end_all_sessions(appid, actor=actor, progress=progress)
+    show({"appid": appid, "sessions_ended": ended}, f"{ended} sessions ended.")
+
+
 def _exit_unless_all(done: SessionKeysReset) -> None:
     """Say what could not be reset, and exit if there is any."""
     for count, cure in (

@@ -125,6 +125,7 @@ class UserIdOrUsername(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 
 user_or_name = click.argument("user", metavar="USER_ID|USERNAME", type=UserIdOrUsername())
+appid = click.argument("appid", type=TEXT)
 since = click.option("--since", type=Moment(), default=None, help="In UTC: 2026-11-28.")
 until = click.option("--until", type=Moment(), default=None, help="Up to here, not included.")
 session_id = click.argument("session_id", type=click.UUID)
