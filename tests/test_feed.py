@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,9 @@ from wxsession.simulator import SettableClock
 from wxsession.storage.tables import audit_events
 
 WRITERS = 50
+LONG_AGO = datetime.now(UTC) - timedelta(days=2)
+
+_seconds = count()
 
 
 def names(services: Services, after: str | None = None) -> list[str]:
@@ -41,12 +45,13 @@ def write(services: Services, *events: str) -> None:
 
 
 def let_settle(services: Services) -> None:
-    """Make the events older, so that the feed shows them."""
+    """Make new events older, in their order, so that the feed shows them."""
     c = audit_events.c
+    new = select(c.id).where(c.recorded_at > LONG_AGO + timedelta(days=1))
     with services.database.transaction() as transaction:
-        for row in transaction.execute(select(c.id, c.recorded_at)).all():
-            older = update(audit_events).where(c.id == row.id)
-            transaction.execute(older.values(recorded_at=row.recorded_at - timedelta(minutes=1)))
+        for id_ in transaction.execute(new.order_by(c.recorded_at, c.id)).scalars().all():
+            at = LONG_AGO + timedelta(seconds=next(_seconds))
+            transaction.execute(update(audit_events).where(c.id == id_).values(recorded_at=at))
 
 
 @ON_BOTH

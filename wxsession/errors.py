@@ -26,7 +26,9 @@
     ├── OpenDataError            open data cannot be read, or are not of this user
     │   ├── SessionKeyStale      no stored session_key fits
     │   └── WatermarkMismatch    of another app or user, or too old
+    ├── InvalidTicket            unknown, used, expired, or of another audience
     ├── InvalidApiKey            no API key, or an unknown one
+    ├── PushRefused              a message that WeChat did not send, or not to us
     ├── WeChatError              WeChat did not give a usable response
     │   ├── WeChatRateLimited
     │   ├── WeChatBusy
@@ -44,6 +46,8 @@
     ├── UnknownRevision          the schema is newer than this code, or not ours
     ├── ClocksDisagree           the clocks of this host and its database differ
     ├── PurgeRunning             another purge holds the lock
+    ├── DeliveryRunning          another process delivers to the same webhook
+    ├── UnknownWebhook           no webhook has this name
     ├── NoSuchUser               an operator named an unknown user
     │   └── UserMerged           … that was merged into another one
     └── NoSuchSession            an operator named an unknown session
@@ -252,10 +256,36 @@ class WatermarkMismatch(OpenDataError):
     code = "watermark_mismatch"
 
 
+class InvalidTicket(WxSessionError):
+    """The ticket is unknown, was used, has expired, or is for another audience; which is not told.
+
+    Or its session has ended since.
+    """
+
+    code = "invalid_ticket"
+
+
 class InvalidApiKey(WxSessionError):
     """The request has no API key, or an unknown one."""
 
     code = "invalid_api_key"
+
+
+class PushRefused(WxSessionError):
+    """A message that is not WeChat's, or not for us.
+
+    `reason` is ``signature``, ``timestamp``, ``appid``, ``not_encrypted`` or ``encryption``.
+    """
+
+    code = "push_refused"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+    def facts(self) -> Mapping[str, object]:
+        """Return why it is refused."""
+        return {"reason": self.reason}
 
 
 class WeChatError(WxSessionError):
@@ -402,6 +432,22 @@ class PurgeRunning(WxSessionError):
     """Another purge of the same database is running."""
 
     code = "purge_running"
+
+
+class DeliveryRunning(WxSessionError):
+    """Another process delivers to the same webhook."""
+
+    code = "delivery_running"
+
+
+class UnknownWebhook(WxSessionError):
+    """No webhook has this name; `names` are those that there are."""
+
+    code = "unknown_webhook"
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self.names = tuple(names)
 
 
 class NoSuchUser(WxSessionError):

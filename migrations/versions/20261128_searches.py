@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "20261128_03"
-down_revision = "20261128_02"
+revision = "20261128_07"
+down_revision = "20261128_06"
 branch_labels = None
 depends_on = None
 

@@ -137,6 +137,10 @@ class Authenticator:
         """
         self._throttle.unlock(user.username, user.id)
 
+    def forget(self, transaction: Transaction, user: User) -> None:
+        """Delete what is counted for a user, in the caller's transaction."""
+        self._throttle.forget(transaction, user.id, user.username)
+
     def registration(
         self, client: ClientInfo, user_id: UUID | None
     ) -> AbstractContextManager[None]:

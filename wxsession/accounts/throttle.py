@@ -17,7 +17,7 @@ once, no more than the window allows get past it.
 import hmac
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -39,6 +39,7 @@ from wxsession.events.audit import Audit
 from wxsession.settings import Limit
 from wxsession.storage.database import Database, upsert
 from wxsession.storage.tables import failed_attempts
+from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo, network_of
 
 WINDOW = timedelta(minutes=15)
@@ -111,7 +112,7 @@ class Throttle:
                 from this address.
             Overloaded: the database did not answer in time.
         """
-        kind, whose = _guessed(username) if session_of is None else _guessed_in_session(session_of)
+        kind, whose = ("account", username) if session_of is None else ("session", str(session_of))
         account = self._counter(kind, whose, Limit(FAILURES_PER_ACCOUNT, WINDOW))
         of_day = self._counter(kind + _IN_A_DAY, whose, Limit(FAILURES_PER_DAY, DAY))
         counters = [account]
@@ -198,17 +199,23 @@ class Throttle:
         Raises:
             Overloaded: the database did not answer in time.
         """
-        guessed = [_guessed_in_session(user_id)]
-        if username is not None:
-            guessed.append(_guessed(username))
-        its = [
-            _hash(key, kind + period, value)
-            for key in self._keys
-            for kind, value in guessed
-            for period in ("", _IN_A_DAY)
-        ]
+        its = self._hashes(_guessed(username, user_id))
         with self._database.statement() as connection:
             connection.execute(delete(failed_attempts).where(failed_attempts.c.key_hash.in_(its)))
+
+    def forget(self, transaction: Transaction, user_id: UUID, username: str | None) -> None:
+        """Delete the counters of a user; those of addresses are not the user's alone."""
+        its = self._hashes([*_guessed(username, user_id), ("registrations", str(user_id))])
+        transaction.execute(delete(failed_attempts).where(failed_attempts.c.key_hash.in_(its)))
+
+    def _hashes(self, counted: Iterable[tuple[str, str]]) -> list[bytes]:
+        """Return the keys of counters, with every secret key and for each period."""
+        return [
+            _hash(key, kind + period, value)
+            for key in self._keys
+            for kind, value in counted
+            for period in ("", _IN_A_DAY)
+        ]
 
     def _count_code(self, network: str, limit: Limit) -> None:
         if len(self._suspects) >= _MOST_SUSPECTS:
@@ -314,12 +321,10 @@ class Throttle:
         return _Counter(_hash(self._keys[-1], kind, value), limit)
 
 
-def _guessed(username: str) -> tuple[str, str]:
-    return "account", username
-
-
-def _guessed_in_session(user_id: UUID) -> tuple[str, str]:
-    return "session", str(user_id)
+def _guessed(username: str | None, user_id: UUID) -> list[tuple[str, str]]:
+    """Return what the wrong passwords of an account are counted by."""
+    in_session = ("session", str(user_id))
+    return [in_session] if username is None else [in_session, ("account", username)]
 
 
 def _hash(key: bytes, kind: str, value: str) -> bytes:

@@ -12,6 +12,7 @@ from wxsession.cli.base import (
     EXIT_NOT_ALL,
     EmbeddedGroup,
 )
+from wxsession.cli.diagnosis import doctor, healthcheck
 from wxsession.cli.events import events
 from wxsession.cli.identities import identities
 from wxsession.cli.maintenance import keys, purge_sessions, upgrade_database
@@ -27,7 +28,18 @@ __all__ = [
     "group",
 ]
 
-_EVERY = (purge_sessions, upgrade_database, keys, users, identities, sessions, events, audit)
+_EVERY = (
+    purge_sessions,
+    upgrade_database,
+    keys,
+    users,
+    identities,
+    sessions,
+    events,
+    audit,
+    doctor,
+    healthcheck,
+)
 
 
 def commands(services: Services) -> list[click.Command]:

@@ -9,7 +9,16 @@ import click
 
 from wxsession.cli import options
 from wxsession.cli.base import EXIT_NOT_ALL, Group, pass_services
-from wxsession.cli.output import Progress, as_text, event_table, facts, json_option, show, table
+from wxsession.cli.output import (
+    Progress,
+    as_text,
+    event_table,
+    facts,
+    json_option,
+    show,
+    table,
+    words,
+)
 from wxsession.operations.directory import (
     SessionLine,
     UserDetails,
@@ -23,7 +32,7 @@ from wxsession.wechat.key_checks import SessionKeysReset
 
 @click.group("users", cls=Group)
 def users() -> None:
-    """Look users up, disable and enable them, end their sessions."""
+    """Look users up, disable, enable and delete them, end their sessions."""
 
 
 @users.command("list")
@@ -77,7 +86,7 @@ def disable(services: Services, user_id: UUID, actor: str) -> None:
         ended = services.administration.disable(user_id, actor=actor, progress=progress)
     show(
         {"user_id": user_id, "disabled": True, "sessions_ended": ended},
-        f"The user is disabled; {ended} sessions ended.",
+        words("The user is disabled; {count} sessions ended.", count=ended),
     )
 
 
@@ -89,7 +98,7 @@ def disable(services: Services, user_id: UUID, actor: str) -> None:
 def enable(services: Services, user_id: UUID, actor: str) -> None:
     """Let a disabled user log in again."""
     services.administration.enable(user_id, actor=actor)
-    show({"user_id": user_id, "disabled": False}, "The user may log in.")
+    show({"user_id": user_id, "disabled": False}, words("The user may log in."))
 
 
 @users.command("end-sessions")
@@ -101,7 +110,38 @@ def end_sessions(services: Services, user_id: UUID, actor: str) -> None:
     """End every session of a user; can be stopped and run again."""
     with Progress("sessions ended") as progress:
         ended = services.administration.end_sessions(user_id, actor=actor, progress=progress)
-    show({"user_id": user_id, "sessions_ended": ended}, f"{ended} sessions ended.")
+    text = words("{count} sessions ended.", count=ended)
+    show({"user_id": user_id, "sessions_ended": ended}, text)
+
+
+@users.command("export")
+@options.user_id
+@options.actor
+@json_option
+@pass_services
+def export(services: Services, user_id: UUID, actor: str) -> None:
+    """Print all that is known of a user, as JSON; the phone number is whole."""
+    for piece in services.export.of_user(user_id, actor=actor).pieces():
+        click.echo(piece, nl=False)
+    click.echo()
+
+
+@users.command("delete")
+@options.user_id
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@options.actor
+@json_option
+@pass_services
+def delete(services: Services, user_id: UUID, actor: str, *, yes: bool) -> None:
+    """Delete a user for good; can be stopped and run again.
+
+    Nothing that says who it was stays in the database: no identity, name, number or address.
+    """
+    if not yes:
+        click.confirm("Delete this user for good?", abort=True, err=True)
+    with Progress("sessions and events cleared") as progress:
+        services.deletion.delete(user_id, actor=actor, progress=progress)
+    show({"user_id": user_id, "deleted": True}, "The user is deleted.")
 
 
 @users.command("create")
@@ -113,7 +153,8 @@ def end_sessions(services: Services, user_id: UUID, actor: str) -> None:
 def create(services: Services, username: str, valid_for: timedelta, actor: str) -> None:
     """Create a user with a username and a temporary password, which is shown only once."""
     made = services.passwords.create(username, valid_for=valid_for, actor=actor)
-    show(made, f"The user {made.user_id} is created.\n{_temporary(made)}")
+    created = words("The user {user_id} is created.", user_id=made.user_id)
+    show(made, f"{created}\n{_temporary(made)}")
 
 
 @users.command("set-password")
@@ -131,7 +172,8 @@ def set_password(services: Services, user_id: UUID, valid_for: timedelta, actor:
         made = services.passwords.set_temporary(
             user_id, valid_for=valid_for, actor=actor, progress=progress
         )
-    show(made, f"{made.sessions_ended} sessions ended.\n{_temporary(made)}")
+    ended = words("{count} sessions ended.", count=made.sessions_ended)
+    show(made, f"{ended}\n{_temporary(made)}")
 
 
 @users.command("unlock")
@@ -142,7 +184,8 @@ def set_password(services: Services, user_id: UUID, valid_for: timedelta, actor:
 def unlock(services: Services, user: UUID | str, actor: str) -> None:
     """Let a user log in by password again, after too many wrong ones."""
     user_id = services.passwords.unlock(user, actor=actor)
-    show({"user_id": user_id, "unlocked": True}, "The wrong passwords are forgotten.")
+    text = words("The wrong passwords are forgotten.")
+    show({"user_id": user_id, "unlocked": True}, text)
 
 
 @users.command("reset-session-keys")
@@ -160,8 +203,10 @@ def reset_session_keys(services: Services, user_id: UUID, actor: str) -> None:
     done = services.key_checks.reset(user_id, actor=actor)
     counts = done._asdict()
     value = {"user_id": user_id, "session_keys_reset": counts.pop("reset"), **counts}
-    replaced = f" {done.dead} had been replaced before." if done.dead else ""
-    show(value, f"{done.reset} session_keys reset.{replaced}")
+    text = words("{count} session_keys reset.", count=done.reset)
+    if done.dead:
+        text += " " + words("{count} had been replaced before.", count=done.dead)
+    show(value, text)
     _exit_unless_all(done)
 
 
@@ -206,7 +251,7 @@ def show_session(services: Services, session_id: UUID) -> None:
 def end_session(services: Services, session_id: UUID, actor: str) -> None:
     """End a session, if it is live."""
     ended = services.administration.end_session(session_id, actor=actor)
-    text = "The session is ended." if ended else "The session was not live."
+    text = words("The session is ended.") if ended else words("The session was not live.")
     show({"session_id": session_id, "ended": ended}, text)
 
 
@@ -227,32 +272,48 @@ def end_all(
     if everybody == (appid is not None):
         raise click.UsageError("say either --appid APPID or --everybody")
     if not yes:
-        whose = "everybody" if everybody else f"all users of {appid}"
-        click.confirm(f"End the sessions of {whose}?", abort=True, err=True)
+        question = (
+            words("End the sessions of everybody?")
+            if everybody
+            else words("End the sessions of all WeChat users of {appid}?", appid=appid)
+        )
+        click.confirm(question, abort=True, err=True)
     with Progress("sessions ended") as progress:
         ended = services.administration.end_all_sessions(appid, actor=actor, progress=progress)
-    show({"appid": appid, "sessions_ended": ended}, f"{ended} sessions ended.")
+    text = words("{count} sessions ended.", count=ended)
+    show({"appid": appid, "sessions_ended": ended}, text)
 
 
 def _exit_unless_all(done: SessionKeysReset) -> None:
     """Say what could not be reset, and exit if there is any."""
-    for count, cure in (
-        (done.unopened, "key that opens them to WXSESSION_SECRET_KEYS"),
-        (done.of_other_apps, "app to WXSESSION_APPS"),
-    ):
-        if count:
-            click.echo(f"{count} could not be reset: add the {cure}, and run this again.", err=True)
+    if done.unopened:
+        text = words(
+            "{count} could not be reset: add the key that opens them to WXSESSION_SECRET_KEYS, and"
+            " run this again.",
+            count=done.unopened,
+        )
+        click.echo(text, err=True)
+    if done.of_other_apps:
+        text = words(
+            "{count} could not be reset: add the app to WXSESSION_APPS, and run this again.",
+            count=done.of_other_apps,
+        )
+        click.echo(text, err=True)
     if done.unopened or done.of_other_apps:
         sys.exit(EXIT_NOT_ALL)
 
 
 def _more(next_: UUID | None) -> str:
-    return "" if next_ is None else f"\nThere are more: --after {next_}"
+    return "" if next_ is None else "\n" + words("There are more: --after {id}", id=next_)
 
 
 def _temporary(made: TemporaryPassword) -> str:
-    until = as_text(made.valid_until)
-    return f"The password of {as_text(made.username)} until {until}: {made.password}"
+    return words(
+        "The password of {username} until {moment}: {password}",
+        username=as_text(made.username),
+        moment=as_text(made.valid_until),
+        password=made.password,
+    )
 
 
 def _user_row(user: UserLine) -> tuple[object, ...]:

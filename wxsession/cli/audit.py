@@ -7,7 +7,7 @@ import click
 
 from wxsession.cli import options
 from wxsession.cli.base import Group, pass_services
-from wxsession.cli.output import event_table, json_option, show_each
+from wxsession.cli.output import event_table, json_option, show_each, words
 from wxsession.events.search import EventFilter
 from wxsession.services import Services
 
@@ -30,5 +30,7 @@ def audit() -> None:
 def list_events(services: Services, /, limit: int, after: UUID | None, **filters: Any) -> None:
     """List events, newest first; with --json an object in each line."""
     found = services.event_search.find(EventFilter(**filters), limit=limit + 1, after=after)
-    more = "" if len(found) <= limit else f"\nThere are more: --after {found[limit - 1].id}"
-    show_each(found[:limit], event_table(found[:limit], with_user=True) + more)
+    shown, more = found[:limit], ""
+    if len(found) > limit:
+        more = "\n" + words("There are more: --after {id}", id=shown[-1].id)
+    show_each(shown, event_table(shown, with_user=True) + more)

@@ -6,7 +6,7 @@ import click
 
 from wxsession.cli import options
 from wxsession.cli.base import Group, pass_services
-from wxsession.cli.output import json_option, show
+from wxsession.cli.output import json_option, show, words
 from wxsession.services import Services
 
 
@@ -24,7 +24,8 @@ def identities() -> None:
 def unbind(services: Services, user_id: UUID, appid: str, actor: str) -> None:
     """Unbind the WeChat user of an app from a user: from now on it is a user of its own."""
     new = services.identities.unbind(user_id, appid, actor=actor)
-    show({"user_id": user_id, "new_user_id": new}, f"The WeChat user is the user {new} now.")
+    text = words("The WeChat user is the user {new_user_id} now.", new_user_id=new)
+    show({"user_id": user_id, "new_user_id": new}, text)
 
 
 @identities.command("move")
@@ -40,7 +41,14 @@ def move(services: Services, user_id: UUID, appid: str, new_user_id: UUID, actor
     If the first one would have no way left to log in, the two are merged.
     """
     merged = services.identities.move(user_id, appid, new_user_id, actor=actor)
-    text = f"The WeChat user belongs to the user {new_user_id} now."
     if merged:
-        text += f" So does all of {user_id}: that had no other way to log in."
+        text = words(
+            "The user {user_id} is merged into {new_user_id}: no other way to log in was left.",
+            user_id=user_id,
+            new_user_id=new_user_id,
+        )
+    else:
+        text = words(
+            "The WeChat user belongs to the user {new_user_id} now.", new_user_id=new_user_id
+        )
     show({"user_id": user_id, "new_user_id": new_user_id, "merged": merged}, text)

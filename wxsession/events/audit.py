@@ -14,10 +14,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import or_, select, update
+
 from wxsession.clock import Clock
 from wxsession.errors import Overloaded
 from wxsession.events import signals
 from wxsession.events.event import FACTS, Event
+from wxsession.logs import current_request_id
 from wxsession.storage.database import Database, new_id, upsert, uuid7
 from wxsession.storage.statements import inserting
 from wxsession.storage.tables import audit_events
@@ -61,6 +64,7 @@ class Audit:
         reason: str | None = None,
         actor: str | None = None,
         count: int = 1,
+        openids: Mapping[str, str] | None = None,
     ) -> None:
         """Write an event."""
         facts: dict[str, Any] = {
@@ -76,6 +80,8 @@ class Audit:
             "user_agent": client.user_agent,
             "count": count,
             "actor": actor,
+            "request_id": current_request_id(),
+            "openids": openids,
         }
         transaction.send(_INSERT, facts)
         if signals.is_heard(event):
@@ -155,12 +161,29 @@ class Audit:
         }
         # The id is computed from the facts, so the primary key finds the row to count in.
         row = {"id": _counted_id(now, facts), "at": now, "count": 1, **facts}
+        row["request_id"] = current_request_id()  # of the first of them
         counting = upsert(self._database, audit_events).values(row)
         counting = counting.on_conflict_do_update(
             index_elements=["id"], set_={"count": audit_events.c.count + 1}
         )
         with suppress(Overloaded), self._database.statement() as connection:
             connection.execute(counting)
+
+    def forget(self, transaction: Transaction, user_ids: Sequence[UUID], *, most: int) -> int:
+        """Clear the addresses and user agents of users' events; return how many, `most` at most."""
+        c = audit_events.c
+        personal = or_(c.client_address.is_not(None), c.user_agent.is_not(None))
+        query = select(c.id).where(c.user_id.in_(user_ids), personal).limit(most)
+        ids = transaction.execute(query).scalars().all()
+        if ids:
+            clearing = update(audit_events).where(c.id.in_(ids))
+            transaction.execute(clearing.values(client_address=None, user_agent=None))
+        return len(ids)
+
+    def forget_openids(self, transaction: Transaction, user_id: UUID) -> None:
+        """Clear the openids of a user's events."""
+        theirs = update(audit_events).where(audit_events.c.user_id == user_id)
+        transaction.execute(theirs.where(audit_events.c.openids.is_not(None)).values(openids=None))
 
 
 def _counted_id(now: datetime, facts: Mapping[str, object]) -> UUID:

@@ -39,9 +39,13 @@ _SETTLED_IN_POSTGRESQL: Final = text(
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Events, oldest first; `next` is the cursor after them, the given one if there are none."""
+    """Events, oldest first, and the cursor after each of them.
+
+    `next` is the cursor after the last one, and the given one if there are none.
+    """
 
     events: Sequence[Event]
+    cursors: Sequence[str]
     next: str | None
 
 
@@ -72,8 +76,17 @@ class Feed:
         with self._database.statement() as connection:
             settled = self._settled(connection)
             rows = connection.execute(query.where(c.recorded_at < settled)).all()
-        events = [Event(*row[:-1]) for row in rows]
-        return Page(events, _cursor(rows[-1].recorded_at, rows[-1].id) if rows else after)
+        cursors = [_cursor(row.recorded_at, row.id) for row in rows]
+        return Page([Event(*row[:-1]) for row in rows], cursors, cursors[-1] if rows else after)
+
+    def end(self) -> str:
+        """Return the cursor after everything that is shown now.
+
+        Raises:
+            Overloaded: the database did not answer in time.
+        """
+        with self._database.statement() as connection:
+            return _cursor(self._settled(connection), UUID(int=0))
 
     def _settled(self, connection: Connection) -> datetime:
         """Return the moment before which nothing can appear any more.

@@ -33,7 +33,7 @@ from wxsession.sessions.queries import select_sessions, session_from
 from wxsession.sessions.session import Session
 from wxsession.storage import tables as t
 from wxsession.storage.database import Database
-from wxsession.users.merging import ensure_known, is_merged
+from wxsession.users.merging import ensure_known, is_deleted, is_merged
 from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
 from wxsession.users.user import select_former_ids, select_users, user_from
 
@@ -146,7 +146,8 @@ class Directory:
         Raises:
             Overloaded: the database did not answer in time.
         """
-        query = _users().where(~is_merged(), *self._conditions(wanted)).order_by(t.users.c.id)
+        query = _users().where(~is_merged(), ~is_deleted(), *self._conditions(wanted))
+        query = query.order_by(t.users.c.id)
         if after is not None:
             query = query.where(t.users.c.id > after)
         with self._database.statement() as connection:

@@ -87,6 +87,7 @@ export async function account(): Promise<void> {
   const [first] = await wxs.identities()
   if (first) await wxs.unbind({ appid: first.appid })
   await wxs.unbind()
+  const src: string = await wxs.webView('https://shop.example.com/cart')
   const { sessions, more } = await wxs.sessions()
   for (const { id, current } of sessions) if (!current) await wxs.endSession(id)
   await wxs.deleteUser()

@@ -5,11 +5,11 @@ them.
 """
 
 import enum
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from flask import Blueprint, Request, Response, request
 from pydantic import BaseModel
@@ -17,10 +17,20 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from wxsession.errors import WxSessionError
 from wxsession.services import Services
+from wxsession.settings import Settings
 from wxsession.web import bodies
 from wxsession.web.request import ensure_api_key
 
+M = TypeVar("M", bound=BaseModel)
+
 FORM = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True)
+class Pieces(Generic[M]):
+    """A reply that may be too long to be held: the pieces of the JSON of a model `M`."""
+
+    pieces: Iterator[str]
 
 
 class Auth(enum.Enum):
@@ -37,7 +47,8 @@ class Endpoint:
     """One endpoint: where it is, what it calls, and what the OpenAPI page says about it.
 
     The function gets the services, the request, the path's parameters, and `body` if it asks for
-    one. It returns the reply, or None for an empty response, or a reply and headers.
+    one. It returns the reply, a model or its pieces, or None for an empty response, or a reply
+    and headers. A reply that is a string is plain text.
     """
 
     path: str
@@ -50,10 +61,20 @@ class Endpoint:
     body_required: bool = True
     form: bool = False
     """Whether the body is a form; otherwise it is JSON."""
+    accepts: Sequence[str] = ()
+    """The media types of a body that the function reads by itself."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    """Parameters in the query, and what they mean."""
+    query_needed: Collection[str] = ()
+    """Those of them without which nothing can be done."""
     request_headers: Mapping[str, str] = field(default_factory=dict)
     """Optional headers of the request, and what they mean."""
     response_headers: Mapping[str, str] = field(default_factory=dict)
     """Headers that the response may have, and what they mean."""
+    omits_null: bool = False
+    """Whether a member without a value is left out of the reply, and not null."""
+    is_served: Callable[[Settings], bool] = lambda _settings: True
+    """Whether a server with these settings has it."""
 
     @cached_property
     def body(self) -> type[BaseModel] | None:
@@ -65,15 +86,21 @@ class Endpoint:
     def reply(self) -> type[BaseModel] | None:
         """The model of the response body."""
         returned = get_type_hints(self.function)["return"]
-        if get_origin(returned) is tuple:
+        if get_origin(returned) in {tuple, Pieces}:
             returned = get_args(returned)[0]
-        return None if returned is type(None) else returned
+        return None if returned in {type(None), str} else returned
+
+    @cached_property
+    def is_text(self) -> bool:
+        """Whether the response body is plain text."""
+        return get_type_hints(self.function)["return"] is str
 
     def codes(self) -> list[str]:
         """Return the code of every error that a response may have."""
-        refused = ["invalid_request"] if self.body else []
+        refused = ["invalid_request"] if self.body or self.query else []
         missing = ["not_found"] if "<" in self.path else []
-        unread = ["content_too_large", "unsupported_media_type"] if self.body else []
+        unread = ["content_too_large"] if self.body or self.accepts else []
+        unread += ["unsupported_media_type"] if self.body else []
         raised = [code for error in self.raises for code in _codes_of(error)]
         return list(dict.fromkeys([*refused, *raised, *missing, *unread, "internal_error"]))
 
@@ -92,7 +119,15 @@ def respond(
         parameters["body"] = _read(endpoint, endpoint.body, request)
     result = endpoint.function(services, request, **parameters)
     reply, headers = result if isinstance(result, tuple) else (result, {})
-    body = reply.model_dump_json() if reply is not None else None
+    if isinstance(reply, str):
+        return Response(reply, endpoint.status, headers, mimetype="text/plain")
+    body: str | Iterator[str] | None = None
+    if reply is not None:
+        body = (
+            reply.pieces
+            if isinstance(reply, Pieces)
+            else reply.model_dump_json(exclude_none=endpoint.omits_null)
+        )
     return Response(body, endpoint.status, headers, mimetype="application/json")
 
 

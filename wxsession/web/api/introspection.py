@@ -24,5 +24,6 @@ ENDPOINTS = (
         auth=Auth.API_KEY,
         raises=[InvalidApiKey, Overloaded, NotReady],
         form=True,
+        omits_null=True,
     ),
 )
