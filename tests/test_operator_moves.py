@@ -270,3 +270,43 @@ def test_what_cannot_be_moved_is_told_and_stays(
     )
     for phone in (account, other):
         assert phone.check().status_code == 200
+
+
+# Who did it.
+
+
+def test_every_change_bears_the_name_of_the_operator(
+    operator: Operator, make_phone: MakePhone, services: Services
+) -> None:
+    ids = {}
+    for name in ("alice", "bob", "carol", "dave", "erin", "frank"):
+        phone = make_phone(name)
+        phone.log_in()
+        register(phone, name)
+        ids[name] = user_of(phone)
+    desk = make_phone("greta at her desk")
+    register(desk, "greta")
+    session_id = operator.ask("sessions", "list", "--user", ids["bob"])["sessions"][0]["session_id"]
+    with services.database.statement() as connection:
+        before = set(connection.execute(select(audit_events.c.id)).scalars())
+    for command in (
+        ("users", "create", "--username", "henry"),
+        ("users", "set-password", ids["alice"]),
+        ("users", "unlock", ids["alice"]),
+        ("sessions", "end", session_id),
+        ("users", "disable", ids["carol"]),
+        ("users", "enable", ids["carol"]),
+        ("users", "end-sessions", ids["dave"]),
+        ("users", "reset-session-keys", ids["dave"]),
+        ("users", "export", ids["dave"]),
+        ("users", "delete", ids["dave"], "--yes"),
+        ("identities", "unbind", ids["erin"], APPID),
+        ("identities", "move", ids["frank"], APPID, user_of(desk)),
+        ("sessions", "end-all", "--everybody", "--yes"),
+    ):
+        operator.read(*command, "--as", "ops")
+    with services.database.statement() as connection:
+        query = select(audit_events.c.event, audit_events.c.actor)
+        rows = connection.execute(query.where(audit_events.c.id.not_in(before))).all()
+    assert len(rows) > 15
+    assert {tuple(row) for row in rows if row.actor != "ops"} == set()
