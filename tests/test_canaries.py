@@ -4,6 +4,7 @@ Every other test is watched as well: see `watch_the_logs` in conftest.py.
 """
 
 import io
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +24,7 @@ from tests.support.wires import WIRES
 from wxsession import create_app
 from wxsession.errors import WxSessionError
 from wxsession.logs import JsonFormatter
+from wxsession.metrics import NUMBERS
 from wxsession.simulator import Fault, SettableClock, WeChat, wechat_transport
 from wxsession.simulator.errors import WeChatError
 from wxsession.storage.database import connect, metadata
@@ -297,6 +299,7 @@ def test_no_secret_shows_anywhere(
         bodies += break_the_database(app, wechat, server)
     services_of(app).database.close()
     places = {
+        "metrics": json.dumps(NUMBERS.snapshot()),
         "log": heard.getvalue(),
         "PostgreSQL's log": said_by_postgres,
         "answers": "".join(bodies),
