@@ -16,6 +16,7 @@ from wxsession.clock import Clock, now
 from wxsession.crypto import Sealer, SecretKeys
 from wxsession.events.audit import Audit
 from wxsession.events.feed import Feed
+from wxsession.events.search import EventSearch
 from wxsession.events.webhooks import Sender
 from wxsession.limits import Places
 from wxsession.logins.codes import LoginCodes
@@ -30,6 +31,8 @@ from wxsession.operations.directory import Directory
 from wxsession.operations.doctor import Doctor
 from wxsession.operations.export import Export
 from wxsession.operations.health import Health
+from wxsession.operations.identities import IdentityAdministration
+from wxsession.operations.passwords import PasswordAdministration
 from wxsession.operations.prometheus import Exporter
 from wxsession.operations.purge import Purge
 from wxsession.operations.reseal import Resealing
@@ -79,10 +82,13 @@ class Services:
     tickets: Tickets
     audit: Audit
     feed: Feed
+    event_search: EventSearch
     delivery: Delivery
     directory: Directory
     export: Export
     administration: Administration
+    passwords: PasswordAdministration
+    identities: IdentityAdministration
     user_events: UserEvents
     pushes: Pushes
     resealing: Resealing
@@ -169,6 +175,7 @@ class Services:
             throttle=throttle,
             users=users,
             audit=audit,
+            clock=clock,
         )
         accounts = AccountService(
             database,
@@ -242,6 +249,7 @@ class Services:
             ),
             audit=audit,
             feed=feed,
+            event_search=EventSearch(database),
             delivery=Delivery(
                 database,
                 feed=feed,
@@ -249,9 +257,20 @@ class Services:
                 sender=Sender(to_private=settings.webhooks_to_private),
                 clock=clock,
             ),
-            directory=Directory(database, phones=phones, audit=audit, clock=clock),
+            directory=Directory(database, phones=phones, clock=clock),
             export=Export(database, sessions=sessions, phones=phones, audit=audit, clock=clock),
             administration=Administration(database, sessions=sessions, audit=audit, clock=clock),
+            passwords=PasswordAdministration(
+                database,
+                authenticator=authenticator,
+                sessions=sessions,
+                users=users,
+                audit=audit,
+                clock=clock,
+            ),
+            identities=IdentityAdministration(
+                database, users=users, sessions=sessions, audit=audit
+            ),
             user_events=user_events,
             pushes=pushes,
             resealing=resealing,

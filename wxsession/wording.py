@@ -139,6 +139,20 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "{count} events are delivered again.": "将重新投递 {count} 个事件。",
     "The user is disabled; {count} sessions ended.": "用户已禁用，结束了 {count} 个会话。",
     "The user may log in.": "用户可以登录了。",
+    "The user {user_id} is created.": "已创建用户 {user_id}。",
+    "The password of {username} until {moment}: {password}": (
+        "{username} 的密码，{moment} 之前有效：{password}"
+    ),
+    "The wrong passwords are forgotten.": "已清除密码错误次数。",
+    "End the sessions of everybody?": "确定结束所有人的会话吗？",
+    "End the sessions of all WeChat users of {appid}?": "确定结束 {appid} 所有微信用户的会话吗？",
+    "The WeChat user is the user {new_user_id} now.": "该微信用户现在是用户 {new_user_id}。",
+    "The WeChat user belongs to the user {new_user_id} now.": (
+        "该微信用户现在属于用户 {new_user_id}。"
+    ),
+    "The user {user_id} is merged into {new_user_id}: no other way to log in was left.": (
+        "用户 {user_id} 没有别的登录方式，已合并到 {new_user_id}。"
+    ),
     "{count} sessions ended.": "结束了 {count} 个会话。",
     "{count} session_keys reset.": "重置了 {count} 个 session_key。",
     "{count} had been replaced before.": "另有 {count} 个此前已被更换。",
@@ -200,6 +214,12 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     ),
     "this user was merged into {user_id}": "该用户已并入 {user_id}",
     "no user has this id": "没有这个 id 的用户",
+    "another user has this username": "该用户名已被其他用户使用",
+    "one of the users is disabled; enable it first": "其中一个用户已被禁用；请先启用",
+    "the other user has a WeChat user of this app already": "另一个用户在该小程序已有微信用户",
+    "the user would have no way left to log in; `identities move` can do that": (
+        "该用户会因此无法登录；可以改用 `identities move`"
+    ),
     "no session has this id": "没有这个 id 的会话",
     "the database has no schema of this version: run `{flask} upgrade-database`": (
         "数据库没有当前版本的表结构：请执行 `{flask} upgrade-database`"

@@ -2,12 +2,14 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 
 from wxsession.accounts.passwords import Passwords, normalised_username
 from wxsession.accounts.throttle import Throttle
+from wxsession.clock import Clock
 from wxsession.errors import BadCredentials, UserBlocked
 from wxsession.events.audit import Audit
 from wxsession.sessions.session import SessionView
@@ -46,12 +48,14 @@ class Authenticator:
         throttle: Throttle,
         users: Users,
         audit: Audit,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._passwords = passwords
         self._throttle = throttle
         self._users = users
         self._audit = audit
+        self._clock = clock
 
     def verify(
         self, credentials: Credentials, client: ClientInfo, *, session_of: UUID | None = None
@@ -112,10 +116,18 @@ class Authenticator:
         """
         return self._passwords.hash(password)
 
-    def set_password(self, transaction: Transaction, user_id: UUID, password_hash: str) -> None:
-        """Set the hash of a user's password, in the caller's transaction."""
+    def set_password(
+        self,
+        transaction: Transaction,
+        user_id: UUID,
+        password_hash: str,
+        expires_at: datetime | None = None,
+    ) -> None:
+        """Set the hash of a password, and until when it holds, in the caller's transaction."""
         mine = update(users).where(users.c.id == user_id)
-        transaction.execute(mine.values(password_hash=password_hash))
+        transaction.execute(
+            mine.values(password_hash=password_hash, password_expires_at=expires_at)
+        )
 
     def unlock(self, user: User) -> None:
         """Forget the wrong passwords that were tried for a user.
@@ -140,9 +152,12 @@ class Authenticator:
         return self._throttle.registration(client, user_id)
 
     def find(self, username: str) -> Account | None:
-        """Return the account of a normalised username, or None if it has no password."""
-        query = select(users.c.id, users.c.password_hash).where(
-            users.c.username == username, users.c.password_hash.is_not(None)
+        """Return the account of a normalised username, or None if it has no password that holds."""
+        c = users.c
+        query = select(c.id, c.password_hash).where(
+            c.username == username,
+            c.password_hash.is_not(None),
+            or_(c.password_expires_at.is_(None), c.password_expires_at > self._clock()),
         )
         with self._database.statement() as connection:
             row = connection.execute(query).first()

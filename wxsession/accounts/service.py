@@ -242,8 +242,8 @@ class AccountService:
         with self._database.transaction() as transaction:
             session, locked = self._lock_own(transaction, view.session_id, account)
             user = session.user
-            if account is None and (session.identity is None or user.username != username):
-                raise ReauthenticationRequired  # unbound, or moved to an account, meanwhile
+            if user.username != username or (account is None and session.identity is None):
+                raise ReauthenticationRequired  # moved to another user, or unbound, meanwhile
             self._authenticator.set_password(transaction, user.id, password_hash)
             others = (sessions.c.user_id == user.id) & (sessions.c.id != session.id)
             self._sessions.end_rows(

@@ -5,6 +5,7 @@ import copy
 import click
 
 from wxsession.cli.administration import sessions, users
+from wxsession.cli.audit import audit
 from wxsession.cli.base import (
     EXIT_ANOTHER_IS_RUNNING,
     EXIT_MORE_IS_LEFT,
@@ -13,6 +14,7 @@ from wxsession.cli.base import (
 )
 from wxsession.cli.diagnosis import doctor, healthcheck
 from wxsession.cli.events import events
+from wxsession.cli.identities import identities
 from wxsession.cli.maintenance import keys, purge_sessions, upgrade_database
 from wxsession.cli.output import Progress
 from wxsession.services import Services
@@ -26,7 +28,18 @@ __all__ = [
     "group",
 ]
 
-_EVERY = (purge_sessions, upgrade_database, keys, users, sessions, events, doctor, healthcheck)
+_EVERY = (
+    purge_sessions,
+    upgrade_database,
+    keys,
+    users,
+    identities,
+    sessions,
+    events,
+    audit,
+    doctor,
+    healthcheck,
+)
 
 
 def commands(services: Services) -> list[click.Command]:

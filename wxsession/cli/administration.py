@@ -2,21 +2,30 @@
 
 import dataclasses
 import sys
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import click
 
 from wxsession.cli import options
 from wxsession.cli.base import EXIT_NOT_ALL, Group, pass_services
-from wxsession.cli.output import Progress, facts, json_option, show, table, words
-from wxsession.events.event import Event
+from wxsession.cli.output import (
+    Progress,
+    as_text,
+    event_table,
+    facts,
+    json_option,
+    show,
+    table,
+    words,
+)
 from wxsession.operations.directory import (
     SessionLine,
     UserDetails,
     UserFilter,
     UserLine,
 )
+from wxsession.operations.passwords import TemporaryPassword
 from wxsession.services import Services
 from wxsession.wechat.key_checks import SessionKeysReset
 
@@ -51,15 +60,14 @@ def show_user(services: Services, user_id: UUID) -> None:
 
 
 @users.command("merges")
-@click.option("--since", type=click.DateTime(), default=None, help="In UTC: 2026-11-28.")
+@options.since
 @options.limit
 @options.after
 @json_option
 @pass_services
 def merges(services: Services, since: datetime | None, limit: int, after: UUID | None) -> None:
     """List which users became which, oldest first."""
-    moment = since.replace(tzinfo=UTC) if since else None
-    page = services.directory.merges(moment, limit=limit, after=after)
+    page = services.directory.merges(since, limit=limit, after=after)
     rows = [(merge.merged_at, merge.old_id, merge.new_id) for merge in page.items]
     show(
         {"merges": page.items, "next": page.next},
@@ -136,6 +144,50 @@ def delete(services: Services, user_id: UUID, actor: str, *, yes: bool) -> None:
     show({"user_id": user_id, "deleted": True}, words("The user is deleted."))
 
 
+@users.command("create")
+@options.username
+@options.valid_for
+@options.actor
+@json_option
+@pass_services
+def create(services: Services, username: str, valid_for: timedelta, actor: str) -> None:
+    """Create a user with a username and a temporary password, which is shown only once."""
+    made = services.passwords.create(username, valid_for=valid_for, actor=actor)
+    created = words("The user {user_id} is created.", user_id=made.user_id)
+    show(made, f"{created}\n{_temporary(made)}")
+
+
+@users.command("set-password")
+@options.user_id
+@options.valid_for
+@options.actor
+@json_option
+@pass_services
+def set_password(services: Services, user_id: UUID, valid_for: timedelta, actor: str) -> None:
+    """Give a user a temporary password, which is shown only once, and end every session.
+
+    The user logs in with it, and sets another one (PUT /password) before it is over.
+    """
+    with Progress("sessions ended") as progress:
+        made = services.passwords.set_temporary(
+            user_id, valid_for=valid_for, actor=actor, progress=progress
+        )
+    ended = words("{count} sessions ended.", count=made.sessions_ended)
+    show(made, f"{ended}\n{_temporary(made)}")
+
+
+@users.command("unlock")
+@options.user_or_name
+@options.actor
+@json_option
+@pass_services
+def unlock(services: Services, user: UUID | str, actor: str) -> None:
+    """Let a user log in by password again, after too many wrong ones."""
+    user_id = services.passwords.unlock(user, actor=actor)
+    text = words("The wrong passwords are forgotten.")
+    show({"user_id": user_id, "unlocked": True}, text)
+
+
 @users.command("reset-session-keys")
 @options.user_id
 @options.actor
@@ -203,6 +255,35 @@ def end_session(services: Services, session_id: UUID, actor: str) -> None:
     show({"session_id": session_id, "ended": ended}, text)
 
 
+@sessions.command("end-all")
+@click.option("--appid", type=options.TEXT, default=None, help="Of this app's WeChat users.")
+@click.option("--everybody", is_flag=True, help="Of everybody.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@options.actor
+@json_option
+@pass_services
+def end_all(
+    services: Services, appid: str | None, actor: str, *, everybody: bool, yes: bool
+) -> None:
+    """End the sessions of an app or of everybody; can be stopped and run again.
+
+    A session by password belongs to no app.
+    """
+    if everybody == (appid is not None):
+        raise click.UsageError("say either --appid APPID or --everybody")
+    if not yes:
+        question = (
+            words("End the sessions of everybody?")
+            if everybody
+            else words("End the sessions of all WeChat users of {appid}?", appid=appid)
+        )
+        click.confirm(question, abort=True, err=True)
+    with Progress("sessions ended") as progress:
+        ended = services.administration.end_all_sessions(appid, actor=actor, progress=progress)
+    text = words("{count} sessions ended.", count=ended)
+    show({"appid": appid, "sessions_ended": ended}, text)
+
+
 def _exit_unless_all(done: SessionKeysReset) -> None:
     """Say what could not be reset, and exit if there is any."""
     if done.unopened:
@@ -224,6 +305,15 @@ def _exit_unless_all(done: SessionKeysReset) -> None:
 
 def _more(next_: UUID | None) -> str:
     return "" if next_ is None else "\n" + words("There are more: --after {id}", id=next_)
+
+
+def _temporary(made: TemporaryPassword) -> str:
+    return words(
+        "The password of {username} until {moment}: {password}",
+        username=as_text(made.username),
+        moment=as_text(made.valid_until),
+        password=made.password,
+    )
 
 
 def _user_row(user: UserLine) -> tuple[object, ...]:
@@ -273,22 +363,5 @@ def _described(details: UserDetails) -> str:
         bound = [(one.appid, one.created_at, one.openid, one.unionid) for one in details.identities]
         parts.append(table(("APPID", "BOUND", "OPENID", "UNIONID"), bound))
     if details.events:
-        parts.append(table(list(_EVENT_COLUMNS), [_event_row(event) for event in details.events]))
+        parts.append(event_table(details.events))
     return "\n\n".join(parts)
-
-
-_EVENT_COLUMNS = {
-    "AT": "at",
-    "EVENT": "event",
-    "COUNT": "count",
-    "REASON": "reason",
-    "BY": "actor",
-    "SESSION ID": "session_id",
-    "APPID": "appid",
-    "ADDRESS": "client_address",
-    "USER AGENT": "user_agent",
-}
-
-
-def _event_row(event: Event) -> list[object]:
-    return [getattr(event, name) for name in _EVENT_COLUMNS.values()]

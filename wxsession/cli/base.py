@@ -36,6 +36,10 @@ _CURES: Mapping[str, str] = {
         " WXSESSION_DATABASE_URL points to it"
     ),
     "overloaded": "the database did not respond in time; the log says why. Run this again",
+    "last_credential": "the user would have no way left to log in; `identities move` can do that",
+    "identity_bound": "the other user has a WeChat user of this app already",
+    "user_blocked": "one of the users is disabled; enable it first",
+    "username_taken": "another user has this username",
     "app_rejected": "WeChat refuses the app; the log says what to correct",
     "wechat_rate_limited": _WECHAT_SILENT,
     "wechat_busy": _WECHAT_SILENT,

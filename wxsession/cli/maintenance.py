@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import click
 
+from wxsession.cli import options
 from wxsession.cli.base import (
     EXIT_MORE_IS_LEFT,
     EXIT_NOT_ALL,
@@ -17,26 +18,10 @@ from wxsession.cli.output import Progress, json_option, show, table, words
 from wxsession.operations.batching import LARGEST_SIZE
 from wxsession.operations.purge import PurgeResult
 from wxsession.services import Services
-from wxsession.settings import duration
-
-
-class Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """A length of time like 30s, 15m, 1h or 7d."""
-
-    name = "duration"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta:
-        """Return the duration, or say what a duration looks like."""
-        try:
-            return duration(str(value))
-        except ValueError as fault:
-            self.fail(str(fault), param, ctx)
 
 
 @click.command("purge-sessions", cls=Command)
-@click.option("--older-than", type=Duration(), default=None, help="Default: the retention.")
+@click.option("--older-than", type=options.Duration(), default=None, help="Default: the retention.")
 @click.option(
     "--batch-size",
     type=click.IntRange(1, LARGEST_SIZE),

@@ -2,17 +2,22 @@
 
 import functools
 import getpass
+import ipaddress
 import os
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import click
 
 from wxsession.events.audit import UNKNOWN
 from wxsession.operations.directory import PAGE, UserFilter
+from wxsession.settings import duration
 from wxsession.storage.tables import LONGEST_ACTOR
 from wxsession.users import phone_numbers
+from wxsession.users.client import address_of
 from wxsession.users.phone_numbers import PhoneNumber
 
 
@@ -33,6 +38,49 @@ class Matching(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return str(value)
 
 
+class Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """A length of time like 30s, 15m, 1h or 7d."""
+
+    name = "duration"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """Return the duration, or say what a duration looks like."""
+        try:
+            return duration(str(value))
+        except ValueError as fault:
+            self.fail(str(fault), param, ctx)
+
+
+class Address(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """An IPv4 or IPv6 address, in the form in which those of clients are stored."""
+
+    name = "address"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Return the address."""
+        address = address_of(str(value))
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            self.fail("not an IPv4 or IPv6 address", param, ctx)
+        return address
+
+
+class Moment(click.DateTime):
+    """A day or a moment, in UTC."""
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Return the moment."""
+        moment: datetime = super().convert(value, param, ctx)
+        return moment.replace(tzinfo=UTC)
+
+
 def _login_name() -> str:
     """Return the login name of the operator, also behind sudo, if it is known."""
     try:
@@ -43,7 +91,7 @@ def _login_name() -> str:
 
 
 # Bytes on the command line that are not UTF-8 arrive as surrogates, which no database takes.
-_TEXT = Matching("text", re.compile(r"[^\ud800-\udfff]+"), "must be UTF-8, and not empty")
+TEXT = Matching("text", re.compile(r"[^\ud800-\udfff]+"), "must be UTF-8, and not empty")
 _ACTOR_NAME = Matching(
     "name",
     re.compile(rf"[^\x00-\x1f\x7f\ud800-\udfff]{{1,{LONGEST_ACTOR}}}"),
@@ -57,6 +105,29 @@ _COUNTRY_CODE = Matching("digits", phone_numbers.COUNTRY_CODE, "must be 1 to 6 d
 limit = click.option("--limit", type=click.IntRange(1, 10_000), default=PAGE, show_default=True)
 after = click.option("--after", type=click.UUID, default=None, help="Continue after this id.")
 user_id = click.argument("user_id", type=click.UUID)
+username = click.option("--username", type=TEXT, required=True)
+
+
+class UserIdOrUsername(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """A user's id; or else a username."""
+
+    name = "user"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> UUID | str:
+        """Return the id or the username."""
+        text = TEXT.convert(value, param, ctx)
+        try:
+            return UUID(text)
+        except ValueError:
+            return text
+
+
+user_or_name = click.argument("user", metavar="USER_ID|USERNAME", type=UserIdOrUsername())
+appid = click.argument("appid", type=TEXT)
+since = click.option("--since", type=Moment(), default=None, help="In UTC: 2026-11-28.")
+until = click.option("--until", type=Moment(), default=None, help="Up to here, not included.")
 session_id = click.argument("session_id", type=click.UUID)
 actor = click.option(
     "--as",
@@ -66,21 +137,30 @@ actor = click.option(
     show_default="the login name",
     help="Your name for the audit.",
 )
+valid_for = click.option(
+    "--valid-for",
+    type=Duration(),
+    default="1d",
+    show_default=True,
+    help="How long the password opens the account unless the user sets another one.",
+)
 
 
 def user_filter(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say which users are asked for; the command gets them as `wanted`."""
 
-    @click.option("--username", type=_TEXT)
+    @click.option("--username", type=TEXT)
     @click.option("--phone", type=_PHONE, help="The number without its country code.")
     @click.option("--country-code", type=_COUNTRY_CODE, default="86", show_default=True)
-    @click.option("--openid", type=_TEXT)
-    @click.option("--unionid", type=_TEXT)
+    @click.option("--openid", type=TEXT)
+    @click.option("--unionid", type=TEXT)
+    @click.option("--nickname", type=TEXT, help="How it begins; case matters.")
+    @click.option("--address", type=Address(), help="Who had a session from there.")
     @click.option("--disabled", is_flag=True, help="Only disabled ones.")
     @functools.wraps(command)
     def filtered(*args: object, phone: str | None, country_code: str, **given: Any) -> None:
         number = PhoneNumber(phone, country_code) if phone is not None else None
-        names = ("username", "openid", "unionid", "disabled")
+        names = ("username", "openid", "unionid", "nickname", "address", "disabled")
         wanted = UserFilter(phone=number, **{name: given.pop(name) for name in names})
         command(*args, wanted=wanted, **given)
 

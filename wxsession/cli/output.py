@@ -16,6 +16,7 @@ from uuid import UUID
 
 import click
 
+from wxsession.events.event import Event
 from wxsession.wording import in_language, language_of_locale
 
 _AS_JSON = "wxsession.as_json"
@@ -42,6 +43,15 @@ def show(value: object, text: str) -> None:
     """
     as_json = click.get_current_context().meta[_AS_JSON]
     click.echo(json.dumps(value, default=_plain) if as_json else text)
+
+
+def show_each(values: Sequence[object], text: str) -> None:
+    """Print each value as a line of JSON, or the text for people."""
+    if click.get_current_context().meta[_AS_JSON]:
+        for value in values:
+            click.echo(json.dumps(value, default=_plain))
+    else:
+        click.echo(text)
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -108,3 +118,24 @@ class Progress:
         if self._shown and now - self._last > 0.2:  # noqa: PLR2004 - seconds; a terminal is slow
             click.echo(f"\r{done} {self._what}", nl=False, err=True)
             self._last = now
+
+
+_EVENT_COLUMNS = {
+    "AT": "at",
+    "EVENT": "event",
+    "COUNT": "count",
+    "REASON": "reason",
+    "BY": "actor",
+    "USER ID": "user_id",
+    "SESSION ID": "session_id",
+    "APPID": "appid",
+    "ADDRESS": "client_address",
+    "USER AGENT": "user_agent",
+}
+
+
+def event_table(events: Sequence[Event], *, with_user: bool = False) -> str:
+    """Return a line for each event, with its user unless that is always the same."""
+    titles = [title for title in _EVENT_COLUMNS if with_user or title != "USER ID"]
+    rows = [[getattr(event, _EVENT_COLUMNS[title]) for title in titles] for event in events]
+    return table(titles, rows)

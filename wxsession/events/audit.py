@@ -19,15 +19,14 @@ from sqlalchemy import or_, select, update
 from wxsession.clock import Clock
 from wxsession.errors import Overloaded
 from wxsession.events import signals
-from wxsession.events.event import EVENT_COLUMNS, FACTS, Event
+from wxsession.events.event import FACTS, Event
 from wxsession.logs import current_request_id
 from wxsession.metrics import EVENTS, NUMBERS
-from wxsession.storage.database import Database, Executor, new_id, upsert, uuid7
+from wxsession.storage.database import Database, new_id, upsert, uuid7
 from wxsession.storage.statements import inserting
 from wxsession.storage.tables import audit_events
 from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo, network_of
-from wxsession.users.user import select_former_ids
 
 SYSTEM = ClientInfo(None, None)
 """The client of an event that a command causes."""
@@ -188,18 +187,6 @@ class Audit:
         """Clear the openids of a user's events."""
         theirs = update(audit_events).where(audit_events.c.user_id == user_id)
         transaction.execute(theirs.where(audit_events.c.openids.is_not(None)).values(openids=None))
-
-    def of_user(self, connection: Executor, user_id: UUID, *, limit: int) -> list[Event]:
-        """Return the events of a user, and of the users merged into this one, newest first."""
-        c = audit_events.c
-        ids = (user_id, *connection.execute(select_former_ids(user_id)).scalars())
-        query = (
-            select(*EVENT_COLUMNS)
-            .where(c.user_id.in_(ids))
-            .order_by(c.at.desc(), c.id.desc())
-            .limit(limit)
-        )
-        return [Event(*row) for row in connection.execute(query)]
 
 
 def _counted_id(now: datetime, facts: Mapping[str, object]) -> UUID:

@@ -3,28 +3,40 @@
 Every change is written to the audit, in the transaction that makes it.
 """
 
+import time
 from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select, update
 
-from wxsession.clock import Clock
-from wxsession.errors import NoSuchSession, NoSuchUser
+from wxsession.clock import Clock, Timing
+from wxsession.errors import InvalidRequest, NoSuchSession, NoSuchUser
 from wxsession.events.audit import SYSTEM, UNKNOWN, Audit
+from wxsession.operations.batching import BatchSize
 from wxsession.sessions.service import SessionService
 from wxsession.storage import tables as t
 from wxsession.storage.database import Database
+from wxsession.storage.sqlite_busy import MAX_BUSY_PAUSE
 from wxsession.users.merging import ensure_known
+
+_ENDED_AT_ONCE = 500  # each with an event, if each is another user's
 
 
 class Administration:
     """What an operator may do to users and sessions; `actor` is the operator's name."""
 
     def __init__(
-        self, database: Database, *, sessions: SessionService, audit: Audit, clock: Clock
+        self,
+        database: Database,
+        *,
+        sessions: SessionService,
+        audit: Audit,
+        clock: Clock,
+        timing: Timing = time,
     ) -> None:
         self._database = database
+        self._timing = timing
         self._sessions = sessions
         self._audit = audit
         self._clock = clock
@@ -73,6 +85,44 @@ class Administration:
         with self._database.statement() as connection:
             ensure_known(connection, user_id)
         return self._end_all(user_id, "revoked", actor, progress)
+
+    def end_all_sessions(
+        self,
+        appid: str | None = None,
+        *,
+        actor: str = UNKNOWN,
+        progress: Callable[[int], None] = lambda _done: None,
+    ) -> int:
+        """End every live session, or every one of an app's WeChat users; return how many.
+
+        Those that begin meanwhile stay. Goes in bounded transactions, with a pause after each; if
+        it is stopped half way, run it again.
+
+        Raises:
+            InvalidRequest: nobody has ever logged in from this app.
+            Overloaded: the database did not answer in time.
+        """
+        c = t.identities.c
+        with self._database.statement() as connection:
+            if appid is not None:
+                known = select(c.id).where(c.provider == t.WECHAT, c.appid == appid).limit(1)
+                if connection.execute(known).first() is None:
+                    raise InvalidRequest.of("appid", "has no WeChat user here")
+            newest = select(t.sessions.c.id).order_by(t.sessions.c.id.desc()).limit(1)
+            last = connection.execute(newest).scalar()
+        # On SQLite every other writer waits for a batch, and has to find the file free after it.
+        pause = 0.0 if self._database.is_postgresql else MAX_BUSY_PAUSE
+        size = BatchSize(_ENDED_AT_ONCE, shortest_pause=pause)
+        done, after = 0, UUID(int=0)
+        while last is not None and after != last:
+            begun = self._timing.monotonic()
+            ended, after = self._sessions.end_next(
+                after, last, "revoked", appid=appid, actor=actor, limit=size.size
+            )
+            done += ended
+            progress(done)
+            self._timing.sleep(size.pause_after(self._timing.monotonic() - begun))
+        return done
 
     def end_session(self, session_id: UUID, *, actor: str = UNKNOWN) -> bool:
         """End a session; return whether it was live.

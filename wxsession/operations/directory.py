@@ -4,19 +4,31 @@ What comes out may be shown on a terminal: phone numbers are masked, and there i
 or key in any of it.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, and_, func, literal, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Row,
+    Select,
+    and_,
+    func,
+    literal,
+    select,
+    tuple_,
+    union,
+)
 
 from wxsession.accounts.passwords import normalised_username
 from wxsession.clock import Clock
 from wxsession.errors import NoSuchSession, NoSuchUser, SessionEnded, SessionExpired
-from wxsession.events.audit import Audit
 from wxsession.events.event import Event
+from wxsession.events.search import EventFilter, find_events
 from wxsession.sessions.queries import select_sessions, session_from
 from wxsession.sessions.session import Session
 from wxsession.storage import tables as t
@@ -39,6 +51,10 @@ class UserFilter:
     phone: PhoneNumber | None = None
     openid: str | None = None
     unionid: str | None = None
+    nickname: str | None = None
+    """How the nickname begins."""
+    address: str | None = None
+    """Had a session from this address, within the retention of events."""
     disabled: bool = False
     """Only users who are disabled."""
 
@@ -117,12 +133,9 @@ class SessionLine:
 class Directory:
     """What an operator may look at."""
 
-    def __init__(
-        self, database: Database, *, phones: PhoneNumbers, audit: Audit, clock: Clock
-    ) -> None:
+    def __init__(self, database: Database, *, phones: PhoneNumbers, clock: Clock) -> None:
         self._database = database
         self._phones = phones
-        self._audit = audit
         self._clock = clock
 
     def users(
@@ -185,7 +198,7 @@ class Directory:
                 self._user_line(row),
                 tuple(BoundIdentity(*one) for one in connection.execute(bound.order_by(c.id))),
                 connection.execute(live).scalar_one(),
-                tuple(self._audit.of_user(connection, user_id, limit=_SHOWN_EVENTS)),
+                tuple(find_events(connection, EventFilter(user_id=user_id), limit=_SHOWN_EVENTS)),
             )
 
     def sessions(
@@ -241,9 +254,20 @@ class Directory:
             found.append(t.users.c.id.in_(_bound_where(t.identities.c.openid == wanted.openid)))
         if wanted.unionid is not None:
             found.append(t.users.c.id.in_(_bound_where(t.identities.c.unionid == wanted.unionid)))
+        if wanted.nickname is not None:
+            found += self._begins(t.users.c.nickname, wanted.nickname)
+        if wanted.address is not None:
+            found.append(t.users.c.id.in_(_seen_from(wanted.address)))
         if wanted.disabled:
             found.append(t.users.c.disabled_at.is_not(None))
         return found
+
+    def _begins(self, column: ColumnElement[str], beginning: str) -> list[ColumnElement[bool]]:
+        """Return the conditions of a range of the index: LIKE uses it with a known value only."""
+        end = beginning + chr(sys.maxunicode)  # no character, so nothing begins with it
+        if self._database.is_postgresql:  # these compare bytes, whatever the locale
+            return [column.op("~>=~")(beginning), column.op("~<~")(end)]
+        return [column >= beginning, column < end]
 
     def _is_live(self) -> ColumnElement[bool]:
         return and_(t.is_live(self._clock()), t.has_enabled_user())
@@ -288,6 +312,16 @@ def _users() -> Select[Any]:
 
 def _bound_where(condition: ColumnElement[bool]) -> Select[Any]:
     return select(t.identities.c.user_id).where(condition)
+
+
+def _seen_from(address: str) -> CompoundSelect[Any]:
+    """Return the query for who had a session from there, by the ids of today."""
+    c, merged = t.audit_events.c, t.merged_users.c
+    there = (c.client_address == address, c.session_id.is_not(None))
+    return union(
+        select(c.user_id).where(*there),
+        select(merged.new_id).join(t.audit_events, c.user_id == merged.old_id).where(*there),
+    )
 
 
 def _page(found: Sequence[T], limit: int, id_of: Callable[[T], UUID]) -> Page[T]:

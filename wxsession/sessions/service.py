@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     and_,
+    exists,
     select,
     update,
 )
@@ -60,7 +61,7 @@ from wxsession.sessions.session import (
 from wxsession.sessions.tokens import SessionToken, TokenSigner
 from wxsession.settings import Settings
 from wxsession.storage.database import Database, new_id, retry_on_disconnect
-from wxsession.storage.tables import is_live, sessions
+from wxsession.storage.tables import identities, is_live, sessions
 from wxsession.storage.transaction import Reply, Transaction
 from wxsession.users.client import ClientInfo
 from wxsession.users.phone_numbers import PhoneNumbers
@@ -412,6 +413,45 @@ class SessionService:
             return self.end_rows(
                 connection, which, reason, user_id=user_id, client=client, actor=actor
             )
+
+    def end_next(
+        self,
+        after: UUID,
+        last: UUID,
+        reason: str,
+        *,
+        appid: str | None,
+        actor: str | None,
+        limit: int,
+    ) -> tuple[int, UUID]:
+        """End the live ones among the next sessions by id, whoever's they are, up to `last`.
+
+        With an appid only those of WeChat users of that app. Returns how many, and the id to
+        continue after, which is `last` when all are done.
+        """
+        now, c = self._clock(), sessions.c
+        with self._database.transaction() as connection:
+            next_ = select(c.id).where(c.id > after, c.id <= last).order_by(c.id).limit(limit)
+            ids = connection.execute(next_).scalars().all()
+            if not ids:
+                return 0, last
+            here = and_(c.id > after, c.id <= ids[-1], is_live(now))
+            if appid is not None:
+                of_app = exists().where(
+                    identities.c.id == c.identity_id, identities.c.appid == appid
+                )
+                here = and_(here, of_app.correlate(sessions))
+            # Locked in one order, because somebody may end the same ones at the same time.
+            locked = select(c.id).where(here).order_by(c.id).with_for_update(of=sessions)
+            ending = update(sessions).where(c.id.in_(locked), is_live(now))
+            values = {"ended_at": now, "end_reason": reason, "purge_on": now.date()}
+            ended = connection.execute(ending.values(values).returning(c.user_id, c.id)).all()
+            by_user: dict[UUID, list[tuple[UUID, str]]] = {}
+            for row in ended:
+                by_user.setdefault(row.user_id, []).append((row.id, reason))
+            for user_id, its in by_user.items():
+                self._audit.write_ends(connection, its, SYSTEM, user_id=user_id, actor=actor)
+        return len(ended), ids[-1]
 
     def end_surplus(self, connection: Transaction, user_id: UUID, client: ClientInfo) -> None:
         """End what is above the cap; the caller holds a lock on the user's row."""

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Uuid,
     and_,
     exists,
+    text,
 )
 
 from wxsession.storage.database import Json, UtcDateTime, metadata, transaction_time
@@ -48,6 +49,8 @@ users = Table(
     Column("id", Uuid, primary_key=True),
     Column("username", String(LONGEST_USERNAME), unique=True),
     Column("password_hash", String(255)),
+    # Of a password that an operator set: two people know it. NULL: it stays.
+    Column("password_expires_at", UtcDateTime),
     Column("nickname", String(LONGEST_NICKNAME)),
     Column("avatar_url", String(LONGEST_AVATAR_URL)),
     Column("phone_number_sealed", LargeBinary),
@@ -56,6 +59,14 @@ users = Table(
     Column("created_at", UtcDateTime, nullable=False),
     # Since when the user is gone. The row stays, empty and disabled, until no session refers to it.
     Column("deleted_at", UtcDateTime),
+    # Compared by bytes, so that names with the same beginning are adjacent in any locale.
+    Index(None, "nickname", postgresql_ops={"nickname": "varchar_pattern_ops"}),
+    Index(
+        "ix_wxsession_users_disabled",
+        "id",
+        postgresql_where=text("disabled_at IS NOT NULL"),
+        sqlite_where=text("disabled_at IS NOT NULL"),
+    ),
 )
 Index(
     "ix_wxsession_users_deleted_at",
@@ -256,6 +267,8 @@ audit_events = Table(
     # By the database's clock, which orders what several hosts write: the feed is read along it.
     Column("recorded_at", UtcDateTime, nullable=False, server_default=transaction_time()),
     Index(None, "user_id", "at", "id"),
+    Index(None, "client_address", "at"),
+    Index(None, "event", "at"),
     Index(None, "recorded_at", "id"),
 )
 

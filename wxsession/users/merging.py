@@ -178,6 +178,27 @@ class Users:
         transaction.execute(recording.on_conflict_do_nothing())
         return parted
 
+    def move(
+        self, transaction: Transaction, identity: Identity, user_id: UUID, new_user_id: UUID
+    ) -> None:
+        """Move an identity to another user, and keep unionids from undoing that.
+
+        The caller holds the locks of both.
+
+        Raises:
+            IdentityBound: the other user has a WeChat user of the same app.
+        """
+        now, table = self._clock(), unbound_identities
+        theirs = identities.c.user_id == new_user_id, identities.c.appid == identity.appid
+        if transaction.execute(select(identities.c.id).where(*theirs)).first() is not None:
+            raise IdentityBound
+        _move_identities(transaction, identities.c.id == identity.id, new_user_id, now)
+        void = table.c.user_id == new_user_id, table.c.identity_id == identity.id
+        transaction.execute(delete(table).where(*void))
+        record = {"user_id": user_id, "identity_id": identity.id, "unbound_at": now}
+        recording = upsert(transaction, table).values(record)
+        transaction.execute(recording.on_conflict_do_nothing())
+
 
 def _move_identities(
     transaction: Transaction, which: ColumnElement[bool], user_id: UUID, now: datetime
