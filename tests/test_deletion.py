@@ -24,7 +24,14 @@ from wxsession.events.event import Event
 from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
 from wxsession.storage.database import metadata, new_id
-from wxsession.storage.tables import audit_events, failed_attempts, identities, sessions, users
+from wxsession.storage.tables import (
+    audit_events,
+    failed_attempts,
+    identities,
+    job_results,
+    sessions,
+    users,
+)
 
 pytestmark = ON_BOTH
 
@@ -119,7 +126,7 @@ def test_in_the_end_not_even_the_id_has_a_row(
     assert problem(phone.check()) == (401, "invalid_token", None)
     left = rows(services)
     kept = {name for name, found in left.items() if found}
-    assert kept == {audit_events.name}
+    assert kept == {audit_events.name, job_results.name}
     assert {row["event"] for row in left[audit_events.name]} == {
         "user.created",
         "session.created",
