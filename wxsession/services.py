@@ -9,6 +9,7 @@ from wxsession.accounts.authenticator import Authenticator
 from wxsession.accounts.passwords import OWASP_MINIMUM, Passwords
 from wxsession.accounts.service import AccountService
 from wxsession.accounts.throttle import Throttle
+from wxsession.api_keys import ApiKeys
 from wxsession.audit import Audit
 from wxsession.clock import Clock, now
 from wxsession.crypto import Sealer, SecretKeys
@@ -20,6 +21,7 @@ from wxsession.logins.service import LoginService
 from wxsession.operations.administration import Administration
 from wxsession.operations.directory import Directory
 from wxsession.operations.health import Health
+from wxsession.operations.lookup import Lookup
 from wxsession.operations.purge import Purge
 from wxsession.operations.reseal import Resealing
 from wxsession.profiles import ProfileService
@@ -58,8 +60,10 @@ class Services:
     key_checks: KeyChecks
     phones: PhoneNumbers
     introspection: Introspection
+    api_keys: ApiKeys
     audit: Audit
     directory: Directory
+    lookup: Lookup
     administration: Administration
     resealing: Resealing
     purge: Purge
@@ -179,9 +183,11 @@ class Services:
             session_keys=session_keys,
             key_checks=key_checks,
             phones=phones,
-            introspection=Introspection(sessions, settings.api_keys, audit, clock),
+            introspection=Introspection(sessions, clock),
+            api_keys=ApiKeys(settings.api_keys, throttle, audit),
             audit=audit,
             directory=Directory(database, phones=phones, audit=audit, clock=clock),
+            lookup=Lookup(database, phones=phones, audit=audit),
             administration=Administration(database, sessions=sessions, audit=audit, clock=clock),
             resealing=Resealing(database, sealer, phones),
             purge=Purge(database, clock, audit_retention=settings.audit_retention),

@@ -1,4 +1,4 @@
-"""Limits on failed attempts: passwords, codes, registrations.
+"""Limits on failed attempts: passwords, codes, registrations, API keys.
 
 The counters are in the database, so that all workers count together. A counter's window starts
 at the first attempt and is not extended by later ones, so an attacker cannot lock the owner out
@@ -183,6 +183,17 @@ class Throttle:
             raise
         if user_id is not None:
             self._take_back(counted)
+
+    def count_api_key(self, client: ClientInfo) -> None:
+        """Count a wrong API key from this address.
+
+        Raises:
+            TooManyAttempts: there were too many recently.
+            Overloaded: the database did not answer in time.
+        """
+        if client.address is not None:
+            limit = Limit(FAILURES_PER_ADDRESS, WINDOW)
+            self._add([self._counter("api_keys", network_of(client.address), limit)], "api_keys")
 
     def _count_code(self, network: str, limit: Limit) -> None:
         if len(self._suspects) >= _MOST_SUSPECTS:

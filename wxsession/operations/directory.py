@@ -4,13 +4,13 @@ What comes out may be shown on a terminal: phone numbers are masked, and there i
 or key in any of it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, and_, func, select
+from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, select
 
 from wxsession.accounts.passwords import normalised_username
 from wxsession.audit import Audit, AuditEvent
@@ -38,6 +38,8 @@ class UserFilter:
     phone: PhoneNumber | None = None
     openid: str | None = None
     unionid: str | None = None
+    appid: str | None = None
+    """The app that the WeChat user with `openid` or `unionid`, or any, is of."""
     disabled: bool = False
     """Only users who are disabled."""
 
@@ -123,13 +125,13 @@ class Directory:
         Raises:
             Overloaded: the database did not answer in time.
         """
-        query = _users().where(~is_merged(), *self._conditions(wanted)).order_by(t.users.c.id)
+        query = select_users_with_date().where(~is_merged(), *matching(wanted, self._phones))
         if after is not None:
             query = query.where(t.users.c.id > after)
         with self._database.statement() as connection:
-            rows = connection.execute(query.limit(limit + 1)).all()
-        lines = [self._user_line(row) for row in rows]
-        return _page(lines, limit, lambda line: line.user_id)
+            rows = connection.execute(query.order_by(t.users.c.id).limit(limit + 1)).all()
+        lines = [self._user_line(row) for row in rows[:limit]]
+        return page_of(lines, len(rows) > limit, lambda line: line.user_id)
 
     def user(self, user_id: UUID) -> UserDetails:
         """Return everything an operator may see of a user.
@@ -143,7 +145,8 @@ class Directory:
         live = select(func.count()).where(t.sessions.c.user_id == user_id, self._is_live())
         with self._database.statement() as connection:
             ensure_known(connection, user_id)
-            row = connection.execute(_users().where(t.users.c.id == user_id)).first()
+            query = select_users_with_date().where(t.users.c.id == user_id)
+            row = connection.execute(query).first()
             if row is None:
                 raise NoSuchUser
             return UserDetails(
@@ -178,8 +181,8 @@ class Directory:
                 ids = (user_id, *connection.execute(select_former_ids(user_id)).scalars())
                 query = query.where(t.sessions.c.user_id.in_(ids))
             rows = connection.execute(query.limit(limit + 1)).all()
-        lines = [self._session_line(session_from(row, self._phones)) for row in rows]
-        return _page(lines, limit, lambda line: line.session_id)
+        lines = [self._session_line(session_from(row, self._phones)) for row in rows[:limit]]
+        return page_of(lines, len(rows) > limit, lambda line: line.session_id)
 
     def session(self, session_id: UUID) -> SessionLine:
         """Return one session, whether it is live or not.
@@ -194,21 +197,6 @@ class Directory:
         if row is None:
             raise NoSuchSession
         return self._session_line(session_from(row, self._phones))
-
-    def _conditions(self, wanted: UserFilter) -> list[ColumnElement[bool]]:
-        found: list[ColumnElement[bool]] = []
-        if wanted.username is not None:
-            found.append(t.users.c.username == normalised_username(wanted.username))
-        if wanted.phone is not None:
-            # Hashed with each server key: not every row has the hash of the newest one yet.
-            found.append(t.users.c.phone_number_hash.in_(self._phones.hashes(wanted.phone)))
-        if wanted.openid is not None:
-            found.append(t.users.c.id.in_(_bound_where(t.identities.c.openid == wanted.openid)))
-        if wanted.unionid is not None:
-            found.append(t.users.c.id.in_(_bound_where(t.identities.c.unionid == wanted.unionid)))
-        if wanted.disabled:
-            found.append(t.users.c.disabled_at.is_not(None))
-        return found
 
     def _is_live(self) -> ColumnElement[bool]:
         return and_(t.is_live(self._clock()), t.has_enabled_user())
@@ -247,15 +235,39 @@ class Directory:
         return "live", None
 
 
-def _users() -> Select[Any]:
+def select_users_with_date() -> Select[Any]:
+    """Return the query for rows of users as `user_from` reads them, and since when they are."""
     return select_users().add_columns(t.users.c.created_at)
 
 
-def _bound_where(condition: ColumnElement[bool]) -> Select[Any]:
-    return select(t.identities.c.user_id).where(condition)
+def matching(wanted: UserFilter, phones: PhoneNumbers) -> list[ColumnElement[bool]]:
+    """Return the conditions for the users that are wanted."""
+    found: list[ColumnElement[bool]] = []
+    if wanted.username is not None:
+        found.append(t.users.c.username == normalised_username(wanted.username))
+    if wanted.phone is not None:
+        # Hashed with each server key: not every row has the hash of the newest one yet.
+        found.append(t.users.c.phone_number_hash.in_(phones.hashes(wanted.phone)))
+    if wanted.disabled:
+        found.append(t.users.c.disabled_at.is_not(None))
+    return found + _bound(wanted)
 
 
-def _page(found: Sequence[T], limit: int, id_of: Callable[[T], UUID]) -> Page[T]:
-    """Return the page; one more than `limit` was read, which shows whether there are more."""
-    items = tuple(found[:limit])
-    return Page(items, id_of(items[-1]) if len(found) > limit else None)
+def _bound(wanted: UserFilter) -> list[ColumnElement[bool]]:
+    """Return the condition that one WeChat user of the user is as it is wanted."""
+    c = t.identities.c
+    named = {c.openid: wanted.openid, c.unionid: wanted.unionid, c.appid: wanted.appid}
+    conditions = [column == value for column, value in named.items() if value is not None]
+    if wanted.openid is not None or wanted.unionid is not None:
+        return [t.users.c.id.in_(select(c.user_id).where(*conditions))]
+    if wanted.appid is not None:
+        # Nearly everybody may be of this app: it is asked for each user, along their ids.
+        its = exists().where(c.user_id == t.users.c.id, c.provider == t.WECHAT, *conditions)
+        return [its.correlate(t.users)]
+    return []
+
+
+def page_of(items: Iterable[T], more: bool, id_of: Callable[[T], UUID]) -> Page[T]:  # noqa: FBT001 - it is a fact, not a switch
+    """Return the page of these items; `more` says whether others follow."""
+    shown = tuple(items)
+    return Page(shown, id_of(shown[-1]) if more else None)

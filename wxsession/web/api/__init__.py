@@ -7,7 +7,7 @@ from flask import Blueprint, Response
 
 from wxsession.services import Services
 from wxsession.web import problems
-from wxsession.web.api import accounts, health, introspection, logins, profiles, sessions
+from wxsession.web.api import accounts, health, introspection, logins, profiles, sessions, users
 from wxsession.web.api.door import FEWEST_THREADS, Door
 from wxsession.web.api.endpoints import bind
 from wxsession.web.api.front import Front
@@ -26,6 +26,7 @@ ENDPOINTS = (
     *profiles.ENDPOINTS,
     *sessions.ENDPOINTS,
     *introspection.ENDPOINTS,
+    *users.ENDPOINTS,
     *health.ENDPOINTS,
 )
 
