@@ -65,10 +65,11 @@ class Bench:
         return self._fill(f"sqlite:///{self.folder / name}", name, sessions)
 
     def peer(self, name: str, sessions: int, presented: int) -> FilledDatabase:
-        """Return the database of a peer, which has its name, filled by its own program."""
-        self.postgres.create_database(name)
+        """Return a database of a peer for one subject alone, filled by the peer's own program."""
+        database, begun = f"{name}_{next(self._numbers)}", time.monotonic()
+        self.postgres.create_database(database)
         by_sqlalchemy, postgres = name.endswith("_sqlalchemy"), self.postgres
-        url, begun = (postgres.url if by_sqlalchemy else postgres.plain_url)(name), time.monotonic()
+        url = (postgres.url if by_sqlalchemy else postgres.plain_url)(database)
         program = [sys.executable, "-m", f"benchmarks.peers.{name}.fill"]
         done = subprocess.run(
             [*program, str(sessions), str(presented)],
@@ -78,11 +79,11 @@ class Bench:
             text=True,
             check=True,
         )
-        self.postgres.vacuum(name)
+        self.postgres.vacuum(database)
         self.say(f"  {name}: {sessions:,} sessions in {time.monotonic() - begun:.0f} s")
         headers = (line.partition(": ") for line in done.stdout.splitlines())
         requests = [Request({header: value}) for header, _, value in headers]
-        return FilledDatabase(url, name, sessions, requests)
+        return FilledDatabase(url, database, sessions, requests)
 
     def _fill(
         self, url: str, name: str, sessions: int, *, after: Callable[[], object] = lambda: None

@@ -329,7 +329,7 @@ def test_a_silent_user_is_merged_into_the_account(
     assert user_of(phone)["id"] == alice["id"]
     assert phone.log_in().json["user"]["id"] == alice["id"]
     assert rows(services, users) == 1
-    assert "bound" in events(services)
+    assert "identity.bound" in events(services)
 
 
 def test_the_history_of_the_silent_user_stays_under_its_id_and_is_shown_with_the_account(
@@ -340,9 +340,12 @@ def test_the_history_of_the_silent_user_stays_under_its_id_and_is_shown_with_the
     alice = UUID(user_of(account)["id"])
     shown = services.directory.user(alice).events
     assert [(one.event, one.user_id) for one in shown] == [
-        ("bound", alice),
-        ("login", silent),
-        ("registered", alice),
+        ("identity.bound", alice),
+        ("user.merged", silent),
+        ("session.created", silent),
+        ("user.created", silent),
+        ("session.created", alice),
+        ("user.created", alice),
     ]
 
 
@@ -822,7 +825,7 @@ def test_as_many_logins_that_bind_one_wechat_user_bind_it_once(
         answers = list(pool.map(both, phones))
     assert {answer.status_code for answer in answers} == {200}
     assert rows(services, users) == 1
-    assert events(services).count("bound") == 1
+    assert events(services).count("identity.bound") == 1
 
 
 @pytest.mark.usefixtures("account")
@@ -934,12 +937,15 @@ def test_the_audit_says_who_did_what_from_where(
         ).all()
     assert {address for *_, address in told} == {"203.0.113.7"}
     assert sorted((event, reason, count) for event, reason, count, _ in told) == [
-        ("bound", None, 1),
-        ("login", None, 1),
-        ("login_failed", "bad_credentials", 2),
-        ("login_failed", "invalid_code", 1),
-        ("registered", None, 1),
-        ("token_reused", None, 1),
+        ("identity.bound", None, 1),
+        ("login.failed", "bad_credentials", 2),
+        ("login.failed", "invalid_code", 1),
+        ("session.created", None, 1),
+        ("session.created", None, 1),
+        ("session.ended", "token_reused", 1),
+        ("user.created", None, 1),
+        ("user.created", None, 1),
+        ("user.merged", "bind", 1),
     ]
 
 

@@ -206,7 +206,7 @@ def test_a_user_is_shown(operator: Operator, services: Services, phone: Phone) -
     }
     assert [one["appid"] for one in details["identities"]] == [APPID]
     assert details["live_sessions"] == 0
-    assert "user_disabled" in [one["event"] for one in details["events"]]
+    assert "user.disabled" in [one["event"] for one in details["events"]]
     shown = operator.read("users", "show", user_id)
     assert "phone number   138******00\n" in shown
     assert "disabled       2026-11-21 08:30:00Z\n" in shown
@@ -222,7 +222,7 @@ def test_a_disabled_user_is_out_at_once_and_cannot_come_back(
     assert shown == "The user is disabled; 1 sessions ended.\n"
     assert problem(phone.check()) == (401, "session_ended", "user_disabled")
     assert problem(phone.log_in()) == (403, "user_blocked", None)
-    assert noted(services, "user_disabled") == 1
+    assert noted(services, "user.disabled") == 1
 
 
 def test_disabling_again_changes_nothing(
@@ -236,7 +236,7 @@ def test_disabling_again_changes_nothing(
     assert operator.ask("users", "disable", user_id) == {**told, "sessions_ended": 0}
     details = services.directory.user(UUID(user_id))
     assert details.user.disabled_at == TODAY
-    assert noted(services, "user_disabled") == 1
+    assert noted(services, "user.disabled") == 1
 
 
 def test_an_enabled_user_may_log_in_again_but_the_old_session_stays_over(
@@ -250,7 +250,7 @@ def test_an_enabled_user_may_log_in_again_but_the_old_session_stays_over(
     assert problem(phone.check(old)) == (401, "session_ended", "user_disabled")
     assert phone.log_in().status_code == 200
     assert user_of(phone) == user_id
-    assert noted(services, "user_enabled") == 1
+    assert noted(services, "user.enabled") == 1
 
 
 def test_ending_all_sessions_lets_the_user_log_in_again(
@@ -265,7 +265,7 @@ def test_ending_all_sessions_lets_the_user_log_in_again(
         "sessions_ended": 0,
     }
     assert phone.log_in().status_code == 200
-    assert noted(services, "session_ended") == 1
+    assert noted(services, "session.ended") == 1
 
 
 def test_ending_thousands_of_sessions_is_done_in_bounded_statements_and_may_be_stopped(
@@ -285,7 +285,7 @@ def test_ending_thousands_of_sessions_is_done_in_bounded_statements_and_may_be_s
     assert services.administration.end_sessions(user_id, progress=seen.append) == 2000
     assert seen == [1000, 2000]
     details = services.directory.user(user_id)
-    assert [one.count for one in details.events if one.event == "session_ended"] == [1000] * 3
+    assert [one.count for one in details.events if one.event == "session.ended"] == [1000] * 3
     assert live(services) == 0
 
 
@@ -366,7 +366,7 @@ def test_a_session_is_ended_once(operator: Operator, services: Services, phone: 
     assert operator.ask("sessions", "end", session_id) == told
     shown = operator.ask("sessions", "show", session_id)
     assert (shown["state"], shown["reason"]) == ("ended", "revoked")
-    assert noted(services, "session_ended") == 1
+    assert noted(services, "session.ended") == 1
 
 
 @ON_SQLITE
@@ -428,10 +428,10 @@ def test_the_audit_knows_by_whom_a_user_was_changed(
         change(services, user_id, disabled_at=TODAY)
     operator.read("users", command, user_id, *given)
     events = {
-        "disable": ["user_disabled", "session_ended"],
-        "enable": ["user_enabled"],
-        "end-sessions": ["session_ended"],
-        "reset-session-keys": ["session_key_reset"],
+        "disable": ["user.disabled", "session.ended"],
+        "enable": ["user.enabled"],
+        "end-sessions": ["session.ended"],
+        "reset-session-keys": ["session_key.reset"],
     }
     assert by_whom(services) == [(name, named) for name in events[command]]
     shown = operator.ask("users", "show", user_id)["events"]
@@ -444,8 +444,8 @@ def test_the_audit_knows_by_whom_a_session_was_ended(
 ) -> None:
     session_id = phone.log_in().json["session_id"]
     operator.read("sessions", "end", session_id, "--as", "carol")
-    assert by_whom(services) == [("session_ended", "carol")]
-    query = select(audit_events).where(audit_events.c.event == "session_ended")
+    assert by_whom(services) == [("session.ended", "carol")]
+    query = select(audit_events).where(audit_events.c.event == "session.ended")
     with services.database.statement() as connection:
         ended = connection.execute(query).one()
     assert (ended.session_id, ended.reason) == (UUID(session_id), "revoked")
@@ -458,7 +458,7 @@ def test_behind_sudo_the_audit_knows_who_it_was(
     phone.log_in()
     args = ["users", "end-sessions", user_of(phone)]
     app.test_cli_runner().invoke(args=args, env={"SUDO_USER": "carol", "LOGNAME": "wxsession"})
-    assert by_whom(services) == [("session_ended", "carol")]
+    assert by_whom(services) == [("session.ended", "carol")]
 
 
 @ON_SQLITE

@@ -25,7 +25,7 @@ def ends(services: Services) -> list[tuple[Any, ...]]:
     """Return reason, session, count, address and actor of the ends, in their order."""
     c = audit_events.c
     query = select(c.reason, c.session_id, c.count, c.client_address, c.actor)
-    query = query.where(c.event == "session_ended").order_by(c.at, c.id)
+    query = query.where(c.event == "session.ended").order_by(c.at, c.id)
     with services.database.statement() as connection:
         return [tuple(row) for row in connection.execute(query)]
 
@@ -55,7 +55,7 @@ def test_a_logout_is_noted_once(phone: Phone, services: Services) -> None:
         phone.log_out()
     assert ends(services) == [("logout", session_id, 1, ELSEWHERE, None)]
     with services.database.statement() as connection:
-        noted = select(audit_events).where(audit_events.c.event == "session_ended")
+        noted = select(audit_events).where(audit_events.c.event == "session.ended")
         row = connection.execute(noted).one()
         owner = select(sessions.c.user_id).where(sessions.c.id == session_id)
         assert row.user_id == connection.execute(owner).scalar_one()

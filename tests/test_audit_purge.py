@@ -28,7 +28,7 @@ HALF_A_YEAR = timedelta(days=180)
 def happened(services: Services, at: datetime, *, times: int = 1) -> None:
     """Add events of one moment."""
     with services.database.statement() as connection:
-        rows = [{"id": new_id(), "at": at, "event": "login"} for _ in range(times)]
+        rows = [{"id": new_id(), "at": at, "event": "session.created"} for _ in range(times)]
         connection.execute(insert(audit_events), rows)
 
 

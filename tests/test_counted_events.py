@@ -31,44 +31,44 @@ def counted(services: Services) -> list[tuple[Any, ...]]:
 
 def test_fifty_at_once_are_one_row(services: Services) -> None:
     def count(_number: int) -> None:
-        services.audit.count("login_failed", HERE, reason="too_many_attempts")
+        services.audit.count("login.failed", HERE, reason="too_many_attempts")
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(count, range(50)))
-    assert counted(services) == [("login_failed", "too_many_attempts", "203.0.113.7", 50)]
+    assert counted(services) == [("login.failed", "too_many_attempts", "203.0.113.7", 50)]
 
 
 def test_what_differs_is_counted_apart(services: Services) -> None:
     count = services.audit.count
-    count("login_failed", HERE)
+    count("login.failed", HERE)
     count("login_limited", HERE)
-    count("login_failed", HERE, reason="code_used")
-    count("login_failed", HERE, reason="invalid_code")
-    count("login_failed", HERE, reason="invalid_code", appid=APPID)
-    count("login_failed", HERE, reason="invalid_code", user_id=new_id())
-    count("login_failed", HERE, reason="invalid_code", actor="shop")
-    count("login_failed", ClientInfo(None, None), reason="invalid_code")
+    count("login.failed", HERE, reason="code_used")
+    count("login.failed", HERE, reason="invalid_code")
+    count("login.failed", HERE, reason="invalid_code", appid=APPID)
+    count("login.failed", HERE, reason="invalid_code", user_id=new_id())
+    count("login.failed", HERE, reason="invalid_code", actor="shop")
+    count("login.failed", ClientInfo(None, None), reason="invalid_code")
     assert [count for *_, count in counted(services)] == [1] * 8
 
 
 def test_an_ipv6_customer_is_one_client(services: Services) -> None:
     for number in range(3):
         client = ClientInfo(f"2001:db8:1:2::{number}", f"agent {number}")
-        services.audit.count("login_failed", client, reason="invalid_code")
-    assert counted(services) == [("login_failed", "invalid_code", "2001:db8:1:2::/64", 3)]
+        services.audit.count("login.failed", client, reason="invalid_code")
+    assert counted(services) == [("login.failed", "invalid_code", "2001:db8:1:2::/64", 3)]
 
 
 def test_ten_minutes_are_one_row_and_the_next_ten_another(
     services: Services, clock: SettableClock
 ) -> None:
     for _ in range(3):  # at 8:30, 8:35 and 8:40
-        services.audit.count("login_failed", HERE, reason="invalid_code")
+        services.audit.count("login.failed", HERE, reason="invalid_code")
         clock.advance(minutes=5)
     assert [count for *_, count in counted(services)] == [2, 1]
 
 
 def test_a_row_has_the_id_of_its_time(services: Services, clock: SettableClock) -> None:
-    services.audit.count("login_failed", HERE)
+    services.audit.count("login.failed", HERE)
     with services.database.statement() as connection:
         id_ = connection.execute(select(audit_events.c.id)).scalar_one()
     assert (id_.version, id_.variant) == (7, UUID(int=0x8000 << 48).variant)
@@ -83,6 +83,6 @@ def test_a_users_events_show_their_counts(
     with services.database.statement() as connection:
         connection.execute(insert(users).values(id=user_id, created_at=clock()))
     for _ in range(37):
-        services.audit.count("login_failed", HERE, reason="bad_credentials", user_id=user_id)
+        services.audit.count("login.failed", HERE, reason="bad_credentials", user_id=user_id)
     shown = app.test_cli_runner().invoke(args=["users", "show", str(user_id), *options]).output
-    assert '"count": 37' in shown if options else "login_failed  37     bad_credentials" in shown
+    assert '"count": 37' in shown if options else "login.failed  37     bad_credentials" in shown

@@ -89,7 +89,7 @@ def told(services: Services) -> dict[tuple[str, str | None], int]:
     """Return what the audit counts of what was refused."""
     c = audit_events.c
     query = select(c.event, c.reason, func.sum(c.count)).group_by(c.event, c.reason)
-    query = query.where(c.event.not_in(["login", "registered"]))
+    query = query.where(c.event.not_in(["session.created", "user.created"]))
     with services.database.statement() as connection:
         return {(event, reason): int(n) for event, reason, n in connection.execute(query)}
 
@@ -134,9 +134,9 @@ def test_of_fifty_guesses_at_once_ten_are_evaluated(
     assert scales.evaluated.count(WRONG.encode()) == 10 - right
     assert scales.evaluated.count(RIGHT.encode()) == int(right)
     noted = told(services)
-    assert noted["login_failed", "bad_credentials"] == 10 - right
-    assert noted["login_failed", "too_many_attempts"] == 40
-    assert noted.get(("login_locked", None), 0) == (position != 10)  # the tenth was wrong
+    assert noted["login.failed", "bad_credentials"] == 10 - right
+    assert noted["login.failed", "too_many_attempts"] == 40
+    assert noted.get(("login.locked", None), 0) == (position != 10)  # the tenth was wrong
 
 
 def test_fifty_guesses_that_race_are_ten_guesses(
@@ -225,12 +225,12 @@ def test_a_closed_account_is_told_with_its_user(
         for _ in range(FAILURES_PER_ACCOUNT + 5):
             guess(phone, WRONG, name)
     c = audit_events.c
-    query = select(c.user_id.is_not(None)).where(c.event == "login_locked")
+    query = select(c.user_id.is_not(None)).where(c.event == "login.locked")
     with services.database.statement() as connection:
         assert sorted(connection.execute(query).scalars()) == [False, True]
     clock.advance(minutes=15)
     guess(phone, WRONG)
-    assert told(services)["login_locked", None] == 2
+    assert told(services)["login.locked", None] == 2
 
 
 def test_others_do_not_keep_a_user_from_changing_the_password(
@@ -281,8 +281,8 @@ def test_who_sends_codes_that_are_none_is_refused_after_thirty(
     assert (len(wechat.exchanges), rows(services, login_codes)) == (asked, kept)
     assert make_phone(address="198.51.100.9").log_in(good).status_code == 200
     assert told(services) == {
-        ("login_failed", "invalid_code"): 30,
-        ("login_failed", "too_many_attempts"): 6,
+        ("login.failed", "invalid_code"): 30,
+        ("login.failed", "too_many_attempts"): 6,
     }
 
 
@@ -378,7 +378,7 @@ def test_what_cannot_be_a_code_costs_nothing(
 ) -> None:
     assert problem(phone.log_in(code)) == (400, "invalid_code", None)
     assert (len(wechat.exchanges), rows(services, login_codes)) == (0, 0)
-    assert told(services) == {("login_failed", "invalid_code"): 1}
+    assert told(services) == {("login.failed", "invalid_code"): 1}
 
 
 @ON_SQLITE
@@ -423,7 +423,7 @@ def test_ten_users_an_hour_are_made_from_one_address(
     assert problem(refused) == (429, "too_many_attempts", "registrations")
     assert refused.headers["RateLimit-Policy"] == '"registrations";q=10;w=3600'
     assert rows(services, users) == 11
-    assert told(services) == {("registration_failed", "too_many_attempts"): 4}
+    assert told(services) == {("registration.failed", "too_many_attempts"): 4}
     assert register(Phone(weighed, wechat, "bob", address="198.51.100.9"), "bob").status_code == 201
     clock.advance(hours=1)
     assert register(phone, "name-11").status_code == 201

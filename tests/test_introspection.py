@@ -230,7 +230,7 @@ def test_wrong_api_keys_are_counted_by_address(phone: Phone) -> None:
     c = audit_events.c
     query = select(c.client_address, c.count, c.user_id, c.actor)
     with services_of(phone.app).database.statement() as connection:
-        counted = connection.execute(query.where(c.event == "api_key_refused")).all()
+        counted = connection.execute(query.where(c.event == "api_key.refused")).all()
     assert sorted(tuple(row) for row in counted) == [
         ("198.51.100.9", 1, None, None),
         ("203.0.113.7", len(WRONG) + 1, None, None),

@@ -69,7 +69,7 @@ def test_an_old_database_becomes_the_same_as_a_new_one_and_keeps_its_rows(
             (row,) = transaction.execute(select(table)).all()
             assert ONE in row
         events = transaction.execute(select(audit_events.c.event)).scalars().all()
-        assert events == ([] if revision == REVISIONS[0] else ["login"])
+        assert events == ([] if revision == REVISIONS[0] else ["session.created"])
     with bare.long_transaction() as connection:
         command.check(config_over(connection))
         renamed = names_of(connection)

@@ -11,7 +11,7 @@ from tests.proof.invariants import INVARIANTS, Invariant
 from tests.proof.outcome import Outcome
 from tests.proof.page import Row, page
 from tests.support.statements import overhearing
-from wxsession.audit import SYSTEM
+from wxsession.events.audit import SYSTEM
 from wxsession.storage.tables import sessions
 
 BRIEF = [  # what is not left to the long lane

@@ -95,7 +95,7 @@ def test_a_copy_that_is_checked_long_after_ends_the_session(
     assert problem(thief.check()) == (401, "session_ended", "token_reused")
     with services.database.statement() as connection:
         noted = connection.execute(
-            select(audit_events.c.client_address).where(audit_events.c.event == "token_reused")
+            select(audit_events.c.client_address).where(audit_events.c.reason == "token_reused")
         ).all()
     assert noted == [(phone.address,)]
 

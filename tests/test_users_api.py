@@ -103,7 +103,7 @@ def shown_numbers(services: Services) -> list[tuple[str, str, int, str]]:
     c = audit_events.c
     query = select(c.actor, c.user_id, c.count, c.client_address).order_by(c.id)
     with services.database.statement() as connection:
-        rows = connection.execute(query.where(c.event == "phone_number_shown")).all()
+        rows = connection.execute(query.where(c.event == "phone_number.shown")).all()
     return [(actor, str(user_id), count, address) for actor, user_id, count, address in rows]
 
 
@@ -382,7 +382,7 @@ def test_a_disabled_user_is_out_until_enabled_and_the_audit_names_the_key(
         written = {tuple(row) for row in connection.execute(query)}
     assert written == {
         (event, "support", support.address)
-        for event in ("user_disabled", "session_ended", "user_enabled")
+        for event in ("user.disabled", "session.ended", "user.enabled")
     }
 
 

@@ -2,6 +2,8 @@
 
 from wxsession.app import WxSession, create_app
 from wxsession.errors import SettingsError, WxSessionError
+from wxsession.events import signals
+from wxsession.events.event import Event
 from wxsession.settings import Settings
 from wxsession.web.dialects.registry import NAMES as DIALECTS
 from wxsession.web.guard import CurrentSession, current_session, require_session, session_required
@@ -9,6 +11,7 @@ from wxsession.web.guard import CurrentSession, current_session, require_session
 __all__ = [
     "DIALECTS",
     "CurrentSession",
+    "Event",
     "Settings",
     "SettingsError",
     "WxSession",
@@ -17,4 +20,5 @@ __all__ = [
     "current_session",
     "require_session",
     "session_required",
+    "signals",
 ]

@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from wxsession.accounts.throttle import Throttle
-from wxsession.audit import Audit
 from wxsession.errors import InsufficientScope, InvalidApiKey, Overloaded
+from wxsession.events.audit import Audit
 from wxsession.settings import ApiKey
 from wxsession.users.client import ClientInfo
 
@@ -68,7 +68,7 @@ class ApiKeys:
 
     def note_refusal(self, client: ClientInfo) -> None:
         """Count in the audit that a request without a usable API key was refused."""
-        self._audit.count("api_key_refused", client)
+        self._audit.count("api_key.refused", client)
 
 
 def _hash(key: str) -> bytes:

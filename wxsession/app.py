@@ -16,6 +16,7 @@ from wxsession import cli
 from wxsession.accounts.passwords import OWASP_MINIMUM
 from wxsession.clock import Clock, now
 from wxsession.errors import WxSessionError
+from wxsession.events.feed import Page
 from wxsession.services import Services
 from wxsession.settings import Settings
 from wxsession.users.merging import merged_into
@@ -73,7 +74,11 @@ class WxSession:
         """
         settings = self._settings or Settings.read(_configured(app), dialects=registry.NAMES)
         services = Services.build(
-            settings, clock=clock or self._clock, http=http or self._http, hasher=self._hasher
+            settings,
+            clock=clock or self._clock,
+            http=http or self._http,
+            hasher=self._hasher,
+            sender=app,
         )
         self._apps.add(app)
         _serve(app, services, self._load_user)
@@ -117,6 +122,19 @@ class WxSession:
         """
         with self.services.database.statement() as connection:
             return merged_into(connection, user_id) or user_id
+
+    def events(self, after: str | None = None, *, limit: int = 100) -> Page:
+        """Return what happened after a cursor, or from the beginning, oldest first.
+
+        Store each page's `next`, in the transaction in which you do what its events ask for, and
+        begin with it: then no event is missed or seen twice, whenever your process is killed. A
+        signal is faster, but may be missed.
+
+        Raises:
+            InvalidRequest: `after` is not what an earlier page had as `next`.
+            Overloaded: the database did not answer in time.
+        """
+        return self.services.feed.read(after, limit=limit)
 
     @property
     def services(self) -> Services:
@@ -195,7 +213,7 @@ def create_app(
     """
     app = Flask("wxsession", static_folder=None)
     app.url_map.merge_slashes = False  # nothing redirects, least of all a request with a token
-    services = Services.build(settings, clock=clock, http=http, hasher=hasher)
+    services = Services.build(settings, clock=clock, http=http, hasher=hasher, sender=app)
     _serve(app, services, _load_nobody)
     for command in cli.commands(services):
         app.cli.add_command(command)

@@ -45,6 +45,8 @@
     ├── UnknownRevision          the schema is newer than this code, or not ours
     ├── ClocksDisagree           the clocks of this host and its database differ
     ├── PurgeRunning             another purge holds the lock
+    ├── DeliveryRunning          another process delivers to the same webhook
+    ├── UnknownWebhook           no webhook has this name
     ├── NoSuchUser               an operator named an unknown user
     │   └── UserMerged           … that was merged into another one
     └── NoSuchSession            an operator named an unknown session
@@ -417,6 +419,22 @@ class PurgeRunning(WxSessionError):
     """Another purge of the same database is running."""
 
     code = "purge_running"
+
+
+class DeliveryRunning(WxSessionError):
+    """Another process delivers to the same webhook."""
+
+    code = "delivery_running"
+
+
+class UnknownWebhook(WxSessionError):
+    """No webhook has this name; `names` are those that there are."""
+
+    code = "unknown_webhook"
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self.names = tuple(names)
 
 
 class NoSuchUser(WxSessionError):

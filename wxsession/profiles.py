@@ -2,43 +2,41 @@
 
 from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy import update
-
-from wxsession.errors import InvalidRequest, Overloaded, SessionKeyStale
+from wxsession.accounts.profiles import Profiles, changed_by
+from wxsession.errors import InvalidRequest, SessionKeyStale
 from wxsession.sessions.service import SessionService
 from wxsession.sessions.session import SessionView
 from wxsession.storage.database import Database, retry_on_disconnect
-from wxsession.storage.tables import users
-from wxsession.users.merging import is_merged
-from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
+from wxsession.users.client import ClientInfo
+from wxsession.users.phone_numbers import PhoneNumber
 from wxsession.users.user import User
 from wxsession.wechat.api import WeChatApi
 from wxsession.wechat.key_checks import KeyChecks
-from wxsession.wechat.open_data import OpenData, OpenDataReader, ParsedOpenData, profile_of
+from wxsession.wechat.open_data import OpenData, ParsedOpenData, profile_of
 from wxsession.wechat.phone_number import phone_number_of
 
 
 class ProfileService:
-    """Reads and changes the profile of a session's user; `presented` is the session token."""
+    """Reads and changes the profile of a session's user.
+
+    `presented` is the session token; `client` is who changes something.
+    """
 
     def __init__(
         self,
         database: Database,
         *,
         sessions: SessionService,
-        open_data: OpenDataReader,
+        profiles: Profiles,
         wechat: WeChatApi,
         key_checks: KeyChecks,
-        phones: PhoneNumbers,
     ) -> None:
         self._database = database
         self._sessions = sessions
-        self._open_data = open_data
+        self._profiles = profiles
         self._wechat = wechat
         self._key_checks = key_checks
-        self._phones = phones
 
     def user(self, presented: str) -> User:
         """Return the user.
@@ -49,16 +47,18 @@ class ProfileService:
         """
         return self._sessions.check(presented).user
 
-    def change(self, presented: str, changes: Mapping[str, str | None]) -> User:
+    def change(self, presented: str, changes: Mapping[str, str | None], client: ClientInfo) -> User:
         """Change the `nickname` or `avatar_url`, which None clears; return the user.
 
         Raises:
             TokenError: the token is not accepted.
             Overloaded: the database did not answer in time.
         """
-        return self._save(self._sessions.check(presented).user, changes)
+        return self._save(self._sessions.check(presented), client, changes)
 
-    def take(self, presented: str, data: OpenData) -> tuple[User, Mapping[str, Any] | None]:
+    def take(
+        self, presented: str, data: OpenData, client: ClientInfo
+    ) -> tuple[User, Mapping[str, Any] | None]:
         """Update the profile from open data; return the user and the data.
 
         The data are None if the user did not give permission.
@@ -73,9 +73,9 @@ class ProfileService:
         found = self._read(view, data)
         if found is None:
             return view.user, None
-        return self._save(view.user, profile_of(found), phone_number_of(found)), found
+        return self._save(view, client, profile_of(found), phone_number_of(found)), found
 
-    def phone_number_by_code(self, presented: str, code: str) -> PhoneNumber:
+    def phone_number_by_code(self, presented: str, code: str, client: ClientInfo) -> PhoneNumber:
         """Exchange a code of the button getPhoneNumber; store and return the number.
 
         Raises:
@@ -86,10 +86,10 @@ class ProfileService:
         """
         view = self._sessions.check(presented)
         phone = self._wechat.phone_number(view.identity, code)
-        self._save(view.user, {}, phone)
+        self._save(view, client, {}, phone)
         return phone
 
-    def phone_number_from(self, presented: str, data: OpenData) -> PhoneNumber:
+    def phone_number_from(self, presented: str, data: OpenData, client: ClientInfo) -> PhoneNumber:
         """Decrypt a phone number from WeChat; store and return it.
 
         Raises:
@@ -102,7 +102,7 @@ class ProfileService:
         phone = phone_number_of(self._read(view, data) or {})
         if phone is None:
             raise InvalidRequest.of("encryptedData", "has no phone number")
-        self._save(view.user, {}, phone)
+        self._save(view, client, {}, phone)
         return phone
 
     def _read(self, view: SessionView, data: OpenData) -> Mapping[str, Any] | None:
@@ -113,7 +113,7 @@ class ProfileService:
             raise SessionKeyStale
         sent = ParsedOpenData.of(data)
         try:
-            return retry_on_disconnect(lambda: self._open_data.read(self._database, identity, sent))
+            return retry_on_disconnect(lambda: self._profiles.read(self._database, identity, sent))
         except SessionKeyStale:
             # If our newest key is the current one, the keys are not stale: the data are forged.
             if not self._key_checks.confirms(identity):
@@ -122,23 +122,25 @@ class ProfileService:
         raise InvalidRequest.of(name, "was not made by WeChat for this user")
 
     def _save(
-        self, user: User, changes: Mapping[str, str | None], phone: PhoneNumber | None = None
+        self,
+        view: SessionView,
+        client: ClientInfo,
+        changes: Mapping[str, str | None],
+        phone: PhoneNumber | None = None,
     ) -> User:
-        """Write the changes that differ from the user; return the changed user."""
-        changed: dict[str, Any] = {
-            name: value for name, value in changes.items() if getattr(user, name) != value
-        }
-        columns = dict(changed)
-        if phone is not None and phone != user.phone:
-            columns |= self._phones.columns(phone, user.id)
-            changed["phone"] = phone
-        if columns:
-            retry_on_disconnect(lambda: self._write(user.id, columns))
-        return user._replace(**changed)
+        """Write the changes that differ from the session's user; return the changed user."""
+        if not changed_by(view.user, changes, phone):
+            return view.user
+        return retry_on_disconnect(lambda: self._write(view, client, changes, phone))
 
-    def _write(self, user_id: UUID, columns: Mapping[str, object]) -> None:
-        with self._database.statement() as connection:
-            writing = update(users).where(users.c.id == user_id, ~is_merged())
-            if not connection.execute(writing.values(**columns)).rowcount:
-                # The user was just merged into an account. A repeated request finds the account.
-                raise Overloaded
+    def _write(
+        self,
+        view: SessionView,
+        client: ClientInfo,
+        changes: Mapping[str, str | None],
+        phone: PhoneNumber | None,
+    ) -> User:
+        with self._database.transaction() as transaction:
+            return self._profiles.write(
+                transaction, view.user, changes, client, phone=phone, session_id=view.session_id
+            )

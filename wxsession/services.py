@@ -7,18 +7,22 @@ from argon2 import PasswordHasher
 
 from wxsession.accounts.authenticator import Authenticator
 from wxsession.accounts.passwords import OWASP_MINIMUM, Passwords
+from wxsession.accounts.profiles import Profiles
 from wxsession.accounts.service import AccountService
 from wxsession.accounts.throttle import Throttle
 from wxsession.api_keys import ApiKeys
-from wxsession.audit import Audit
 from wxsession.clock import Clock, now
 from wxsession.crypto import Sealer, SecretKeys
+from wxsession.events.audit import Audit
+from wxsession.events.feed import Feed
+from wxsession.events.webhooks import Sender
 from wxsession.limits import Places
 from wxsession.logins.codes import LoginCodes
 from wxsession.logins.exchange import CodeExchange
 from wxsession.logins.identities import Identities
 from wxsession.logins.service import LoginService
 from wxsession.operations.administration import Administration
+from wxsession.operations.delivery import Delivery
 from wxsession.operations.directory import Directory
 from wxsession.operations.health import Health
 from wxsession.operations.lookup import Lookup
@@ -62,6 +66,8 @@ class Services:
     introspection: Introspection
     api_keys: ApiKeys
     audit: Audit
+    feed: Feed
+    delivery: Delivery
     directory: Directory
     lookup: Lookup
     administration: Administration
@@ -77,8 +83,9 @@ class Services:
         clock: Clock = now,
         http: requests.Session | None = None,
         hasher: PasswordHasher = OWASP_MINIMUM,
+        sender: object = None,
     ) -> "Services":
-        """Build the services.
+        """Build the services; `sender` is that of their signals.
 
         `clock`, `http` (the session for requests to WeChat) and `hasher` replace the outside world
         in tests: the time, WeChat, and the cost of hashing a password.
@@ -92,7 +99,8 @@ class Services:
         keys = SecretKeys(settings.secret_keys)
         sealer = Sealer(keys)
         phones = PhoneNumbers(sealer, keys)
-        audit = Audit(database, clock)
+        audit = Audit(database, clock, sender=sender)
+        feed = Feed(database)
         users = Users(phones, clock, link_by_unionid=settings.link_by_unionid)
 
         # Requests that wait for WeChat or hash a password leave a quarter of the threads to others.
@@ -119,7 +127,7 @@ class Services:
             clock=clock,
             enabled=settings.check_session_keys,
         )
-        open_data = OpenDataReader(session_keys, clock)
+        profiles = Profiles(OpenDataReader(session_keys, clock), phones, audit)
 
         sessions = SessionService(
             database,
@@ -157,17 +165,16 @@ class Services:
             database,
             exchange=CodeExchange(wechat, codes=codes, throttle=throttle, audit=audit),
             identities=Identities(users=users, session_keys=session_keys, audit=audit, clock=clock),
-            open_data=open_data,
+            profiles=profiles,
             accounts=accounts,
             sessions=sessions,
         )
-        profiles = ProfileService(
+        profile_service = ProfileService(
             database,
             sessions=sessions,
-            open_data=open_data,
+            profiles=profiles,
             wechat=wechat,
             key_checks=key_checks,
-            phones=phones,
         )
         return cls(
             settings=settings,
@@ -175,7 +182,7 @@ class Services:
             sessions=sessions,
             logins=logins,
             accounts=accounts,
-            profiles=profiles,
+            profiles=profile_service,
             authenticator=authenticator,
             throttle=throttle,
             users=users,
@@ -186,6 +193,14 @@ class Services:
             introspection=Introspection(sessions, clock),
             api_keys=ApiKeys(settings.api_keys, throttle, audit),
             audit=audit,
+            feed=feed,
+            delivery=Delivery(
+                database,
+                feed=feed,
+                webhooks=settings.webhooks,
+                sender=Sender(to_private=settings.webhooks_to_private),
+                clock=clock,
+            ),
             directory=Directory(database, phones=phones, audit=audit, clock=clock),
             lookup=Lookup(database, phones=phones, audit=audit),
             administration=Administration(database, sessions=sessions, audit=audit, clock=clock),

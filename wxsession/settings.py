@@ -4,6 +4,7 @@ One message lists everything that is wrong, and repeats no value: a value may be
 names and defaults stand in the documents as well; a test compares the two.
 """
 
+import base64
 import logging
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -66,6 +67,18 @@ class ApiKey(NamedTuple):
         return f"ApiKey({'+'.join(sorted(self.scopes))})"
 
 
+class Webhook(NamedTuple):
+    """Somebody who is told of events; the secret is shared with the receiver."""
+
+    name: str
+    url: str
+    secret: bytes
+
+    def __repr__(self) -> str:
+        """Return the name alone: the URL may hold a secret as well."""
+        return f"Webhook({self.name})"
+
+
 DEFAULT_CODE_LIMIT = Limit(30, timedelta(minutes=10))
 DEFAULT_REGISTRATION_LIMIT = Limit(10, timedelta(hours=1))
 
@@ -96,6 +109,10 @@ class Settings:
     audit_retention: timedelta = timedelta(days=180)
     api_keys: Mapping[str, ApiKey] = field(default_factory=dict, repr=False)
     """Keys by the names of the back ends that use them."""
+    webhooks: Mapping[str, Webhook] = field(default_factory=dict, repr=False)
+    """Who is told of events, by name."""
+    webhooks_to_private: bool = False
+    """Whether a webhook may be plain http, or in a private network."""
     link_by_unionid: bool = True
     """Whether WeChat users of several apps with one unionid are one user."""
     code_limit: Limit | None = DEFAULT_CODE_LIMIT
@@ -164,6 +181,13 @@ class Settings:
         faults = []
         if self.idle_timeout > self.absolute_timeout:
             faults.append("WXSESSION_IDLE_TIMEOUT is longer than WXSESSION_ABSOLUTE_TIMEOUT")
+        if not self.webhooks_to_private:
+            faults += [
+                f"WXSESSION_WEBHOOKS: {one.name} is not https; in a network of your own, set"
+                " WXSESSION_WEBHOOKS_TO_PRIVATE=on"
+                for one in self.webhooks.values()
+                if not one.url.startswith("https:")
+            ]
         if self.touch_interval >= self.idle_timeout:
             faults.append("WXSESSION_TOUCH_INTERVAL is not shorter than WXSESSION_IDLE_TIMEOUT")
         return faults
@@ -272,6 +296,12 @@ def _whole(least: int) -> Callable[[str], int]:
     return parse
 
 
+_WEBHOOK = re.compile(
+    r"(?P<name>[A-Za-z0-9_-]{1,32}):(?P<url>https?://[^,]+):(?P<secret>(whsec_)?[A-Za-z0-9+/=]+)",
+    re.ASCII,
+)
+_SHORTEST_WEBHOOK_SECRET, _LONGEST_WEBHOOK_SECRET = 24, 64  # bytes; as Standard Webhooks has it
+
 _SEVERAL_HOSTS = re.compile(r"(?P<head>[a-z+]+://([^@/]*@)?)(?P<hosts>[^@/?]+,[^@/?]+)(?P<tail>.*)")
 
 
@@ -348,6 +378,33 @@ def _api_key_parts(entry: str) -> tuple[str, str, frozenset[str]]:
     raise ValueError("not of the form name:key[:scope+scope…][,…]; a key has no colon in it")
 
 
+def _webhooks(text: str) -> dict[str, Webhook]:
+    webhooks: dict[str, Webhook] = {}
+    for entry in text.split(","):
+        match = _WEBHOOK.fullmatch(entry.strip())
+        if match is None:
+            raise ValueError("not of the form name:https://…:secret[,…]")
+        name, url = match["name"], match["url"]
+        if not urlsplit(url).hostname:
+            raise ValueError(f"{name} has no URL")
+        if name in webhooks:
+            raise ValueError("has a name twice")
+        webhooks[name] = Webhook(name, url, _webhook_secret(match["secret"]))
+    return webhooks
+
+
+def _webhook_secret(text: str) -> bytes:
+    try:
+        secret = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        secret = b""
+    if not _SHORTEST_WEBHOOK_SECRET <= len(secret) <= _LONGEST_WEBHOOK_SECRET:
+        raise ValueError(
+            "a secret has to be 24 to 64 random bytes in base64, e.g. from openssl rand -base64 32"
+        )
+    return secret
+
+
 def _switch(text: str) -> bool:
     if text.lower() not in {"on", "off"}:
         raise ValueError("must be on or off")
@@ -414,6 +471,8 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "RETENTION": duration,
     "AUDIT_RETENTION": duration,
     "API_KEYS": _api_keys,
+    "WEBHOOKS": _webhooks,
+    "WEBHOOKS_TO_PRIVATE": _switch,
     "LINK_BY_UNIONID": _switch,
     "CODE_LIMIT": _limit,
     "REGISTRATION_LIMIT": _limit,

@@ -42,11 +42,11 @@ def measure(bench: Bench) -> Outcome:
         Target(_REFRESH, Ours, filled.url, presenting("/refresh"), has_flights=True),
         Target(_LOGOUT, Ours, filled.url, presenting("/logout"), has_flights=True),
     ]
-    databases, half = [filled], count // 2  # the others need more CPU for each
+    databases = [filled]
     for name, (module, serve) in _PEERS.items():
-        all_of_them = half * (bench.scale.rounds + 2)
+        all_of_them = count * (bench.scale.rounds + 2)
         peer = bench.peer(module, all_of_them, all_of_them)
-        refresh = each_once("/refresh", peer.requests, half)
+        refresh = each_once("/refresh", peer.requests, count)
         targets.append(Target(name, serve, peer.url, refresh, has_flights=True))
         databases.append(peer)
     results = compare(bench, targets)

@@ -8,8 +8,8 @@ from sqlalchemy import select, update
 
 from wxsession.accounts.passwords import Passwords, normalised_username
 from wxsession.accounts.throttle import Throttle
-from wxsession.audit import Audit
 from wxsession.errors import BadCredentials, UserBlocked
+from wxsession.events.audit import Audit
 from wxsession.sessions.session import SessionView
 from wxsession.storage.database import Database
 from wxsession.storage.tables import users
@@ -78,9 +78,9 @@ class Authenticator:
             if not self._passwords.fits(credentials.password, stored) or account is None:
                 user_id = account.user_id if account else None
                 refusal = BadCredentials()
-                self._audit.count("login_failed", client, reason=refusal.code, user_id=user_id)
+                self._audit.count("login.failed", client, reason=refusal.code, user_id=user_id)
                 if guess.is_last:
-                    self._audit.count("login_locked", client, user_id=user_id)
+                    self._audit.count("login.locked", client, user_id=user_id)
                 raise refusal
         if self._passwords.is_outdated(account.password_hash):
             return self._rehash(account, credentials.password)

@@ -10,7 +10,6 @@ from sqlalchemy.exc import IntegrityError
 
 from wxsession.accounts.authenticator import Account, Authenticator, Credentials
 from wxsession.accounts.passwords import ensure_acceptable, new_credentials
-from wxsession.audit import Audit
 from wxsession.errors import (
     Crossed,
     IdentityBound,
@@ -19,6 +18,7 @@ from wxsession.errors import (
     UserBlocked,
     UsernameTaken,
 )
+from wxsession.events.audit import Audit
 from wxsession.sessions.service import SessionService
 from wxsession.sessions.session import Grant, NewSession, Session, SessionView
 from wxsession.storage.database import Database, retry_on_disconnect
@@ -135,7 +135,7 @@ class AccountService:
                             transaction, view.session_id, presented, columns, client
                         )
                     user = self._users.register(transaction, name, password_hash)
-                    new = NewSession(user, None, client, new_user=True, event="registered")
+                    new = NewSession(user, None, client, new_user=True)
                     return self._sessions.issue(transaction, new)
             except IntegrityError:  # the name was free above, and was taken while hashing
                 raise UsernameTaken from None
@@ -235,7 +235,7 @@ class AccountService:
             self._sessions.end_rows(transaction, others, reason, user_id=user_id, client=client)
             self._audit.write(
                 transaction,
-                reason,
+                "password.changed",
                 client,
                 user_id=user_id,
                 session_id=session.id,
@@ -311,7 +311,22 @@ class AccountService:
         merged = self._users.merge(transaction, user, account)
         self._sessions.end_surplus(transaction, account.id, client)
         self._audit.write(
-            transaction, "bound", client, user_id=account.id, session_id=session_id, appid=appid
+            transaction,
+            "user.merged",
+            client,
+            user_id=user.id,
+            new_user_id=account.id,
+            session_id=session_id,
+            appid=appid,
+            reason="bind",
+        )
+        self._audit.write(
+            transaction,
+            "identity.bound",
+            client,
+            user_id=account.id,
+            session_id=session_id,
+            appid=appid,
         )
         return merged
 
@@ -327,21 +342,23 @@ class AccountService:
                 return user
             if user.username is None and len(leaving) == len(bound):
                 raise LastCredential
-            self._users.part(transaction, user.id, leaving)
+            parted = self._users.part(transaction, user.id, leaving)
             theirs = sessions.c.identity_id.in_([one.id for one in leaving])
             others = theirs & (sessions.c.user_id == user.id) & (sessions.c.id != session.id)
             self._sessions.end_rows(transaction, others, "unbound", user_id=user.id, client=client)
             own = update(sessions).where(sessions.c.id == session.id, theirs)
             transaction.execute(own.values(identity_id=null()))
-            for one in leaving:
-                self._audit.write(
-                    transaction,
-                    "unbound",
-                    client,
-                    user_id=user.id,
-                    session_id=session.id,
-                    appid=one.appid,
-                )
+            for one, new_user_id in parted:
+                for event in ("identity.unbound", "user.split"):
+                    self._audit.write(
+                        transaction,
+                        event,
+                        client,
+                        user_id=user.id,
+                        new_user_id=new_user_id,
+                        session_id=session.id,
+                        appid=one.appid,
+                    )
             return user
 
     def _set_username(
@@ -357,12 +374,19 @@ class AccountService:
         mine = update(users).where(users.c.id == session.user.id, users.c.username.is_(None))
         if not transaction.execute(mine.values(columns)).rowcount:
             raise UsernameTaken
+        self._audit.write(
+            transaction,
+            "user.updated",
+            client,
+            user_id=session.user.id,
+            session_id=session.id,
+            reason="username",
+        )
         new = NewSession(
             session.user._replace(username=columns["username"]),
             session.identity,
             client,
             replacing=presented,
-            event="registered",
             auth_time=session.auth_time,
         )
         return self._sessions.issue(transaction, new)

@@ -21,7 +21,6 @@ from uuid import UUID
 
 from sqlalchemy import case, delete, or_, select, update
 
-from wxsession.audit import Audit
 from wxsession.clock import Clock
 from wxsession.crypto import SecretKeys
 from wxsession.errors import (
@@ -32,6 +31,7 @@ from wxsession.errors import (
     TooManyAttempts,
     UsernameTaken,
 )
+from wxsession.events.audit import Audit
 from wxsession.settings import Limit
 from wxsession.storage.database import Database, upsert
 from wxsession.storage.tables import failed_attempts
@@ -140,7 +140,7 @@ class Throttle:
         try:
             self._ensure_below([self._counter("codes", network, self._codes)], "codes")
         except TooManyAttempts as refusal:
-            self._audit.count("login_failed", client, reason=refusal.code, appid=appid)
+            self._audit.count("login.failed", client, reason=refusal.code, appid=appid)
             raise
 
     @contextmanager
@@ -212,7 +212,7 @@ class Throttle:
         self, reason: str, counters: Sequence[_Counter], client: ClientInfo
     ) -> list[_Counted]:
         """Count an attempt in all counters, or refuse it and count the refusal in the audit."""
-        event = "registration_failed" if reason == "registrations" else "login_failed"
+        event = "registration.failed" if reason == "registrations" else "login.failed"
         try:
             return self._add(counters, reason)
         except TooManyAttempts as refusal:

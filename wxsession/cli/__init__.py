@@ -11,6 +11,7 @@ from wxsession.cli.base import (
     EXIT_NOT_ALL,
     EmbeddedGroup,
 )
+from wxsession.cli.events import events
 from wxsession.cli.maintenance import keys, purge_sessions, upgrade_database
 from wxsession.cli.output import Progress
 from wxsession.services import Services
@@ -24,7 +25,7 @@ __all__ = [
     "group",
 ]
 
-_EVERY = (purge_sessions, upgrade_database, keys, users, sessions)
+_EVERY = (purge_sessions, upgrade_database, keys, users, sessions, events)
 
 
 def commands(services: Services) -> list[click.Command]:

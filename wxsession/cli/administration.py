@@ -2,16 +2,16 @@
 
 import dataclasses
 import sys
+from datetime import UTC, datetime
 from uuid import UUID
 
 import click
 
-from wxsession.audit import AuditEvent
 from wxsession.cli import options
 from wxsession.cli.base import EXIT_NOT_ALL, Group, pass_services
 from wxsession.cli.output import Progress, facts, json_option, show, table
+from wxsession.events.event import Event
 from wxsession.operations.directory import (
-    Page,
     SessionLine,
     UserDetails,
     UserFilter,
@@ -37,7 +37,7 @@ def list_users(services: Services, wanted: UserFilter, limit: int, after: UUID |
     page = services.directory.users(wanted, limit=limit, after=after)
     titles = ("USER ID", "STATE", "CREATED", "PHONE", "USERNAME", "NICKNAME")
     rows = [_user_row(user) for user in page.items]
-    show({"users": page.items, "next": page.next}, table(titles, rows) + _more(page))
+    show({"users": page.items, "next": page.next}, table(titles, rows) + _more(page.next))
 
 
 @users.command("show")
@@ -48,6 +48,23 @@ def show_user(services: Services, user_id: UUID) -> None:
     """Show a user, with WeChat identities and the last audit events."""
     details = services.directory.user(user_id)
     show(details, _described(details))
+
+
+@users.command("merges")
+@click.option("--since", type=click.DateTime(), default=None, help="In UTC: 2026-11-28.")
+@options.limit
+@options.after
+@json_option
+@pass_services
+def merges(services: Services, since: datetime | None, limit: int, after: UUID | None) -> None:
+    """List which users became which, oldest first."""
+    moment = since.replace(tzinfo=UTC) if since else None
+    page = services.directory.merges(moment, limit=limit, after=after)
+    rows = [(merge.merged_at, merge.old_id, merge.new_id) for merge in page.items]
+    show(
+        {"merges": page.items, "next": page.next},
+        table(("AT", "OLD USER ID", "NEW USER ID"), rows) + _more(page.next),
+    )
 
 
 @users.command("disable")
@@ -127,7 +144,7 @@ def list_sessions(
     page = services.directory.sessions(user_id, every=every, limit=limit, after=after)
     titles = ("SESSION ID", "USER ID", "STATE", "CREATED", "EXPIRES", "ADDRESS", "USER AGENT")
     rows = [_session_row(session) for session in page.items]
-    show({"sessions": page.items, "next": page.next}, table(titles, rows) + _more(page))
+    show({"sessions": page.items, "next": page.next}, table(titles, rows) + _more(page.next))
 
 
 @sessions.command("show")
@@ -165,8 +182,8 @@ def _exit_unless_all(done: SessionKeysReset) -> None:
         sys.exit(EXIT_NOT_ALL)
 
 
-def _more(page: Page[UserLine] | Page[SessionLine]) -> str:
-    return "" if page.next is None else f"\nThere are more: --after {page.next}"
+def _more(next_: UUID | None) -> str:
+    return "" if next_ is None else f"\nThere are more: --after {next_}"
 
 
 def _user_row(user: UserLine) -> tuple[object, ...]:
@@ -233,5 +250,5 @@ _EVENT_COLUMNS = {
 }
 
 
-def _event_row(event: AuditEvent) -> list[object]:
+def _event_row(event: Event) -> list[object]:
     return [getattr(event, name) for name in _EVENT_COLUMNS.values()]

@@ -1,19 +1,22 @@
 """What a command is: it gets the services, and an error of theirs is a message and a status."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import click
 
 from wxsession.errors import (
     ClocksDisagree,
+    DeliveryRunning,
     ForeignTables,
+    InvalidRequest,
     NoSuchSession,
     NoSuchUser,
     OldNamesInUse,
     PurgeRunning,
     UnknownRevision,
+    UnknownWebhook,
     UserMerged,
     WxSessionError,
 )
@@ -70,39 +73,47 @@ def _is_embedded(ctx: click.Context | None) -> bool:
 
 
 def _exit(error: WxSessionError, flask: str) -> NoReturn:
-    match error:
-        case PurgeRunning():
-            click.echo("Another purge is running.", err=True)
-            sys.exit(EXIT_ANOTHER_IS_RUNNING)
-        case ClocksDisagree():
-            message = (
-                f"this host's clock and the database's differ by {error.seconds} seconds; nothing"
-                " was deleted. Set the clock of the one that is wrong."
-            )
-        case ForeignTables():
-            message = (
-                f"the database already has {', '.join(error.tables)}, which this command did not"
-                " create; nothing was changed. Rename them, or let WXSESSION_DATABASE_URL name"
-                " another database"
-            )
-        case OldNamesInUse():
-            message = (
-                "the tables of wxsession get names that begin with wxsession_, but SQLite cannot"
-                f" rename what foreign keys of {', '.join(error.tables)} refer to; nothing was"
-                " changed. Drop these foreign keys, run this again, and create them again"
-            )
-        case UnknownRevision():
-            message = (
-                f"the table wxsession_version is at revision {error.revision}, which this version"
-                " of wxsession does not know; nothing was changed. Install the version that"
-                " upgraded this database, or a newer one"
-            )
-        case UserMerged():
-            message = f"this user was merged into {error.new_id}"
-        case NoSuchUser():
-            message = "no user has this id"
-        case NoSuchSession():
-            message = "no session has this id"
-        case _:
-            message = _CURES.get(error.code, f"{error.code}: see the log").format(flask=flask)
-    raise click.ClickException(message) from None
+    if running := _RUNNING.get(type(error)):
+        click.echo(running, err=True)
+        sys.exit(EXIT_ANOTHER_IS_RUNNING)
+    say = _MESSAGES.get(type(error))
+    cure = _CURES.get(error.code, f"{error.code}: see the log").format(flask=flask)
+    raise click.ClickException(say(error) if say else cure) from None
+
+
+_RUNNING: Mapping[type[WxSessionError], str] = {
+    PurgeRunning: "Another purge is running.",
+    DeliveryRunning: "Another process delivers to this webhook.",
+}
+
+_MESSAGES: Mapping[type[WxSessionError], Callable[[Any], str]] = {
+    ClocksDisagree: lambda error: (
+        f"this host's clock and the database's differ by {error.seconds} seconds; nothing"
+        " was deleted. Set the clock of the one that is wrong."
+    ),
+    ForeignTables: lambda error: (
+        f"the database already has {', '.join(error.tables)}, which this command did not"
+        " create; nothing was changed. Rename them, or let WXSESSION_DATABASE_URL name"
+        " another database"
+    ),
+    OldNamesInUse: lambda error: (
+        "the tables of wxsession get names that begin with wxsession_, but SQLite cannot"
+        f" rename what foreign keys of {', '.join(error.tables)} refer to; nothing was"
+        " changed. Drop these foreign keys, run this again, and create them again"
+    ),
+    UnknownRevision: lambda error: (
+        f"the table wxsession_version is at revision {error.revision}, which this version"
+        " of wxsession does not know; nothing was changed. Install the version that"
+        " upgraded this database, or a newer one"
+    ),
+    UnknownWebhook: lambda error: (
+        "no webhook has this name; WXSESSION_WEBHOOKS has"
+        f" {', '.join(error.names) if error.names else 'none'}"
+    ),
+    InvalidRequest: lambda error: "; ".join(
+        f"{one['field']} {one['message']}" for one in error.errors
+    ),
+    UserMerged: lambda error: f"this user was merged into {error.new_id}",
+    NoSuchUser: lambda _error: "no user has this id",
+    NoSuchSession: lambda _error: "no session has this id",
+}

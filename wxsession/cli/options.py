@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from wxsession.audit import UNKNOWN
+from wxsession.events.audit import UNKNOWN
 from wxsession.operations.directory import PAGE, UserFilter
 from wxsession.storage.tables import LONGEST_ACTOR
 from wxsession.users import phone_numbers

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from wxsession.accounts.throttle import Throttle
-from wxsession.audit import Audit
 from wxsession.errors import (
     CodeError,
     CodeUsed,
@@ -16,6 +15,7 @@ from wxsession.errors import (
     UserBlocked,
     WxSessionError,
 )
+from wxsession.events.audit import Audit
 from wxsession.logins.codes import Claim, LoginCodes, ensure_code
 from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo
@@ -50,7 +50,7 @@ class CodeExchange:
         try:
             yield
         except (InvalidCode, CodeUsed) as refusal:  # counted: anybody can send any number of them
-            self._audit.count("login_failed", client, reason=refusal.code, appid=appid)
+            self._audit.count("login.failed", client, reason=refusal.code, appid=appid)
             raise
         except (UserBlocked, IdentityBound) as refusal:
             self._audit.note_refusal(client, refusal.code, appid=appid)

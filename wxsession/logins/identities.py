@@ -6,9 +6,9 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, exists, select, update
 
-from wxsession.audit import Audit
 from wxsession.clock import Clock
 from wxsession.errors import Crossed, IdentityBound, UserBlocked
+from wxsession.events.audit import Audit
 from wxsession.logins.codes import Claim
 from wxsession.storage.database import new_id, upsert
 from wxsession.storage.statements import Statement
@@ -117,7 +117,7 @@ class Identities:
                 user = _enabled(self._users.of_identity(row))
                 return Resolved(identity_from(row), user, keys=found.keys)
             if who.unionid is None:
-                return self._make(transaction, who, None)
+                return self._make(transaction, who, None, client)
             # There may be no row because the identity moved to another user while
             # this waited for its lock. The lock is held now, and the unionid's lock, which comes
             # first in the order, must not be waited for: that could deadlock.
@@ -136,7 +136,7 @@ class Identities:
             raise Crossed
         sibling = _enabled(locked[sibling_id]) if sibling_id else None
         if identity is None or user_id is None:
-            return self._make(transaction, who, sibling)
+            return self._make(transaction, who, sibling, client)
         user = _enabled(locked[user_id])
         user = self._learn(transaction, identity, user, sibling, who, client)
         return Resolved(identity, user)
@@ -174,7 +174,9 @@ class Identities:
         )
         return identity, user_id, transaction.execute(query).scalar()
 
-    def _make(self, transaction: Transaction, who: WeChatUser, sibling: User | None) -> Resolved:
+    def _make(
+        self, transaction: Transaction, who: WeChatUser, sibling: User | None, client: ClientInfo
+    ) -> Resolved:
         """Return a new identity with its user: the sibling, or a new one.
 
         Raises:
@@ -198,6 +200,15 @@ class Identities:
             raise Crossed
         if sibling is None:
             self._users.add(transaction, user.id)
+        else:
+            self._audit.write(
+                transaction,
+                "identity.bound",
+                client,
+                user_id=user.id,
+                appid=who.appid,
+                reason="unionid",
+            )
         return Resolved(identity, user, is_new=sibling is None)
 
     def _learn(
@@ -228,7 +239,15 @@ class Identities:
                 "users %s and %s have the same unionid but cannot be merged", first.id, second.id
             )
             return user
-        self._audit.write(transaction, "merged", client, user_id=second.id, appid=identity.appid)
+        self._audit.write(
+            transaction,
+            "user.merged",
+            client,
+            user_id=second.id,
+            new_user_id=first.id,
+            appid=identity.appid,
+            reason="unionid",
+        )
         return merged
 
 

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import update
-
 from wxsession.accounts.authenticator import Account, Credentials
+from wxsession.accounts.profiles import Profiles
 from wxsession.accounts.service import AccountService
 from wxsession.errors import CodeUsed
 from wxsession.limits import logins_at_database
@@ -15,11 +14,10 @@ from wxsession.logins.identities import Identities, WeChatUser
 from wxsession.sessions.service import SessionService
 from wxsession.sessions.session import Grant, NewSession
 from wxsession.storage.database import Database, retry_on_disconnect
-from wxsession.storage.tables import users
 from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo
 from wxsession.users.user import Identity, User
-from wxsession.wechat.open_data import OpenData, OpenDataReader, ParsedOpenData, profile_of
+from wxsession.wechat.open_data import OpenData, ParsedOpenData, profile_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +56,14 @@ class LoginService:
         *,
         exchange: CodeExchange,
         identities: Identities,
-        open_data: OpenDataReader,
+        profiles: Profiles,
         accounts: AccountService,
         sessions: SessionService,
     ) -> None:
         self._database = database
         self._exchange = exchange
         self._identities = identities
-        self._open_data = open_data
+        self._profiles = profiles
         self._accounts = accounts
         self._sessions = sessions
         self._line = logins_at_database(database.limits.pool_size)
@@ -138,7 +136,7 @@ class LoginService:
                 key = exchanged.who.session_key
                 self._identities.keep_session_key(transaction, resolved, key)
                 self._exchange.settle(transaction, exchanged, identity.id)
-            user, data = self._profiled(transaction, identity, user, open_data)
+            user, data = self._profiled(transaction, identity, user, open_data, client)
             new = NewSession(
                 user,
                 identity,
@@ -163,12 +161,10 @@ class LoginService:
         identity: Identity,
         user: User,
         open_data: ParsedOpenData | None,
+        client: ClientInfo,
     ) -> tuple[User, Mapping[str, Any] | None]:
         """Return the user with the profile of the login's open data, and these data."""
         if open_data is None:
             return user, None
-        data = self._open_data.read(transaction, identity, open_data)
-        changes: dict[str, Any] = profile_of(data)
-        if changes:
-            transaction.execute(update(users).where(users.c.id == user.id).values(changes))
-        return user._replace(**changes), data
+        data = self._profiles.read(transaction, identity, open_data)
+        return self._profiles.write(transaction, user, profile_of(data), client), data

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from sqlalchemy import select, update
 
-from wxsession.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.clock import Clock
 from wxsession.errors import NoSuchSession, NoSuchUser
+from wxsession.events.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.sessions.service import SessionService
 from wxsession.storage import tables as t
 from wxsession.storage.database import Database
@@ -58,7 +58,7 @@ class Administration:
             Overloaded: the database did not answer in time.
         """
         who = _Who(actor, client)
-        self._switch(user_id, "user_disabled", who, disabled_at=self._clock())
+        self._switch(user_id, "user.disabled", who, disabled_at=self._clock())
         return self._end_all(user_id, "user_disabled", who, progress)
 
     def enable(self, user_id: UUID, *, actor: str = UNKNOWN, client: ClientInfo = SYSTEM) -> None:
@@ -68,7 +68,7 @@ class Administration:
             NoSuchUser: no user has this id.
             Overloaded: the database did not answer in time.
         """
-        self._switch(user_id, "user_enabled", _Who(actor, client), disabled_at=None)
+        self._switch(user_id, "user.enabled", _Who(actor, client), disabled_at=None)
 
     def end_sessions(
         self,

@@ -10,12 +10,13 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, select
+from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, literal, select, tuple_
 
 from wxsession.accounts.passwords import normalised_username
-from wxsession.audit import Audit, AuditEvent
 from wxsession.clock import Clock
 from wxsession.errors import NoSuchSession, NoSuchUser, SessionEnded, SessionExpired
+from wxsession.events.audit import Audit
+from wxsession.events.event import Event
 from wxsession.sessions.queries import select_sessions, session_from
 from wxsession.sessions.session import Session
 from wxsession.storage import tables as t
@@ -81,7 +82,16 @@ class UserDetails:
     user: UserLine
     identities: tuple[BoundIdentity, ...]
     live_sessions: int
-    events: tuple[AuditEvent, ...]
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """A user who became another one."""
+
+    old_id: UUID
+    new_id: UUID
+    merged_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +142,31 @@ class Directory:
             rows = connection.execute(query.order_by(t.users.c.id).limit(limit + 1)).all()
         lines = [self._user_line(row) for row in rows[:limit]]
         return page_of(lines, len(rows) > limit, lambda line: line.user_id)
+
+    def merges(
+        self, since: datetime | None = None, *, limit: int = PAGE, after: UUID | None = None
+    ) -> Page[Merge]:
+        """Return which users became which, oldest first; `after` is an id that a user had before.
+
+        Raises:
+            NoSuchUser: no user was merged who had the id `after`.
+            Overloaded: the database did not answer in time.
+        """
+        c = t.merged_users.c
+        query = select(c.old_id, c.new_id, c.merged_at).order_by(c.merged_at, c.old_id)
+        if since is not None:
+            query = query.where(c.merged_at >= since)
+        with self._database.statement() as connection:
+            if after is not None:
+                position = select(c.merged_at, c.old_id).where(c.old_id == after)
+                last = connection.execute(position).first()
+                if last is None:
+                    raise NoSuchUser
+                where = literal(last.merged_at, c.merged_at.type), literal(after, c.old_id.type)
+                query = query.where(tuple_(c.merged_at, c.old_id) > tuple_(*where))
+            rows = connection.execute(query.limit(limit + 1)).all()
+        merges = [Merge(*row) for row in rows[:limit]]
+        return page_of(merges, len(rows) > limit, lambda merge: merge.old_id)
 
     def user(self, user_id: UUID) -> UserDetails:
         """Return everything an operator may see of a user.

@@ -12,8 +12,8 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from wxsession.audit import Audit
 from wxsession.errors import NoSuchUser
+from wxsession.events.audit import Audit
 from wxsession.operations.directory import (
     PAGE,
     Page,

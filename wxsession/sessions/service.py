@@ -19,7 +19,6 @@ from sqlalchemy import (
     update,
 )
 
-from wxsession.audit import SYSTEM, Audit
 from wxsession.clock import Clock
 from wxsession.errors import (
     Crossed,
@@ -30,6 +29,7 @@ from wxsession.errors import (
     SessionSuperseded,
     TokenError,
 )
+from wxsession.events.audit import SYSTEM, Audit
 from wxsession.sessions.queries import (
     ALONE_BY_ID,
     BY_ID,
@@ -266,13 +266,16 @@ class SessionService:
             "user_agent": client.user_agent,
         }
         connection.send(INSERT, row)
+        appid = identity.appid if identity else None
+        if new.new_user:
+            self._audit.write(connection, "user.created", client, user_id=user.id, appid=appid)
         self._audit.write(
             connection,
-            new.event,
+            "session.created",
             client,
             user_id=user.id,
             session_id=token.session_id,
-            appid=identity.appid if identity else None,
+            appid=appid,
         )
         if ended is not None:
             self._audit.write_ends(connection, ended.rows, client, user_id=user.id)
@@ -493,15 +496,8 @@ class SessionService:
         if session.was_handed_on_within(ways * self._settings.refresh_grace, now):
             raise SessionSuperseded
         with self._database.transaction() as connection:
-            ended = self._end(connection, as_read(session, now), "token_reused", now)
-            if ended:
-                self._audit.write(
-                    connection,
-                    "token_reused",
-                    client,
-                    user_id=session.user.id,
-                    session_id=session.id,
-                )
+            which, reason = as_read(session, now), "token_reused"
+            ended = self.end_rows(connection, which, reason, user_id=session.user.id, client=client)
         if ended:
             _log.warning("session %s ended: an old token was presented again", session.id)
             raise SessionEnded("token_reused")

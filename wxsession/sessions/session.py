@@ -104,8 +104,8 @@ class NewSession:
     """Whose session begins, and how.
 
     `replacing` is the token that the device presented, if any: its session ends. `has_room` says
-    that the user is known to have fewer sessions than may be live at once. `event` is what the
-    audit calls it; `auth_time` is now, unless it was proved earlier.
+    that the user is known to have fewer sessions than may be live at once. `auth_time` is
+    now, unless it was proved earlier.
     """
 
     user: User
@@ -114,7 +114,6 @@ class NewSession:
     replacing: str | None = field(default=None, repr=False)
     new_user: bool = False
     has_room: bool = False
-    event: str = "login"
     auth_time: datetime | None = None
 
 

@@ -37,7 +37,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from wxsession.errors import Crossed, Disconnected
 from wxsession.storage.connection_cache import ConnectionCache
@@ -53,7 +56,7 @@ Executor = Connection | Transaction
 
 T = TypeVar("T")
 
-SCHEMA_REVISION = "20261124_01"
+SCHEMA_REVISION = "20261128_02"
 """The oldest schema that this code can work with; revisions sort by their dates."""
 
 TABLE_PREFIX = "wxsession_"
@@ -103,6 +106,23 @@ class UtcDateTime(TypeDecorator[datetime]):
         return _moment_of_aware if dialect.name == "postgresql" else _moment_of_text
 
 
+class transaction_time(FunctionElement[datetime]):  # noqa: N801 - a function of SQL
+    """The time of the database's clock at which the transaction began; in SQLite, the statement."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+
+
+@compiles(transaction_time, "postgresql")
+def _now(_element: transaction_time, _compiler: SQLCompiler, **_options: object) -> str:
+    return "now()"
+
+
+@compiles(transaction_time, "sqlite")
+def _now_as_text(_element: transaction_time, _compiler: SQLCompiler, **_options: object) -> str:
+    return "(strftime('%Y-%m-%d %H:%M:%f', 'now') || '000')"  # as UtcDateTime writes a moment
+
+
 def _moment_of_aware(value: datetime | None) -> datetime | None:
     return None if value is None else value.astimezone(UTC)
 
@@ -114,8 +134,13 @@ def _moment_of_text(value: str | None) -> datetime | None:
 
 
 def new_id() -> UUID:
-    """Return a UUIDv7 (RFC 9562, 5.7): new rows are adjacent in the index; ids are unguessable."""
-    return uuid7(time.time_ns() // 1_000_000, secrets.randbits(80))
+    """Return a UUIDv7 (RFC 9562, 5.7): new rows are adjacent in the index; ids are unguessable.
+
+    They are in the order in which a thread makes them (6.2, method 3: twelve bits are the fraction
+    of the millisecond), and 62 bits are random.
+    """
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    return uuid7(milliseconds, rest * 4096 // 1_000_000 << 64 | secrets.randbits(62))
 
 
 def uuid7(milliseconds: int, rest: int) -> UUID:
@@ -217,6 +242,7 @@ class Database:
             except BaseException:
                 transaction.roll_back()
                 raise
+        transaction.told()
 
     @contextmanager
     def long_transaction(self) -> Iterator[Connection]:

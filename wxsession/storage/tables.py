@@ -25,7 +25,7 @@ from sqlalchemy import (
     exists,
 )
 
-from wxsession.storage.database import UtcDateTime, metadata
+from wxsession.storage.database import UtcDateTime, metadata, transaction_time
 
 WECHAT = "wechat"
 RING_SIZE = 3
@@ -37,6 +37,7 @@ LONGEST_AVATAR_URL = 1024
 LONGEST_USER_AGENT = 512
 LONGEST_ADDRESS = 45
 LONGEST_ACTOR = 64
+LONGEST_WEBHOOK = 32
 
 users = Table(
     "wxsession_users",
@@ -167,6 +168,7 @@ merged_users = Table(
     Column("old_id", Uuid, primary_key=True),
     Column("new_id", Uuid, nullable=False, index=True),
     Column("merged_at", UtcDateTime, nullable=False),
+    Index(None, "merged_at", "old_id"),
 )
 
 # Locks of jobs that must not run twice at a time; `held_until` is by the database's clock.
@@ -187,6 +189,8 @@ audit_events = Table(
     Column("event", String(32), nullable=False),
     Column("reason", String(32)),
     Column("user_id", Uuid),
+    # Of who was merged or split: the id afterwards.
+    Column("new_user_id", Uuid),
     Column("session_id", Uuid),
     Column("appid", String(64)),
     Column("client_address", String(LONGEST_ADDRESS)),
@@ -194,7 +198,43 @@ audit_events = Table(
     Column("actor", String(LONGEST_ACTOR)),
     # How many times it happened: refusals that are alike share a row.
     Column("count", Integer, nullable=False, server_default="1"),
+    # By the database's clock, which orders what several hosts write: the feed is read along it.
+    Column("recorded_at", UtcDateTime, nullable=False, server_default=transaction_time()),
     Index(None, "user_id", "at", "id"),
+    Index(None, "recorded_at", "id"),
+)
+
+
+# How far a webhook has read the feed, and for how long a receiver that fails is left alone.
+webhook_cursors = Table(
+    "wxsession_webhook_cursors",
+    metadata,
+    Column("webhook", String(LONGEST_WEBHOOK), primary_key=True),
+    Column("cursor", String(64), nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("paused_until", UtcDateTime),
+)
+
+# Events that a receiver did not take, and those that wait for them. The dead ones stay until they
+# are replayed, or the event is purged.
+webhook_failures = Table(
+    "wxsession_webhook_failures",
+    metadata,
+    Column("webhook", String(LONGEST_WEBHOOK), primary_key=True),
+    Column(
+        "event_id",
+        ForeignKey("wxsession_events.id", ondelete="CASCADE"),
+        primary_key=True,
+        index=True,
+    ),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    Column("user_id", Uuid),
+    Column("attempts", Integer, nullable=False),
+    Column("reason", String(64)),
+    Column("next_at", UtcDateTime, nullable=False),
+    Column("dead_at", UtcDateTime),
+    Index("ix_wxsession_webhook_failures_order", "webhook", "recorded_at", "event_id"),
+    Index("ix_wxsession_webhook_failures_of_user", "webhook", "user_id", "recorded_at", "event_id"),
 )
 
 

@@ -5,7 +5,7 @@ together, to PostgreSQL in one round trip, with BEGIN before it and COMMIT behin
 has come.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult, Executable
@@ -44,6 +44,7 @@ class Transaction:
         self._core: Connection | None = None
         self._has_begun = False
         self._sent: list[tuple[Statement, Values, Reply]] = []
+        self._afterwards: list[Callable[[], None]] = []
 
     def send(self, statement: Statement, values: Values) -> Reply:
         """Execute a statement by the time its rows are read or the transaction ends.
@@ -73,6 +74,15 @@ class Transaction:
         if self._core is None:
             self._core = self._cached.core()
         return self._core
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Call something when the transaction is committed and its connection given back."""
+        self._afterwards.append(call)
+
+    def told(self) -> None:
+        """Make the calls of `after_commit`."""
+        for call in self._afterwards:
+            call()
 
     def flush(self) -> None:
         """Execute all that was sent."""

@@ -153,23 +153,30 @@ class Users:
         row = transaction.execute(select_users().where(users.c.id == target.id)).one()
         return user_from(row, self._phones)
 
-    def part(self, transaction: Transaction, user_id: UUID, leaving: Sequence[Identity]) -> None:
+    def part(
+        self, transaction: Transaction, user_id: UUID, leaving: Sequence[Identity]
+    ) -> list[tuple[Identity, UUID]]:
         """Move identities to new users, one per person, and keep unionids from undoing that.
+
+        Returns each identity with the id of its new user.
 
         The caller holds the lock of the user that they leave. An identity is not deleted: its
         next login would create it again, and its unionid would link it to the same user.
         """
         now = self._clock()
         people: dict[object, UUID] = {}
+        parted: list[tuple[Identity, UUID]] = []
         for one in leaving:
             person = one.unionid if one.unionid and self.link_by_unionid else one.id
             if person not in people:
                 people[person] = new_id()
                 self.add(transaction, people[person])
             _move_identities(transaction, identities.c.id == one.id, people[person], now)
+            parted.append((one, people[person]))
         record = [{"user_id": user_id, "identity_id": one.id, "unbound_at": now} for one in leaving]
         recording = upsert(transaction, unbound_identities).values(record)
         transaction.execute(recording.on_conflict_do_nothing())
+        return parted
 
 
 def _move_identities(

@@ -6,10 +6,10 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from wxsession.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.clock import Clock
 from wxsession.crypto import Unsealable
 from wxsession.errors import Overloaded, SessionKeyStale, WeChatError
+from wxsession.events.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.storage.database import Database
 from wxsession.storage.tables import identities
 from wxsession.users.user import Identity, identity_from, select_identities
@@ -95,7 +95,7 @@ class KeyChecks:
             self._session_keys.remember(transaction, identity.id, fresh, self._clock())
             self._audit.write(
                 transaction,
-                "session_key_reset",
+                "session_key.reset",
                 SYSTEM,
                 user_id=user_id,
                 appid=identity.appid,

@@ -24,7 +24,7 @@ from wxsession.web.api.schemas import (
     UserReply,
 )
 from wxsession.web.bodies import UserInfoBody
-from wxsession.web.request import bearer_token
+from wxsession.web.request import bearer_token, client_of
 from wxsession.wechat.open_data import OpenData
 
 _NUMBERS = ("phoneNumber", "purePhoneNumber")
@@ -41,7 +41,9 @@ def update_user(services: Services, request: Request, body: ProfileBody) -> User
     POST does the same as PATCH, because wx.request does not support PATCH.
     """
     changes = body.model_dump(exclude_unset=True)
-    return UserReply.of(services.profiles.change(bearer_token(request), changes))
+    return UserReply.of(
+        services.profiles.change(bearer_token(request), changes, client_of(request))
+    )
 
 
 def user_info(services: Services, request: Request, body: UserInfoBody) -> UserInfoReply:
@@ -49,7 +51,8 @@ def user_info(services: Services, request: Request, body: UserInfoBody) -> UserI
 
     Any other open data can be sent too. An object without open data means that the user refused.
     """
-    user, found = services.profiles.take(bearer_token(request), body.open_data())
+    client = client_of(request)
+    user, found = services.profiles.take(bearer_token(request), body.open_data(), client)
     shown = None if found is None else _masked(found)
     return UserInfoReply(user=UserReply.of(user), open_data=shown)
 
@@ -59,12 +62,12 @@ def phone_number(services: Services, request: Request, body: PhoneNumberBody) ->
 
     The response has it masked.
     """
-    token = bearer_token(request)
+    token, client = bearer_token(request), client_of(request)
     if body.code is not None:
-        phone = services.profiles.phone_number_by_code(token, body.code)
+        phone = services.profiles.phone_number_by_code(token, body.code, client)
     else:
         data = OpenData(encrypted_data=body.encrypted_data, iv=body.iv)
-        phone = services.profiles.phone_number_from(token, data)
+        phone = services.profiles.phone_number_from(token, data, client)
     return PhoneNumberReply(phone_number=phone.masked(), country_code=phone.country_code)
 
 

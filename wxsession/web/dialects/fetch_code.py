@@ -7,7 +7,7 @@ from wxsession.errors import MissingToken, WxSessionError
 from wxsession.services import Services
 from wxsession.web import bodies, problems
 from wxsession.web.dialects.base import Dialect, log_in_by_code
-from wxsession.web.request import header_of
+from wxsession.web.request import client_of, header_of
 from wxsession.wechat.open_data import OpenData
 
 
@@ -33,7 +33,8 @@ def _add_routes(routes: Blueprint, services: Services) -> None:
         if token is None:
             raise MissingToken
         # `data` is empty if the user refused; the session of the first step stays.
-        services.profiles.take(token, body.data.open_data() if body.data else OpenData())
+        data = body.data.open_data() if body.data else OpenData()
+        services.profiles.take(token, data, client_of(request))
         return {"status": "OK"}
 
 

@@ -1,4 +1,4 @@
-"""The audit: logins and refusals, bindings, copied tokens, ended sessions, disabled users.
+"""The audit: one row for whatever happens to a user or a session, in the transaction of it.
 
 An event has ids, an address and a time; never a token, a code, a password, a name that somebody
 typed, or any credential of WeChat's.
@@ -10,7 +10,6 @@ that a flood of them does not fill the database.
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Any
@@ -20,6 +19,8 @@ from sqlalchemy import Insert, select
 
 from wxsession.clock import Clock
 from wxsession.errors import Overloaded
+from wxsession.events import signals
+from wxsession.events.event import EVENT_COLUMNS, FACTS, Event
 from wxsession.storage.database import Database, Executor, new_id, upsert, uuid7
 from wxsession.storage.statements import inserting
 from wxsession.storage.tables import audit_events
@@ -36,38 +37,20 @@ UNKNOWN = "unknown"
 COUNTED_FOR = timedelta(minutes=10)
 """How long a row counts refusals that are alike; the next row follows."""
 
-_INSERT = inserting(audit_events)
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEvent:
-    """An event; `reason` is the error code of a refusal, or why a session ended.
-
-    A counted event happened `count` times within ten minutes, first at `at`; its `client_address`
-    is an IPv4 address or the /64 of an IPv6 address.
-    """
-
-    at: datetime
-    event: str
-    reason: str | None
-    user_id: UUID | None
-    session_id: UUID | None
-    appid: str | None
-    client_address: str | None
-    user_agent: str | None
-    count: int
-    actor: str | None
+_INSERT = inserting(audit_events, *FACTS)
 
 
 class Audit:
     """Writes events, inside the transaction of the change that they record.
 
-    `actor` is the name of the operator who made the change, or None for the user.
+    `actor` is the name of the operator who made the change, or None for the user. Once an event is
+    committed its signal is sent, with the `sender`.
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, *, sender: object = None) -> None:
         self._database = database
         self._clock = clock
+        self._sender = sender
 
     def write(  # noqa: PLR0913 - these are what an event consists of
         self,
@@ -76,6 +59,7 @@ class Audit:
         client: ClientInfo,
         *,
         user_id: UUID | None = None,
+        new_user_id: UUID | None = None,
         session_id: UUID | None = None,
         appid: str | None = None,
         reason: str | None = None,
@@ -83,16 +67,23 @@ class Audit:
         count: int = 1,
     ) -> None:
         """Write an event."""
-        facts = {
+        facts: dict[str, Any] = {
+            "id": new_id(),
+            "at": self._clock(),
             "event": event,
             "reason": reason,
             "user_id": user_id,
+            "new_user_id": new_user_id,
             "session_id": session_id,
             "appid": appid,
-            "actor": actor,
+            "client_address": client.address,
+            "user_agent": client.user_agent,
             "count": count,
+            "actor": actor,
         }
-        transaction.send(_INSERT, self._when_and_where(client) | facts)
+        transaction.send(_INSERT, facts)
+        if signals.is_heard(event):
+            transaction.after_commit(lambda: signals.send(self._sender, Event(**facts)))
 
     def write_ends(
         self,
@@ -114,7 +105,7 @@ class Audit:
         for reason, ids in by_reason.items():
             self.write(
                 transaction,
-                "session_ended",
+                "session.ended",
                 client,
                 reason=reason,
                 user_id=user_id,
@@ -122,14 +113,6 @@ class Audit:
                 actor=actor,
                 count=len(ids),
             )
-
-    def _when_and_where(self, client: ClientInfo) -> dict[str, object]:
-        return {
-            "id": new_id(),
-            "at": self._clock(),
-            "client_address": client.address,
-            "user_agent": client.user_agent,
-        }
 
     def note_refusal(
         self,
@@ -145,7 +128,7 @@ class Audit:
         """
         with suppress(Overloaded), self._database.transaction() as transaction:
             self.write(
-                transaction, "login_failed", client, user_id=user_id, appid=appid, reason=reason
+                transaction, "login.failed", client, user_id=user_id, appid=appid, reason=reason
             )
 
     def count(
@@ -161,7 +144,8 @@ class Audit:
         """Count an event that anybody can repeat, if the database is available.
 
         Within ten minutes, events from one network with the same arguments share a row. Like
-        `note_refusal`, this is not part of a transaction.
+        `note_refusal`, this is not part of a transaction. It sends no signal: nobody should wait
+        for what a flood of refusals starts.
         """
         row = self._counted(event, client, reason, user_id=user_id, appid=appid, actor=actor)
         with suppress(Overloaded), self._database.statement() as connection:
@@ -176,7 +160,7 @@ class Audit:
             Overloaded: that could not be written, so that nothing may be shown.
         """
         rows = [
-            self._counted("phone_number_shown", client, user_id=user_id, actor=actor)
+            self._counted("phone_number.shown", client, user_id=user_id, actor=actor)
             for user_id in user_ids
         ]
         if rows:
@@ -201,17 +185,17 @@ class Audit:
             .on_conflict_do_update(index_elements=["id"], set_={"count": audit_events.c.count + 1})
         )
 
-    def of_user(self, connection: Executor, user_id: UUID, *, limit: int) -> list[AuditEvent]:
+    def of_user(self, connection: Executor, user_id: UUID, *, limit: int) -> list[Event]:
         """Return the events of a user, and of the users merged into this one, newest first."""
         c = audit_events.c
         ids = (user_id, *connection.execute(select_former_ids(user_id)).scalars())
         query = (
-            select(*(c[field.name] for field in fields(AuditEvent)))
+            select(*EVENT_COLUMNS)
             .where(c.user_id.in_(ids))
             .order_by(c.at.desc(), c.id.desc())
             .limit(limit)
         )
-        return [AuditEvent(*row) for row in connection.execute(query)]
+        return [Event(*row) for row in connection.execute(query)]
 
 
 def _counted_id(now: datetime, facts: Mapping[str, object]) -> UUID:

@@ -1,0 +1,1 @@
+"""What happened: written with the change (the audit), told in the process, read by others."""

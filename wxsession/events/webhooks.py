@@ -1,0 +1,142 @@
+"""Webhooks: events sent to addresses of the operator's, as Standard Webhooks has them.
+
+https://github.com/standard-webhooks/standard-webhooks: the id of the event, the time of the attempt
+and the body are signed, so that a receiver knows who sent it, and when.
+"""
+
+import base64
+import hashlib
+import hmac
+import ipaddress
+import json
+import socket
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import NewConnectionError
+
+from wxsession.events.event import Event
+from wxsession.settings import Webhook
+
+_TAKEN: Final = range(200, 300)
+_TIMEOUT: Final = (5.0, 10.0)
+"""Seconds to connect, and for each read."""
+
+
+def payload(event: Event) -> bytes:
+    """Return the body: type, timestamp and data; what is None is left out."""
+    data = {
+        "user_id": event.user_id,
+        "new_user_id": event.new_user_id,
+        "session_id": event.session_id,
+        "appid": event.appid,
+        "reason": event.reason,
+        "actor": event.actor,
+        "count": event.count,
+        "client_address": event.client_address,
+        "user_agent": event.user_agent,
+    }
+    told = {name: value for name, value in data.items() if value is not None}
+    body = {"type": event.event, "timestamp": event.at.isoformat(), "data": told}
+    return json.dumps(body, default=str, separators=(",", ":")).encode()
+
+
+def headers(webhook: Webhook, message_id: str, at: datetime, body: bytes) -> Mapping[str, str]:
+    """Return the headers by which the receiver knows the message: its id, time and signature."""
+    seconds = str(int(at.timestamp()))
+    signed = b".".join((message_id.encode(), seconds.encode(), body))
+    signature = base64.b64encode(hmac.digest(webhook.secret, signed, hashlib.sha256)).decode()
+    return {
+        "Content-Type": "application/json",
+        "User-Agent": "wxsession",
+        "webhook-id": message_id,
+        "webhook-timestamp": seconds,
+        "webhook-signature": f"v1,{signature}",
+    }
+
+
+class Sender:
+    """Sends messages, and follows no redirect: whoever is told was named by the operator.
+
+    Without `to_private` a connection to an address that is not public is refused, whatever a name
+    resolves to: somebody who may name a URL must not reach what is behind the firewall.
+    """
+
+    def __init__(self, *, to_private: bool) -> None:
+        self._session = requests.Session()
+        self._session.trust_env = False
+        if not to_private:
+            for scheme in ("https://", "http://"):
+                self._session.mount(scheme, _PublicAdapter())
+
+    def send(self, webhook: Webhook, event: Event, at: datetime) -> str | None:
+        """Send an event; return None if the receiver took it, otherwise why not, in words."""
+        body = payload(event)
+        try:
+            with self._session.post(
+                webhook.url,
+                data=body,
+                headers=headers(webhook, str(event.id), at, body),
+                timeout=_TIMEOUT,
+                allow_redirects=False,
+                stream=True,  # whatever it answers beside the status is not read
+            ) as answer:
+                status = answer.status_code
+        except requests.RequestException as error:
+            return _in_words(error)
+        return None if status in _TAKEN else f"answered {status}"
+
+
+class _PublicConnection(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        return _public(self, super()._new_conn())
+
+
+class _PublicTlsConnection(HTTPSConnection):
+    def _new_conn(self) -> socket.socket:
+        return _public(self, super()._new_conn())
+
+
+class _PublicPool(HTTPConnectionPool):
+    ConnectionCls = _PublicConnection
+
+
+class _PublicTlsPool(HTTPSConnectionPool):
+    ConnectionCls = _PublicTlsConnection
+
+
+class _PublicAdapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _PublicPool, "https": _PublicTlsPool}
+
+
+def _public(connection: HTTPConnection, opened: socket.socket) -> socket.socket:
+    """Return the socket, if it leads to a public address; nothing was sent over it yet."""
+    address = ipaddress.ip_address(opened.getpeername()[0].partition("%")[0])
+    if not address.is_global or address.is_multicast:
+        opened.close()
+        raise NewConnectionError(connection, _PRIVATE)
+    return opened
+
+
+_PRIVATE: Final = "its address is not public"
+
+
+def _in_words(error: requests.RequestException) -> str:
+    """Return what is wrong, without the URL, which may hold a secret."""
+    if _PRIVATE in str(error):
+        return _PRIVATE
+    match error:
+        case requests.exceptions.SSLError():
+            return "its certificate is not valid"
+        case requests.Timeout():
+            return "did not answer in time"
+        case requests.ConnectionError():
+            return "could not be reached"
+    return type(error).__name__
