@@ -18,4 +18,5 @@ def settings() -> Settings:
         SettingsError: with everything that is wrong.
     """
     given = {name: value for name, value in os.environ.items() if value.strip()}
-    return Settings.read({**defaults, **given}, dialects=DIALECTS)
+    assumed = {name: value for name, value in defaults.items() if f"{name}_FILE" not in given}
+    return Settings.read({**assumed, **given}, dialects=DIALECTS)

@@ -1,5 +1,6 @@
 """How gunicorn runs the service: `gunicorn wsgi:app` in this folder reads this file."""
 
+import logging
 import resource
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from gunicorn.glogging import Logger
 from config import defaults
 from config import settings as read_settings  # `config` itself is a setting of gunicorn's
 from wxsession import SettingsError
+from wxsession.logs import ACCESS_LOG, JsonFormatter
 
 bind = "127.0.0.1:8000"
 workers = 2
@@ -28,19 +30,27 @@ forwarded_allow_ips = ""
 logconfig_json = str(Path(__file__).with_name("logging.json"))
 
 
-class AccessLogOnDemand(Logger):
-    """Formats a line for each request only with --access-logfile.
+class AccessLogger(Logger):
+    """Leaves the access log to the service, which knows the route, the client and the session.
 
-    gunicorn does so for any logging configuration, even if nobody reads the line.
+    gunicorn's own lines have paths and queries, in which dialects may have credentials.
     """
 
+    def setup(self, cfg: Any) -> None:
+        """Let the service's lines go where --access-logfile says."""
+        super().setup(cfg)
+        if cfg.accesslog:
+            defaults["WXSESSION_ACCESS_LOG"] = "on"
+            access = logging.getLogger(ACCESS_LOG)
+            access.handlers, access.propagate = self.access_log.handlers, False
+            for handler in access.handlers:
+                handler.setFormatter(JsonFormatter())
+
     def access(self, *request: Any) -> None:
-        """Log a request, if there is an access log."""
-        if self.cfg.accesslog:
-            super().access(*request)
+        """Log nothing."""
 
 
-logger_class = AccessLogOnDemand
+logger_class = AccessLogger
 
 
 def on_starting(server: Any) -> None:

@@ -77,7 +77,8 @@ def _pairs(app: Flask, services: Services, token: str) -> Mapping[str, tuple[Cal
 
     A part by itself would run from the processor's caches, and cost half of what it does here.
     """
-    door: Any = app.wsgi_app
+    outermost: Any = app.wsgi_app
+    door = outermost.application
     front: Front = door.application
     database = services.database
     (check,) = filling.bearers([token])

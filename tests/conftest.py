@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from argon2 import PasswordHasher
 from flask import Flask
 
@@ -179,9 +180,14 @@ def make_app(
     """Return a function that makes a server, with settings other than the defaults if wanted."""
     made: list[Flask] = []
 
-    def make(*, hasher: PasswordHasher = CHEAP_HASHER, **changes: object) -> Flask:
+    def make(
+        *,
+        hasher: PasswordHasher = CHEAP_HASHER,
+        http: requests.Session | None = None,
+        **changes: object,
+    ) -> Flask:
         settings: Settings = settings_for(database_url, **changes)
-        http = wechat_transport(wechat)
+        http = http or wechat_transport(wechat)
         made.append(create_app(settings, clock=clock, http=http, hasher=hasher))
         return made[-1]
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 
+from scripts.common_passwords import installed, long_enough
 from tests.support.app import CHEAP_HASHER, services_of
 from tests.support.databases import ON_BOTH, ON_SQLITE
 from tests.support.line import HeldLine
@@ -20,8 +21,19 @@ from tests.support.phone import Answer, Phone, problem
 from tests.support.settings import APPID, OTHER_APPID, settings_for
 from wxsession import create_app
 from wxsession.accounts.authenticator import Credentials
-from wxsession.accounts.passwords import OWASP_MINIMUM, Passwords, new_username, normalised_username
-from wxsession.accounts.throttle import FAILURES_PER_ACCOUNT, FAILURES_PER_ADDRESS
+from wxsession.accounts.common_passwords import is_common
+from wxsession.accounts.passwords import (
+    OWASP_MINIMUM,
+    Passwords,
+    ensure_acceptable,
+    new_username,
+    normalised_username,
+)
+from wxsession.accounts.throttle import (
+    FAILURES_PER_ACCOUNT,
+    FAILURES_PER_ADDRESS,
+    FAILURES_PER_DAY,
+)
 from wxsession.errors import BadCredentials, InvalidRequest
 from wxsession.limits import Places
 from wxsession.services import Services
@@ -54,8 +66,12 @@ def bind(phone: Phone, username: str = "alice", password: str = PASSWORD) -> Ans
     return keep(phone, phone.send("POST", "/bind", json=body, token=phone.token))
 
 
-def change_password(phone: Phone, password: str = PASSWORD, new: str = NEW_PASSWORD) -> Answer:
-    body = {"password": password, "new_password": new}
+def change_password(
+    phone: Phone, password: str | None = PASSWORD, new: str = NEW_PASSWORD
+) -> Answer:
+    body = (
+        {"new_password": new} if password is None else {"password": password, "new_password": new}
+    )
     return keep(phone, phone.send("PUT", "/password", json=body, token=phone.token))
 
 
@@ -219,6 +235,7 @@ def test_the_stored_form_of_a_name_is_its_own_stored_form(name: str) -> None:
     "password",
     [
         *("1234567", "x" * 129, "password123", "PASSWORD123", "iloveyou"),
+        *("88888888", "987654321", "woaini1314", "1qaz2wsx", "19900807", "07081990"),
         "\uff50\uff41\uff53\uff53\uff57\uff4f\uff52\uff44\uff11",  # hashed as password1
         "\U0001d429assword1",
         "e\u0301" * 4,  # four letters
@@ -232,6 +249,23 @@ def test_a_password_that_is_short_long_or_common_is_refused(
     assert answer.json["errors"][0]["field"] == "password"
     assert password not in answer.text
     assert rows(services, users) == 0
+
+
+@ON_SQLITE
+def test_the_commonest_passwords_are_refused_and_hardly_any_other() -> None:
+    common = long_enough(installed())
+    assert len(common) > 15_000
+    assert all(map(is_common, common))
+    rest = [f"correct horse {number}" for number in range(20_000)]
+    assert len(list(filter(is_common, rest))) < 5
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(
+    "password", ["19901307", "99999901", "18120807", "1990-08-07", "199008071"]
+)
+def test_digits_that_are_no_day_of_a_life_may_be_a_password(password: str) -> None:
+    ensure_acceptable(password, username="alice")
 
 
 @ON_SQLITE
@@ -689,6 +723,78 @@ def test_a_password_is_changed_by_who_knows_it(account: Phone, phone: Phone) -> 
     assert answer.json["errors"][0]["field"] == "new_password"
 
 
+# The way back: the password is forgotten, the WeChat user is there.
+
+
+def test_who_forgot_the_password_sets_a_new_one_after_a_login_by_code(
+    account: Phone, phone: Phone, services: Services
+) -> None:
+    phone.log_in()
+    bind(phone)
+    phone.log_in()
+    answer = change_password(phone, None)
+    assert answer.status_code == 200
+    assert answer.json["user"] == user_of(phone)
+    assert problem(account.check()) == (401, "session_ended", "password_changed")
+    assert problem(by_password(account))[:2] == (401, "bad_credentials")
+    assert by_password(account, password=NEW_PASSWORD).status_code == 200
+    with services.database.statement() as connection:
+        query = select(audit_events.c.reason).where(audit_events.c.event == "password_changed")
+        assert connection.execute(query).scalars().all() == ["reset"]
+
+
+@pytest.mark.usefixtures("account")
+def test_the_thief_of_an_old_session_sets_no_password_and_a_refresh_does_not_help(
+    phone: Phone, clock: SettableClock
+) -> None:
+    phone.log_in()
+    bind(phone)
+    clock.advance(minutes=11)
+    assert problem(change_password(phone, None))[:2] == (403, "reauthentication_required")
+    phone.refresh()
+    assert problem(change_password(phone, None))[:2] == (403, "reauthentication_required")
+    assert by_password(phone).status_code == 200
+    phone.log_in()
+    assert change_password(phone, None).status_code == 200
+
+
+@pytest.mark.usefixtures("account")
+def test_a_login_by_password_does_not_replace_the_password(phone: Phone) -> None:
+    keep(phone, by_password(phone))
+    assert problem(change_password(phone, None))[:2] == (403, "reauthentication_required")
+    assert by_password(phone).status_code == 200
+
+
+@pytest.mark.usefixtures("account")
+def test_a_session_whose_wechat_user_was_unbound_needs_the_password(phone: Phone) -> None:
+    phone.log_in()
+    bind(phone)
+    unbind(phone)
+    assert problem(change_password(phone, None))[:2] == (403, "reauthentication_required")
+    assert change_password(phone).status_code == 200
+
+
+def test_a_user_without_a_username_has_no_password_to_forget(phone: Phone) -> None:
+    phone.log_in()
+    answer = change_password(phone, None)
+    assert problem(answer)[:2] == (400, "invalid_request")
+    assert answer.json["errors"][0]["message"] == "this user has no username; register one"
+
+
+@pytest.mark.usefixtures("account")
+def test_the_way_back_opens_what_guesses_have_closed(phone: Phone, make_phone: MakePhone) -> None:
+    phone.log_in()
+    bind(phone)
+    guesser = make_phone(address="198.51.100.1")
+    for _ in range(FAILURES_PER_ACCOUNT):
+        by_password(guesser, password="guess guess")
+        change_password(phone, "guess guess")
+    assert problem(by_password(phone))[:2] == (429, "too_many_attempts")
+    assert change_password(phone, None).status_code == 200
+    assert by_password(phone, password=NEW_PASSWORD).status_code == 200
+    assert change_password(phone, NEW_PASSWORD, "and another one").status_code == 200
+
+
 # Guessing.
 
 
@@ -711,6 +817,41 @@ def test_guesses_close_the_account_for_a_while_and_never_the_way_by_code(
     for _ in range(20):
         by_password(guesser, password="guess guess")
     clock.advance(minutes=1)  # going on does not make it longer
+    assert by_password(account).status_code == 200
+
+
+def test_guesses_of_a_day_close_the_account_until_the_next_and_never_the_way_by_code(
+    account: Phone, phone: Phone, make_phone: MakePhone, clock: SettableClock
+) -> None:
+    phone.log_in()
+    bind(phone)
+    windows = FAILURES_PER_DAY // FAILURES_PER_ACCOUNT
+    for number in range(windows):
+        guesser = make_phone(address=f"198.51.100.{number}")
+        for _ in range(FAILURES_PER_ACCOUNT):
+            assert problem(by_password(guesser, password="guess guess"))[1] == "bad_credentials"
+        clock.advance(minutes=15)
+    refused = by_password(account)
+    assert problem(refused) == (429, "too_many_attempts", "passwords")
+    assert refused.headers["RateLimit-Policy"] == '"passwords";q=100;w=86400'
+    left = 86400 - windows * 900
+    assert refused.headers["Retry-After"] == str(left)
+    assert phone.log_in().status_code == 200
+    assert change_password(phone).status_code == 200  # who has a session is counted separately
+    clock.advance(seconds=left)
+    assert by_password(account, password=NEW_PASSWORD).status_code == 200
+
+
+def test_a_right_password_does_not_give_the_day_back(account: Phone, clock: SettableClock) -> None:
+    guesses = 0
+    while guesses < FAILURES_PER_DAY:
+        for _ in range(FAILURES_PER_ACCOUNT - 1):
+            by_password(account, password="guess guess")
+            guesses += 1
+        if guesses < FAILURES_PER_DAY:
+            assert by_password(account).status_code == 200
+    assert problem(by_password(account))[:2] == (429, "too_many_attempts")
+    clock.advance(hours=24)
     assert by_password(account).status_code == 200
 
 

@@ -39,6 +39,8 @@ UNKNOWN = [
     ("users", "disable", NOBODY),
     ("users", "enable", NOBODY),
     ("users", "end-sessions", NOBODY),
+    ("users", "delete", NOBODY, "--yes"),
+    ("users", "export", NOBODY),
     ("sessions", "list", "--user", NOBODY),
     ("sessions", "show", NOBODY),
     ("sessions", "end", NOBODY),

@@ -92,7 +92,13 @@ def test_batches_add_up_even_where_many_events_are_of_one_moment(
 def test_after_each_batch_of_events_it_pauses_too(services: Services, clock: SettableClock) -> None:
     happened(services, clock() - HALF_A_YEAR, times=20)
     timing = Sleepless()
-    purge = Purge(services.database, clock, audit_retention=HALF_A_YEAR, timing=timing)
+    purge = Purge(
+        services.database,
+        clock,
+        audit_retention=HALF_A_YEAR,
+        deletion=services.deletion,
+        timing=timing,
+    )
     purge.run(WEEK, batch_size=5)
     assert len(timing.pauses) == 4
     assert all(pause > 0 for pause in timing.pauses)

@@ -244,7 +244,14 @@ def test_without_https_there_is_a_redirect_and_the_way_to_a_certificate(
     "path",
     [
         *["/mina_auth", "/mina_auth/", "//mina_auth/", "/./mina_auth/", "/%6dina_auth/"],
-        *["/x/../mina_auth/", "/introspect", "/%69ntrospect", "/readyz", "/openapi.json"],
+        *[
+            "/x/../mina_auth/",
+            "/introspect",
+            "/%69ntrospect",
+            "/wechat/events",
+            "/readyz",
+            "/openapi.json",
+        ],
     ],
 )
 def test_what_is_for_back_ends_and_probes_is_closed(nginx: Nginx, path: str) -> None:

@@ -258,6 +258,7 @@ FACTS: dict[type[WxSessionError], Callable[[], WxSessionError]] = {
     errors.TooManyAttempts: lambda: errors.TooManyAttempts(
         "passwords", retry_after=7, limit=10, window=900
     ),
+    errors.PushRefused: lambda: errors.PushRefused("signature"),
     errors.WeChatRateLimited: lambda: errors.WeChatRateLimited(retry_after=7),
 }
 

@@ -247,13 +247,14 @@ def test_the_settings_and_their_defaults_are_those_of_the_code(language: str) ->
         for cells in rows("settings", language)
         if cells[0].startswith(f"`{PREFIX}")
     }
-    fields = {field.name for field in dataclasses.fields(Settings)} - {"unknown"}
+    fields = {field.name for field in dataclasses.fields(Settings)} - {"files"}
     assert told.keys() == {PREFIX + field.upper() for field in fields}
     database = told.pop(f"{PREFIX}DATABASE_URL")
     assert str(database).replace("///", f"///{ROOT}/") == config.DATABASE_URL
     without = {name.removeprefix(PREFIX) for name, default in told.items() if default is None}
     in_words = {"WECHAT_CONCURRENCY"}
-    optional = {"API_KEYS", "DIALECTS", "URL_PREFIX", "WEBHOOKS"}
+    optional = {"API_KEYS", "DIALECTS", "ISSUER", "PUSH", "PUSH_FORWARD", "TICKET_AUDIENCES"}
+    optional |= {"URL_PREFIX", "WEBHOOKS"}
     assert without == optional | {"APPS", "SECRET_KEYS"} | in_words
     defaults = {k.removeprefix(PREFIX).lower(): v for k, v in told.items() if v is not None}
     url = "sqlite:////tmp/wxsession.db"

@@ -23,6 +23,7 @@ from wxsession.users.user import User
 from wxsession.web.api import Door
 from wxsession.web.api.front import Front, check_json
 from wxsession.web.api.schemas import CheckReply
+from wxsession.web.instrumentation import Instrumentation
 
 Sent = tuple[bytes, str, list[tuple[str, str]]]
 
@@ -37,8 +38,9 @@ def ask(
 
 
 def front_of(app: Flask) -> Front:
-    assert isinstance(app.wsgi_app, Door)
-    front = app.wsgi_app.application
+    assert isinstance(app.wsgi_app, Instrumentation)
+    assert isinstance(app.wsgi_app.application, Door)
+    front = app.wsgi_app.application.application
     assert isinstance(front, Front)
     return front
 

@@ -27,7 +27,11 @@ MANY: Final = 200
 LOST_ANSWERS: Final = "lost-answers.test.js"
 PROMISES: Final = sorted(path.name for path in (CLIENTS / "session").glob("*.test.js"))
 
-SOCIABLE: Final = {"registration_limit": "0"}  # everybody here has one address
+SOCIABLE: Final = {
+    "registration_limit": "0",  # everybody here has one address
+    "ticket_audiences": "https://shop.example.com",
+    "api_keys": "shop:an-api-key-that-is-made-up-for-tests",
+}
 SHORT_LIVED: Final = {"idle_timeout": "2s", "touch_interval": "0s"}
 CAPPED: Final = {"idle_timeout": "4s", "absolute_timeout": "5s", "touch_interval": "0s"}
 

@@ -158,7 +158,13 @@ class WorkingHours(Stopwatch):
 
     def purge(self, clock: SettableClock) -> Purge:
         """Return a purge that goes by this timer."""
-        return Purge(self._services.database, clock, audit_retention=WEEK, timing=self)
+        return Purge(
+            self._services.database,
+            clock,
+            audit_retention=WEEK,
+            deletion=self._services.deletion,
+            timing=self,
+        )
 
 
 def test_after_each_batch_it_pauses_half_as_long_as_the_batch_took(
@@ -265,6 +271,7 @@ def test_a_host_whose_clock_is_wrong_purges_nothing(
         services.database,
         clock,
         audit_retention=WEEK,
+        deletion=services.deletion,
         host_time=lambda: datetime.now(UTC) + off,
     )
     with pytest.raises(ClocksDisagree):
@@ -281,7 +288,8 @@ def test_the_command_prints_one_line(app: Flask, phone: Phone, clock: SettableCl
     assert dry.output == "3 sessions and 0 audit events to delete.\n"
     result = run(args=["purge-sessions"])
     assert result.exit_code == 0
-    gone = "3 sessions, 0 login codes, 0 failed attempts and 0 audit events deleted in 1 batches, "
+    others = "0 login codes, 0 tickets, 0 failed attempts and 0 audit events"
+    gone = f"3 sessions, {others} deleted in 1 batches, "
     assert result.output.startswith(gone)
     assert result.output.count("\n") == 1
 
@@ -292,7 +300,7 @@ def test_the_command_prints_json(app: Flask, phone: Phone, clock: SettableClock)
     dry = run(args=["purge-sessions", "--dry-run", "--json"])
     assert json.loads(dry.output) == {"would_delete": 3, "would_delete_audit_events": 0}
     summary = json.loads(run(args=["purge-sessions", "--json", "--batch-size", "2"]).output)
-    counts = {"sessions", "login_codes", "failed_attempts", "audit_events"}
+    counts = {"sessions", "login_codes", "tickets", "failed_attempts", "audit_events"}
     assert summary.keys() == counts | {"batches", "seconds", "complete"}
     assert (summary["sessions"], summary["complete"]) == (3, True)
 

@@ -1,19 +1,24 @@
 """The configuration: every fault told at once, no value repeated, nothing started."""
 
 import re
+import subprocess
+import sys
+from base64 import b64decode
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 
-from tests.support.service import ROOT
-from tests.support.settings import environment
+from tests.support.service import ROOT, plain_environment
+from tests.support.settings import APPID, OTHER_APPID, environment
 from wxsession import Settings, SettingsError
-from wxsession.settings import duration
+from wxsession.settings import FROM_FILES, duration
 
 URL = "sqlite:////tmp/wxsession.db"
+WEBHOOK_SECRET = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OLD_KEY, NEW_KEY = "an-old-key-that-is-made-up-for-tests", "a-new-key-that-is-made-up-for-tests"
 
 
@@ -40,6 +45,22 @@ def test_the_defaults() -> None:
     assert settings.trusted_proxies == 0
     assert settings.code_limit == (30, timedelta(minutes=10))
     assert settings.registration_limit == (10, timedelta(hours=1))
+
+
+def test_secrets_of_messages_are_read_with_and_without_a_key() -> None:
+    key = "0123456789abcdefghijklmnopqrstuvwxyzABCDEF+"
+    push = f"{APPID}:token:{key}, {OTHER_APPID} : Token2"
+    forward = f"https://shop.example:8443/wechat/:whsec_{WEBHOOK_SECRET}"
+    settings = Settings.read(environment(URL, push=push, push_forward=forward))
+    assert settings.push[APPID] == ("token", b64decode(key + "="))
+    assert settings.push[OTHER_APPID] == ("Token2", None)
+    assert settings.push_forward
+    assert settings.push_forward[1:] == (
+        "https://shop.example:8443/wechat/",
+        b64decode(WEBHOOK_SECRET),
+    )
+    assert key not in repr(settings)
+    assert WEBHOOK_SECRET not in repr(settings)
 
 
 def test_nothing_at_all_lists_everything_that_is_needed() -> None:
@@ -69,6 +90,16 @@ def test_every_fault_is_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("access_token_lifetime", "2h"),
+        ("issuer", "login.example.com"),
+        ("issuer", "https://login.example.com/?a=b"),
+        ("issuer", "https://login.example.com/#a"),
+        ("ticket_audiences", "shop.example.com"),
+        ("ticket_audiences", "https://shop.example.com/cart"),
+        ("ticket_audiences", "https://shop.example.com:443"),
+        ("ticket_audiences", "http://shop.example.com"),
+        ("ticket_audiences", "https://a.example,https://A.example"),
+        ("ticket_audiences", "https://user@shop.example.com"),
         ("apps", ""),
         ("apps", "wx0:"),
         ("apps", ":s"),
@@ -83,6 +114,20 @@ def test_every_fault_is_told_at_once() -> None:
         ("api_keys", "shop:" + "k" * 16),
         ("api_keys", "shop:an-api-key-for-the-demo"),
         ("api_keys", "shop:an-api-key-that-is-made-up"),
+        ("push", APPID),
+        ("push", f"{APPID}:ab"),
+        ("push", f"{APPID}:a_token"),
+        ("push", f"{APPID}:token:{'k' * 42}"),
+        ("push", f"{APPID}:token:{'-' * 43}"),
+        ("push", f"{APPID}:token:{'k' * 43}:more"),
+        ("push", f":token:{'k' * 43}"),
+        ("push", f"{APPID}:token,{APPID}:token"),
+        ("push", "wx0000000000000000:token"),
+        ("push_forward", "https://shop.example/wechat"),
+        ("push_forward", "https://shop.example:8443/wechat"),
+        ("push_forward", f"ftp://shop.example:{WEBHOOK_SECRET}"),
+        ("push_forward", f"https://shop.example:{WEBHOOK_SECRET[:28]}"),
+        ("push_forward", f"https://shop.example:{WEBHOOK_SECRET}"),  # and no app has messages
         ("database_url", "mysql://h/d"),
         ("database_url", "postgresql+psycopg2://h/d"),
         ("database_url", "not a url"),
@@ -228,6 +273,7 @@ def test_a_database_url_is_understood_in_every_usual_spelling(
         ("registration_limit", 0, "0"),
         ("dialects", ["wafer", "book"], "wafer,book"),
         ("dialects", [], "none"),
+        ("push", {APPID: "token:" + "k" * 43}, f"{APPID}:token:{'k' * 43}"),
         ("api_keys", {}, ""),
         ("retention", None, ""),
     ],
@@ -284,3 +330,100 @@ def test_durations(number: int, unit: str) -> None:
 def test_a_misspelt_name_is_told_and_a_later_one_is_not(caplog: pytest.LogCaptureFixture) -> None:
     Settings.read(environment(URL, idle_timout="1h", dialects="all"))
     assert caplog.messages == ["unknown setting WXSESSION_IDLE_TIMOUT"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text"),
+    [
+        ("apps", "wx1:s1\nwx2:s:2\n", "wx1:s1,wx2:s:2"),
+        ("apps", "wx1:s1,wx2:s:2", "wx1:s1,wx2:s:2"),
+        ("secret_keys", f"{OLD_KEY}\r\n{NEW_KEY}\r\n", f"{OLD_KEY},{NEW_KEY}"),
+        ("api_keys", "\ufeffshop:a-key-of-the-shop\n\n", "shop:a-key-of-the-shop"),
+        ("database_url", f"{URL}\n", URL),
+    ],
+)
+def test_a_secret_in_a_file_means_what_its_text_means(
+    name: str, content: str, text: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(content.encode())
+    values = environment(URL, **{name: "", f"{name}_file": path})
+    assert Settings.read(values) == Settings.read(environment(URL, **{name: text}))
+
+
+def test_a_file_that_everybody_may_read_is_told_and_its_value_taken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "apps"
+    path.write_text("wx1:s1")
+    path.chmod(0o644)
+    settings = Settings.read(environment(URL, apps="", apps_file=path))
+    assert settings.apps == {"wx1": "s1"}
+    assert settings.files == {"WXSESSION_APPS": path}
+    assert caplog.messages == [
+        "every user of this machine can read the file of WXSESSION_APPS_FILE; run chmod o-r on it"
+    ]
+    caplog.clear()
+    path.chmod(0o640)
+    Settings.read(environment(URL, apps="", apps_file=path))
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("name", FROM_FILES)
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "No such file or directory; give the path of a file that the user of this process"),
+        ("", "the file is empty; write the value into it"),
+        (" \n\n", "the file is empty; write the value into it"),
+        (b"\xffcanary", "the file is not text in UTF-8"),
+        ("canary" * 200_000, "the file is larger than 1 MiB"),
+        ("folder", "this is not a file"),
+    ],
+)
+def test_a_file_without_a_value_is_a_fault_in_words(
+    name: str, content: str | bytes | None, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "canary"
+    if content == "folder":
+        path.mkdir()
+    elif content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    (fault,) = faults(**{name.lower(): "", f"{name.lower()}_file": path})
+    assert fault.startswith(f"WXSESSION_{name}_FILE: {said}")
+    assert "canary" not in fault
+
+
+def test_a_value_that_is_wrong_in_a_file_is_told_under_the_name_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text("canary")
+    (fault,) = faults(secret_keys="", secret_keys_file=path)
+    assert fault.startswith("WXSESSION_SECRET_KEYS_FILE: every key needs at least 32 characters")
+
+
+def test_a_value_and_a_file_for_one_setting_contradict_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "apps"
+    path.write_text("wx1:canary")
+    assert faults(apps_file=path) == (
+        "WXSESSION_APPS_FILE: given twice, here and without _FILE; remove one of them",
+    )
+
+
+def test_a_file_for_what_is_no_secret_is_told_as_misspelt(caplog: pytest.LogCaptureFixture) -> None:
+    Settings.read(environment(URL, max_sessions_file="/nowhere"))
+    assert caplog.messages == ["unknown setting WXSESSION_MAX_SESSIONS_FILE"]
+
+
+def test_the_default_of_the_service_does_not_contradict_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "url"
+    path.write_text(f"{URL}\n")
+    wanted = environment("", database_url_file=path)
+    printed = subprocess.run(
+        [sys.executable, "-c", "import config; print(config.settings().database_url)"],
+        cwd=ROOT,
+        env=plain_environment() | wanted,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert printed.stdout == f"{URL}\n"

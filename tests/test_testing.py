@@ -45,6 +45,17 @@ def test_orders(app, wechat, wxsession_login, wxsession_clock):
     wxsession_login(client, "alice")
 
 
+def test_what_a_user_takes_back(app, wechat, wxsession_login, wxsession_push):
+    client = app.test_client()
+    headers = wxsession_login(client, "alice")
+    client.post("/auth/user", json={"nickname": "Alice"}, headers=headers)
+    message = wechat.push("user_authorization_revoke", "alice", members={"RevokeInfo": "6"})
+    wxsession_push(client, message)
+    assert client.get("/auth/user", headers=headers).json["nickname"] is None
+    with pytest.raises(pytest.fail.Exception, match="push_refused"):
+        wxsession_push(client, message._replace(path="/wechat/push/wx0"))
+
+
 def test_a_login_that_is_refused_says_why(app, wechat, wxsession_login):
     wechat.fail_next(45011)
     with pytest.raises(pytest.fail.Exception, match="wechat_rate_limited"):
@@ -64,4 +75,4 @@ def test_the_tests_of_an_application_have_a_wechat_tables_and_logins(tmp_path: P
         check=False,
         timeout=120,
     )
-    assert "2 passed" in done.stdout, done.stdout + done.stderr
+    assert "3 passed" in done.stdout, done.stdout + done.stderr

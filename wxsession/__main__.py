@@ -30,7 +30,8 @@ F = TypeVar("F", bound=Callable[..., None])
 
 HOST = "127.0.0.1"
 
-_APP = "wx0123456789abcdef:0123456789abcdef0123456789abcdef"  # the secret is invented, too
+_APPID = "wx0123456789abcdef"
+_APP = f"{_APPID}:0123456789abcdef0123456789abcdef"  # the secret is invented, too
 _LOGIN = r"""
 code=$(curl -sS -X POST {wechat}/simulator/login | sed 's/.*"code": *"\([^"]*\)".*/\1/')
 grant=$(curl -sS -H 'Content-Type: application/json' -d "{{\"code\": \"$code\"}}" {service}/login)
@@ -66,11 +67,15 @@ class Demo:
     def environment(self) -> dict[str, str]:
         """Return the demo settings; the keys survive a restart, and so does what they signed."""
         api_key = _key_in(self.instance / "demo.api-key")
+        push = _key_in(self.instance / "demo.push-key")
         return {
             "WXSESSION_DATABASE_URL": f"sqlite:///{(self.instance / 'demo.db').as_posix()}",
             "WXSESSION_APPS": _APP,
             "WXSESSION_SECRET_KEYS": _key_in(self.instance / "demo.key"),
             "WXSESSION_WECHAT_URL": self.wechat,
+            "WXSESSION_TICKET_AUDIENCES": self.service,
+            "WXSESSION_COOKIE": "on",
+            "WXSESSION_PUSH": f"{_APPID}:{push[:20]}:{push[20:63]}",
             "WXSESSION_API_KEYS": f"demo:{api_key}:{'+'.join(SCOPES)}",
         }
 

@@ -23,6 +23,7 @@ from wxsession.users.merging import merged_into
 from wxsession.web import api, problems, shadows
 from wxsession.web.dialects import base, registry
 from wxsession.web.guard import GUARD, CurrentSession, Guard, UserLoader
+from wxsession.web.instrumentation import Instrumentation, identify, note_routes
 
 EXTENSION = "wxsession"
 
@@ -81,6 +82,7 @@ class WxSession:
             sender=app,
         )
         self._apps.add(app)
+        identify(app, trusts_proxy=settings.trusted_proxies > 0)
         _serve(app, services, self._load_user)
         app.cli.add_command(cli.group(services))
         shadows.tell(app)
@@ -218,10 +220,16 @@ def create_app(
     for command in cli.commands(services):
         app.cli.add_command(command)
     problems.register(app)
+    note_routes(app)
     app.wsgi_app = api.front(app.wsgi_app, services)  # type: ignore[method-assign]
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies)  # type: ignore[method-assign]
     prefix = settings.url_prefix or ""
     if settings.threads >= api.FEWEST_THREADS:
         app.wsgi_app = api.Door(app.wsgi_app, prefix + api.ALIVE, threads=settings.threads)  # type: ignore[method-assign]
+    app.wsgi_app = Instrumentation(  # type: ignore[method-assign]
+        app.wsgi_app,
+        trusts_proxy=settings.trusted_proxies > 0,
+        access_log=settings.access_log,
+    )
     return app

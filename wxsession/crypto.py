@@ -30,11 +30,14 @@ class SecretKeys:
     def __init__(self, secrets: Sequence[str]) -> None:
         self._secrets = tuple(secret.encode() for secret in secrets)
 
-    def derive(self, purpose: str) -> tuple[bytes, ...]:
-        """Return a key of 32 bytes for `purpose` from each secret, oldest first (HKDF-SHA256)."""
+    def derive(self, purpose: str, *, length: int = 32) -> tuple[bytes, ...]:
+        """Return a key of `length` bytes for `purpose` from each secret, oldest first.
+
+        By HKDF-SHA256.
+        """
         info = b"wxsession " + purpose.encode()
         return tuple(
-            HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(secret)
+            HKDF(algorithm=SHA256(), length=length, salt=None, info=info).derive(secret)
             for secret in self._secrets
         )
 

@@ -26,8 +26,10 @@
     ├── OpenDataError            open data cannot be read, or are not of this user
     │   ├── SessionKeyStale      no stored session_key fits
     │   └── WatermarkMismatch    of another app or user, or too old
+    ├── InvalidTicket            unknown, used, expired, or of another audience
     ├── InvalidApiKey            no API key, or an unknown one
     ├── InsufficientScope        the API key is not for that
+    ├── PushRefused              a message that WeChat did not send, or not to us
     ├── WeChatError              WeChat did not give a usable response
     │   ├── WeChatRateLimited
     │   ├── WeChatBusy
@@ -255,6 +257,15 @@ class WatermarkMismatch(OpenDataError):
     code = "watermark_mismatch"
 
 
+class InvalidTicket(WxSessionError):
+    """The ticket is unknown, was used, has expired, or is for another audience; which is not told.
+
+    Or its session has ended since.
+    """
+
+    code = "invalid_ticket"
+
+
 class InvalidApiKey(WxSessionError):
     """The request has no API key, or an unknown one."""
 
@@ -273,6 +284,23 @@ class InsufficientScope(WxSessionError):
     def facts(self) -> Mapping[str, object]:
         """Return the scope that is missing."""
         return {"scope": self.scope}
+
+
+class PushRefused(WxSessionError):
+    """A message that is not WeChat's, or not for us.
+
+    `reason` is ``signature``, ``timestamp``, ``appid``, ``not_encrypted`` or ``encryption``.
+    """
+
+    code = "push_refused"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+    def facts(self) -> Mapping[str, object]:
+        """Return why it is refused."""
+        return {"reason": self.reason}
 
 
 class WeChatError(WxSessionError):

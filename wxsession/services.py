@@ -6,6 +6,7 @@ import requests
 from argon2 import PasswordHasher
 
 from wxsession.accounts.authenticator import Authenticator
+from wxsession.accounts.deletion import Deletion
 from wxsession.accounts.passwords import OWASP_MINIMUM, Passwords
 from wxsession.accounts.profiles import Profiles
 from wxsession.accounts.service import AccountService
@@ -22,15 +23,21 @@ from wxsession.logins.exchange import CodeExchange
 from wxsession.logins.identities import Identities
 from wxsession.logins.service import LoginService
 from wxsession.operations.administration import Administration
+from wxsession.operations.database_checks import DatabaseChecks
 from wxsession.operations.delivery import Delivery
 from wxsession.operations.directory import Directory
+from wxsession.operations.doctor import Doctor
+from wxsession.operations.export import Export
 from wxsession.operations.health import Health
 from wxsession.operations.lookup import Lookup
 from wxsession.operations.purge import Purge
 from wxsession.operations.reseal import Resealing
+from wxsession.operations.wechat_events import Pushes, UserEvents
 from wxsession.profiles import ProfileService
 from wxsession.sessions.introspection import Introspection
 from wxsession.sessions.service import SessionService
+from wxsession.sessions.signed_tokens import SignedTokens
+from wxsession.sessions.tickets import Tickets
 from wxsession.sessions.tokens import TokenSigner
 from wxsession.settings import Settings
 from wxsession.storage.database import Database, Limits, connect
@@ -41,6 +48,7 @@ from wxsession.wechat.access_tokens import AccessTokens
 from wxsession.wechat.api import WeChatApi
 from wxsession.wechat.apps import Apps
 from wxsession.wechat.client import WeChatClient, keep_queries_out_of_logs, longest_call, transport
+from wxsession.wechat.forwarding import Forwarder
 from wxsession.wechat.key_checks import KeyChecks
 from wxsession.wechat.open_data import OpenDataReader
 from wxsession.wechat.session_keys import SessionKeyStore
@@ -55,6 +63,7 @@ class Services:
     sessions: SessionService
     logins: LoginService
     accounts: AccountService
+    deletion: Deletion
     profiles: ProfileService
     authenticator: Authenticator
     throttle: Throttle
@@ -65,15 +74,21 @@ class Services:
     phones: PhoneNumbers
     introspection: Introspection
     api_keys: ApiKeys
+    signed_tokens: SignedTokens
+    tickets: Tickets
     audit: Audit
     feed: Feed
     delivery: Delivery
     directory: Directory
     lookup: Lookup
+    export: Export
     administration: Administration
+    user_events: UserEvents
+    pushes: Pushes
     resealing: Resealing
     purge: Purge
     health: Health
+    doctor: Doctor
 
     @classmethod
     def build(
@@ -87,8 +102,8 @@ class Services:
     ) -> "Services":
         """Build the services; `sender` is that of their signals.
 
-        `clock`, `http` (the session for requests to WeChat) and `hasher` replace the outside world
-        in tests: the time, WeChat, and the cost of hashing a password.
+        `clock`, `http` (the session for requests, most of them to WeChat) and `hasher` replace the
+        outside world in tests: the time, WeChat, and the cost of hashing a password.
         """
         limits = Limits(
             settings.pool_size,
@@ -108,8 +123,9 @@ class Services:
         calls = settings.wechat_concurrency or max(1, settings.threads // 2)
         apps = Apps(settings.apps)
         keep_queries_out_of_logs()
+        http = http or transport(calls)
         client = WeChatClient(
-            http or transport(calls),
+            http,
             url=settings.wechat_url,
             timeout=settings.wechat_timeout,
             apps=apps,
@@ -160,6 +176,14 @@ class Services:
             audit=audit,
             apps=apps,
         )
+        deletion = Deletion(
+            database,
+            authenticator=authenticator,
+            sessions=sessions,
+            users=users,
+            audit=audit,
+            clock=clock,
+        )
         codes = LoginCodes(database, clock=clock, leases=leases, replay=settings.login_replay)
         logins = LoginService(
             database,
@@ -169,6 +193,8 @@ class Services:
             accounts=accounts,
             sessions=sessions,
         )
+        resealing = Resealing(database, sealer, phones)
+        checks = DatabaseChecks(database, settings=settings, resealing=resealing)
         profile_service = ProfileService(
             database,
             sessions=sessions,
@@ -176,12 +202,22 @@ class Services:
             wechat=wechat,
             key_checks=key_checks,
         )
+        receiver = settings.push_forward
+        user_events = UserEvents(database, apps=apps, audit=audit)
+        pushes = Pushes(
+            user_events,
+            apps=settings.push,
+            forwarder=receiver and Forwarder(receiver, http=http, clock=clock),
+            audit=audit,
+            clock=clock,
+        )
         return cls(
             settings=settings,
             database=database,
             sessions=sessions,
             logins=logins,
             accounts=accounts,
+            deletion=deletion,
             profiles=profile_service,
             authenticator=authenticator,
             throttle=throttle,
@@ -192,6 +228,16 @@ class Services:
             phones=phones,
             introspection=Introspection(sessions, clock),
             api_keys=ApiKeys(settings.api_keys, throttle, audit),
+            signed_tokens=SignedTokens(
+                sessions, keys, lifetime=settings.access_token_lifetime, clock=clock
+            ),
+            tickets=Tickets(
+                database,
+                keys,
+                sessions=sessions,
+                audiences=settings.ticket_audiences,
+                clock=clock,
+            ),
             audit=audit,
             feed=feed,
             delivery=Delivery(
@@ -203,8 +249,14 @@ class Services:
             ),
             directory=Directory(database, phones=phones, audit=audit, clock=clock),
             lookup=Lookup(database, phones=phones, audit=audit),
+            export=Export(database, sessions=sessions, phones=phones, audit=audit, clock=clock),
             administration=Administration(database, sessions=sessions, audit=audit, clock=clock),
-            resealing=Resealing(database, sealer, phones),
-            purge=Purge(database, clock, audit_retention=settings.audit_retention),
+            user_events=user_events,
+            pushes=pushes,
+            resealing=resealing,
+            purge=Purge(
+                database, clock, audit_retention=settings.audit_retention, deletion=deletion
+            ),
             health=Health(database),
+            doctor=Doctor(settings, database=checks, wechat=client),
         )

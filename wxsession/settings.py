@@ -1,15 +1,19 @@
 """The settings: read from any mapping, of strings or of native values, validated once, frozen.
 
-One message lists everything that is wrong, and repeats no value: a value may be a secret. The
-names and defaults stand in the documents as well; a test compares the two.
+What is secret may stand in files, as systemd, Docker and Kubernetes hand secrets over. One message
+lists everything that is wrong, and repeats no value: a value may be a secret. The names and
+defaults stand in the documents as well; a test compares the two.
 """
 
-import base64
 import logging
+import os
 import re
+import stat
+from base64 import b64decode
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -21,6 +25,7 @@ from wxsession.errors import SettingsError
 T = TypeVar("T")
 
 PREFIX = "WXSESSION_"
+IN_FILE = "_FILE"
 ALL: Final = "all"
 NONE = "none"
 DEFAULT_THREADS = 32
@@ -32,6 +37,9 @@ _SHORTEST_API_KEY = 16
 _LONGEST_API_KEY_NAME = 64  # the actor of an audit event
 _SHORTEST_DATABASE_TIMEOUT = timedelta(seconds=3)  # a connection alone may take two
 _LONGEST_DATABASE_TIMEOUT = timedelta(seconds=60)
+_LONGEST_ACCESS_TOKEN = timedelta(hours=1)
+_THIS_MACHINE = {"localhost", "127.0.0.1", "[::1]"}
+_LARGEST_FILE = 1 << 20
 _CURE = "make one with openssl rand -hex 32"
 # Keys that once stood in our documents and examples.
 _PUBLISHED = frozenset(
@@ -65,6 +73,14 @@ class ApiKey(NamedTuple):
     def __repr__(self) -> str:
         """Return the scopes, and not the key."""
         return f"ApiKey({'+'.join(sorted(self.scopes))})"
+
+
+class PushSecrets(NamedTuple):
+    """By what one app's messages from WeChat are recognized, and with what they are encrypted."""
+
+    token: str
+    aes_key: bytes | None
+    """32 bytes; None: they are not encrypted."""
 
 
 class Webhook(NamedTuple):
@@ -109,10 +125,22 @@ class Settings:
     audit_retention: timedelta = timedelta(days=180)
     api_keys: Mapping[str, ApiKey] = field(default_factory=dict, repr=False)
     """Keys by the names of the back ends that use them."""
+    push: Mapping[str, PushSecrets] = field(default_factory=dict, repr=False)
+    """By appid: how WeChat's messages to that app are verified and opened."""
+    push_forward: Webhook | None = field(default=None, repr=False)
+    """Who is handed WeChat's messages that are not for this server."""
     webhooks: Mapping[str, Webhook] = field(default_factory=dict, repr=False)
     """Who is told of events, by name."""
     webhooks_to_private: bool = False
     """Whether a webhook may be plain http, or in a private network."""
+    access_token_lifetime: timedelta = timedelta(minutes=5)
+    """How long a signed access token is valid; 0: none are issued."""
+    issuer: str | None = None
+    """Who issues them: the address of this server; None: the one that a request was sent to."""
+    ticket_audiences: tuple[str, ...] = ()
+    """The origins to which a mini-program may take its session, in lower case."""
+    cookie: bool = False
+    """Whether a web-view on our own origin may have its session in a cookie."""
     link_by_unionid: bool = True
     """Whether WeChat users of several apps with one unionid are one user."""
     code_limit: Limit | None = DEFAULT_CODE_LIMIT
@@ -134,6 +162,10 @@ class Settings:
     """How long a request waits for the database at most."""
     prepared_statements: bool = True
     """Whether the server prepares statements; behind some poolers it cannot."""
+    access_log: bool = False
+    """Whether the service logs a line for each request."""
+    files: Mapping[str, Path] = field(default_factory=dict, compare=False)
+    """Where values came from files: the files, by the whole names of their settings."""
 
     @classmethod
     def read(
@@ -142,9 +174,10 @@ class Settings:
         """Return the settings that `values` holds under their ``WXSESSION_…`` names.
 
         A value is a string as in the environment, or a native one: dict, list, tuple, timedelta,
-        bool or int. None counts as not given. `dialects` are the names that a dialect may have, if
-        the caller knows them. A name that begins like a setting but is unknown is logged: most
-        likely it is misspelt.
+        bool or int. None counts as not given. Of `FROM_FILES`, a name with ``_FILE`` at its end may
+        have the path of a file with the value instead. `dialects` are the names that a dialect may
+        have, if the caller knows them. A name that begins like a setting but is unknown is logged:
+        most likely it is misspelt.
 
         Raises:
             SettingsError: with everything that is wrong.
@@ -156,25 +189,39 @@ class Settings:
         }
         faults = []
         read: dict[str, Any] = {"database_url": "", "apps": {}, "secret_keys": ()}
+        files = _named_files(given)
         for name, parse in _PARSERS.items():
             try:
-                if text := _as_text(given.get(name, ""), parse):
+                value = given.get(name, "")
+                if name in files:
+                    value = _value_in_file(files[name], beside=value)
+                if text := _as_text(value, parse):
                     read[name.lower()] = parse(text)
                 elif name in _REQUIRED:
                     faults.append(f"{PREFIX}{name}: missing; {_REQUIRED[name]}")
             except ValueError as fault:
-                faults.append(f"{PREFIX}{name}: {fault}")
+                faults.append(f"{PREFIX}{name}{IN_FILE if name in files else ''}: {fault}")
         # The default stands in for a value that is wrong, so that the rest is checked as well.
-        settings = cls(**read)
+        settings = cls(**read, files={f"{PREFIX}{name}": path for name, path in files.items()})
         faults += settings._contradictions()
         if dialects is not None and isinstance(settings.dialects, tuple):
             faults += unknown_dialects(settings.dialects, dialects)
         if faults:
             raise SettingsError(faults) from None
-        for name in given:
-            if name not in _PARSERS:
-                _log.warning("unknown setting %s%s", PREFIX, name)
+        settings._warn_of(given)
         return settings
+
+    def _warn_of(self, given: Collection[str]) -> None:
+        """Log which secrets everybody can read, and which of the names are unknown."""
+        for name, path in self.files.items():
+            if is_readable_by_everybody(path):
+                _log.warning(
+                    "every user of this machine can read the file of %s; run chmod o-r on it",
+                    name + IN_FILE,
+                )
+        for name in given:
+            if name not in _PARSERS and name.removesuffix(IN_FILE) not in FROM_FILES:
+                _log.warning("unknown setting %s%s", PREFIX, name)
 
     def _contradictions(self) -> list[str]:
         """Return the values that are right by themselves, and wrong together."""
@@ -190,7 +237,58 @@ class Settings:
             ]
         if self.touch_interval >= self.idle_timeout:
             faults.append("WXSESSION_TOUCH_INTERVAL is not shorter than WXSESSION_IDLE_TIMEOUT")
+        if self.cookie and not self.ticket_audiences:
+            faults.append(
+                "WXSESSION_COOKIE needs this server's origin in WXSESSION_TICKET_AUDIENCES"
+            )
+        if self.apps and not self.push.keys() <= self.apps.keys():
+            faults.append("WXSESSION_PUSH has an appid that is not in WXSESSION_APPS")
+        if self.push_forward is not None and not self.push:
+            faults.append("WXSESSION_PUSH_FORWARD forwards nothing without WXSESSION_PUSH")
         return faults
+
+
+def _named_files(given: Mapping[str, object]) -> dict[str, Path]:
+    """Return the files that hold values, by the names of their settings."""
+    named = {name: given.get(name + IN_FILE) for name in FROM_FILES}
+    return {
+        name: Path(str(path).strip()) for name, path in named.items() if str(path or "").strip()
+    }
+
+
+def _value_in_file(path: Path, *, beside: object) -> str:
+    """Return the value in a file: a text, or a list with an entry in each line.
+
+    No fault names the path: somebody may have put the secret itself there.
+
+    Raises:
+        ValueError: there is no such value, or another one stands in the setting itself.
+    """
+    if str(beside or "").strip():
+        raise ValueError("given twice, here and without _FILE; remove one of them")
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # each process reads it again
+            raise ValueError("this is not a file; give the path of one that holds the value")
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
+        text = content.decode().removeprefix("\ufeff")
+    except UnicodeDecodeError:
+        raise ValueError("the file is not text in UTF-8") from None
+    except OSError as error:
+        raise ValueError(
+            f"{error.strerror}; give the path of a file that the user of this process may read"
+        ) from None
+    if len(content) > _LARGEST_FILE:
+        raise ValueError("the file is larger than 1 MiB; give one that holds the value alone")
+    value = ",".join(line.strip() for line in text.splitlines() if line.strip())
+    if not value:
+        raise ValueError("the file is empty; write the value into it")
+    return value
+
+
+def is_readable_by_everybody(path: Path) -> bool:
+    """Return whether every user of this machine may read a file; not where modes say nothing."""
+    return os.name == "posix" and path.is_file() and bool(path.stat().st_mode & stat.S_IROTH)
 
 
 def _as_text(value: object, parse: Callable[[str], object]) -> str:
@@ -337,6 +435,27 @@ def _apps(text: str) -> dict[str, str]:
     return apps
 
 
+_PUSH_TOKEN = re.compile(r"[A-Za-z0-9]{3,32}", re.ASCII)
+_ENCODING_AES_KEY = re.compile(r"[A-Za-z0-9+/]{43}", re.ASCII)
+
+
+def _push(text: str) -> dict[str, PushSecrets]:
+    found: dict[str, PushSecrets] = {}
+    for entry in text.split(","):
+        appid, *rest = (part.strip() for part in entry.split(":"))
+        if not appid or len(rest) not in {1, 2}:
+            raise ValueError("not of the form appid:token:EncodingAESKey[,…]")
+        if not _PUSH_TOKEN.fullmatch(rest[0]):
+            raise ValueError("a token has 3 to 32 letters and digits")
+        if len(rest) > 1 and not _ENCODING_AES_KEY.fullmatch(rest[1]):
+            raise ValueError("an EncodingAESKey has 43 letters and digits")
+        if appid in found:
+            raise ValueError("has an appid twice")
+        key = b64decode(rest[1] + "=") if len(rest) > 1 else None
+        found[appid] = PushSecrets(rest[0], key)
+    return found
+
+
 def _ensure_unguessable(key: str, shortest: int) -> None:
     if len(key) < shortest:
         raise ValueError(f"every key needs at least {shortest} characters; {_CURE}")
@@ -393,9 +512,16 @@ def _webhooks(text: str) -> dict[str, Webhook]:
     return webhooks
 
 
+def _forward(text: str) -> Webhook:
+    found = _WEBHOOK.fullmatch(f"forward:{text}")
+    if found is None or not urlsplit(found["url"]).hostname:
+        raise ValueError("not of the form https://…:secret")
+    return Webhook("forward", found["url"], _webhook_secret(found["secret"]))
+
+
 def _webhook_secret(text: str) -> bytes:
     try:
-        secret = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+        secret = b64decode(text.removeprefix("whsec_"), validate=True)
     except ValueError:
         secret = b""
     if not _SHORTEST_WEBHOOK_SECRET <= len(secret) <= _LONGEST_WEBHOOK_SECRET:
@@ -436,6 +562,37 @@ def _http_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _issuer(text: str) -> str:
+    url = _http_url(text)
+    if urlsplit(url).fragment:
+        raise ValueError("not an http or https URL without a fragment")
+    return url
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(origin.strip().lower() for origin in text.split(","))
+    for origin in origins:
+        match = re.fullmatch(
+            r"(https?)://([a-z0-9.-]{1,253}|\[[0-9a-f:]+\])(:\d{1,5})?", origin, re.ASCII
+        )
+        if not match:
+            raise ValueError("not origins like https://shop.example.com, separated by commas")
+        if match[1] == "http" and match[2] not in _THIS_MACHINE:
+            raise ValueError("has an origin without https, on another machine than this one")
+        if match[3] == {"http": ":80", "https": ":443"}[match[1]]:
+            raise ValueError("has an origin with its default port; leave that out, as browsers do")
+    if len(set(origins)) < len(origins):
+        raise ValueError("has an origin twice")
+    return origins
+
+
+def _access_token_lifetime(text: str) -> timedelta:
+    length = duration(text)
+    if length > _LONGEST_ACCESS_TOKEN:
+        raise ValueError("a logout must not go unseen for more than 1h")
+    return length
+
+
 def _timeouts(text: str) -> tuple[float, float]:
     try:
         connect, read = (float(part) for part in text.split(","))
@@ -471,8 +628,14 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "RETENTION": duration,
     "AUDIT_RETENTION": duration,
     "API_KEYS": _api_keys,
+    "PUSH": _push,
+    "PUSH_FORWARD": _forward,
     "WEBHOOKS": _webhooks,
     "WEBHOOKS_TO_PRIVATE": _switch,
+    "ACCESS_TOKEN_LIFETIME": _access_token_lifetime,
+    "ISSUER": _issuer,
+    "TICKET_AUDIENCES": _origins,
+    "COOKIE": _switch,
     "LINK_BY_UNIONID": _switch,
     "CODE_LIMIT": _limit,
     "REGISTRATION_LIMIT": _limit,
@@ -485,6 +648,7 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "POOL_SIZE": _whole(1),
     "DATABASE_TIMEOUT": _database_timeout,
     "PREPARED_STATEMENTS": _switch,
+    "ACCESS_LOG": _switch,
 }
 
 _REQUIRED = {
@@ -494,7 +658,10 @@ _REQUIRED = {
 }
 
 
-_OF_PAIRS = frozenset({_apps, _api_keys})
+_OF_PAIRS = frozenset({_apps, _api_keys, _push})
+
+FROM_FILES = ("DATABASE_URL", "APPS", "SECRET_KEYS", "API_KEYS")
+"""The settings whose value may be in a file; a list has one entry in each line."""
 
 
 def unknown_dialects(named: Collection[str], known: Collection[str]) -> list[str]:

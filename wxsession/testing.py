@@ -16,13 +16,24 @@ from flask.testing import FlaskClient
 
 from wxsession.app import EXTENSION
 from wxsession.services import Services
-from wxsession.simulator import SettableClock, WeChat, wechat_transport
+from wxsession.simulator import Push, SettableClock, WeChat, wechat_transport
 from wxsession.storage.migrate import upgrade
 
 APPID = "wx0123456789abcdef"
 """The app that `wechat` and `wxsession_settings` have."""
 
 _APP_SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105 - invented
+
+
+_PUSH_TOKEN = "0123456789abcdef"  # noqa: S105 - invented
+_ENCODING_AES_KEY = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
+
+
+class Deliver(Protocol):
+    """Sends a message of WeChat's, as ``wechat.push(…)`` returns it, to the application."""
+
+    def __call__(self, client: FlaskClient, message: Push) -> None:
+        """Return if the message is taken; otherwise the test fails."""
 
 
 class LogIn(Protocol):
@@ -47,7 +58,8 @@ def wxsession_clock() -> SettableClock:
 @pytest.fixture
 def wechat(wxsession_clock: SettableClock) -> WeChat:
     """Return a WeChat in this process, whose every user exists as soon as it is named."""
-    return WeChat({APPID: _APP_SECRET}, clock=wxsession_clock)
+    messages = {APPID: (_PUSH_TOKEN, _ENCODING_AES_KEY)}
+    return WeChat({APPID: _APP_SECRET}, clock=wxsession_clock, push=messages)
 
 
 @pytest.fixture
@@ -63,6 +75,7 @@ def wxsession_settings(tmp_path: Path) -> dict[str, Any]:
         "WXSESSION_DATABASE_URL": f"sqlite:///{tmp_path / 'wxsession.db'}",
         "WXSESSION_APPS": f"{APPID}:{_APP_SECRET}",
         "WXSESSION_SECRET_KEYS": secrets.token_hex(32),
+        "WXSESSION_PUSH": f"{APPID}:{_PUSH_TOKEN}:{_ENCODING_AES_KEY}",
     }
 
 
@@ -80,3 +93,22 @@ def wxsession_login(wechat: WeChat) -> LogIn:
         return {"Authorization": f"Bearer {answer.get_json()['session_token']}"}
 
     return log_in
+
+
+@pytest.fixture
+def wxsession_push() -> Deliver:
+    """Return a function that sends a message of WeChat's to the application; see `Deliver`."""
+
+    def deliver(client: FlaskClient, message: Push) -> None:
+        services: Services = client.application.extensions[EXTENSION]
+        answer = client.open(
+            (services.settings.url_prefix or "") + message.path,
+            method=message.method,
+            query_string=dict(message.query),
+            data=message.body,
+            content_type=message.content_type,
+        )
+        if answer.status_code != HTTPStatus.OK:
+            pytest.fail(f"the message was refused: {answer.status} {answer.text}")
+
+    return deliver

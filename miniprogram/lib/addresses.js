@@ -23,4 +23,4 @@ function originOf(url) {
   return found ? found[0].toLowerCase() : ''
 }
 
-module.exports = { createAddresses }
+module.exports = { createAddresses, originOf }

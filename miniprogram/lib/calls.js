@@ -1,3 +1,4 @@
+const { originOf } = require('./addresses')
 const { buttonError } = require('./buttons')
 const { attempt, expectData, expectUser } = require('./core')
 const { ensure } = require('./errors')
@@ -46,6 +47,21 @@ function addCalls(session, inner, enter) {
     endSession: id => enter(() => {
       ensure(typeof id === 'string' && id, 'invalid_options', { detail: 'endSession needs an id' })
       return call({}, `/sessions/${encodeURIComponent(id)}`, undefined, 'DELETE').then(noop)
+    }),
+
+    webView: url => enter(() => {
+      const own = originOf(addressOf(''))
+      const audience = originOf(url) || own
+      const path = `/${String(url).slice(originOf(url).length).replace(/^\//, '')}`
+      ensure(typeof url === 'string' && !/^\/[/\\]|\s/.test(path), 'invalid_options')
+      ensure(originOf(url) || url[0] === '/', 'invalid_options')
+      return call({}, '/tickets', { audience }).then(({ ticket }) => {
+        ensure(ticket, 'bad_answer')
+        if (audience === own) return `${addressOf('/web-view')}?ticket=${ticket}&to=${encodeURIComponent(path)}`
+        const [page, ...rest] = path.split('#')
+        const end = rest.length ? `#${rest.join('#')}` : ''
+        return `${audience}${page}${page.indexOf('?') < 0 ? '?' : '&'}ticket=${ticket}${end}`
+      })
     }),
 
     userInfo: source => {

@@ -138,7 +138,8 @@ export interface Session extends CoreSession {
   register(credentials: Credentials): Promise<User>
   /** Unbind the WeChat user of this app, or of another one, or of all of them. */
   unbind(options?: { appid?: string; all?: boolean; password?: string }): Promise<User>
-  changePassword(passwords: { password: string; newPassword: string }): Promise<User>
+  /** Change the password; without the current one after a login by code. */
+  changePassword(passwords: { password?: string; newPassword: string }): Promise<User>
   /** Delete the user, and log out. */
   deleteUser(options?: { password?: string }): Promise<void>
   /** The apps whose WeChat users lead to this user. */
@@ -146,6 +147,11 @@ export interface Session extends CoreSession {
   /** The live sessions of this user: 200 at most, `more` says whether there are others. */
   sessions(): Promise<{ sessions: ListedSession[]; more: boolean }>
   endSession(id: string): Promise<void>
+  /**
+   * The `src` of a web-view that opens this page with the session. The page's origin has to be in
+   * WXSESSION_TICKET_AUDIENCES of the server. Open it at once: it is good once, for 60 seconds.
+   */
+  webView(url: string): Promise<string>
   /** Save a phone number: pass the button's code, or its whole `event.detail`. */
   phoneNumber(source: string | PhoneNumberDetail): Promise<PhoneNumber>
   /** Save a profile; a function is called again if its result belongs to an old session_key. */

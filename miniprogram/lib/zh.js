@@ -34,6 +34,7 @@ const words = {
   content_too_large: '填写的内容过长',
   session_key_stale: '授权信息已过期，请重新授权',
   watermark_mismatch: '授权信息已过期，请重新授权',
+  invalid_ticket: '页面已失效，请返回后重试',
 
   missing_token: AGAIN,
   invalid_token: AGAIN,
@@ -55,6 +56,7 @@ const words = {
   app_rejected: BROKEN,
   internal_error: BROKEN,
   invalid_api_key: WRONG,
+  push_refused: WRONG,
   not_found: WRONG,
   method_not_allowed: WRONG,
   unsupported_media_type: WRONG,

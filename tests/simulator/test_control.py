@@ -145,6 +145,7 @@ BAD: dict[str, list[object]] = {
     ],
     "expire_tokens": [UNKNOWN_APP],
     "revoke_tokens": [{"appid": 1}],
+    "push": [{}, {"event": "debug_demo"}, {"event": 1, "url": "http://127.0.0.1:9"}],
     "profile": [{"nickname": "Bob"}, {"nickName": None}, {"nickName": "\ud800"}, {"self": 1}],
     "fail_next": [
         {},

@@ -60,6 +60,7 @@ class Nginx(Server):
             "/etc/ssl/login.example.com.pem": str(self.certificate),
             "/etc/ssl/login.example.com.key": str(key),
             "/var/www/html": str(folder),
+            "/var/log/nginx/wxsession.log": str(folder / "access.log"),
             "rate=10r/s": "rate=1r/m",  # a slow machine must not stay below it
             "http://127.0.0.1:8000": service,
             "http://127.0.0.1:8080": application,
@@ -75,6 +76,10 @@ class Nginx(Server):
         self._folder = folder
         self._configuration = folder / "nginx.conf"
         self._configuration.write_text(frame)
+
+    def access_log(self) -> str:
+        """Return what it has written about requests to the first server."""
+        return (self._folder / "access.log").read_text()
 
     def command(self) -> list[str]:
         """Return how nginx is called."""

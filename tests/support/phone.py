@@ -71,7 +71,7 @@ class Phone:
             headers["Referer"] = self.referer
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        client = self.app.test_client()
+        client = self.app.test_client(use_cookies=False)  # wx.request has none either
         environ = {"REMOTE_ADDR": self.address}
         answer = client.open(
             path, method=method, headers=headers, environ_overrides=environ, **request

@@ -112,6 +112,23 @@ class Authenticator:
         """
         return self._passwords.hash(password)
 
+    def set_password(self, transaction: Transaction, user_id: UUID, password_hash: str) -> None:
+        """Set the hash of a user's password, in the caller's transaction."""
+        mine = update(users).where(users.c.id == user_id)
+        transaction.execute(mine.values(password_hash=password_hash))
+
+    def unlock(self, user: User) -> None:
+        """Forget the wrong passwords that were tried for a user.
+
+        Raises:
+            Overloaded: the database did not answer in time.
+        """
+        self._throttle.unlock(user.username, user.id)
+
+    def forget(self, transaction: Transaction, user: User) -> None:
+        """Delete what is counted for a user, in the caller's transaction."""
+        self._throttle.forget(transaction, user.id, user.username)
+
     def registration(
         self, client: ClientInfo, user_id: UUID | None
     ) -> AbstractContextManager[None]:

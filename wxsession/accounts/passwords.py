@@ -8,19 +8,20 @@ process computes at once is half the number of processors.
 import secrets
 import unicodedata
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import cache, cached_property
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from functools import cached_property
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from wxsession.accounts.common_passwords import is_common
 from wxsession.errors import InvalidRequest
 from wxsession.limits import ConcurrencyLimit, Places, processors
 from wxsession.users.invisible import is_invisible
 
 SHORTEST_USERNAME, LONGEST_USERNAME = 3, 64
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 128
-_REFUSED = 3000
 _TIMEOUT = 5.0
 
 _WITHOUT_MEANING = {"Cs", "Co", "Cn"}  # surrogates, private use, unassigned
@@ -152,7 +153,8 @@ def ensure_acceptable(password: str, *, username: str, field: str = "password") 
         raise InvalidRequest.of(
             field, f"needs {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters"
         )
-    if folded in _commonest():  # folded: case or full-width letters do not make it uncommon
+    # Folded: case or full-width letters do not make it uncommon.
+    if is_common(folded) or _is_date(folded):
         raise InvalidRequest.of(field, "is one of the most common passwords")
     if folded == username:
         raise InvalidRequest.of(field, "is the username")
@@ -163,10 +165,10 @@ def _normalised(password: str) -> bytes:
     return unicodedata.normalize("NFKC", password).encode()
 
 
-@cache
-def _commonest() -> frozenset[str]:
-    """Return the most common of the passwords that are long enough to be accepted otherwise."""
-    from zxcvbn.frequency_lists import FREQUENCY_LISTS  # noqa: PLC0415 - 40 ms, only to register
-
-    long_enough = [p for p in FREQUENCY_LISTS["passwords"] if len(p) >= SHORTEST_PASSWORD]
-    return frozenset(long_enough[:_REFUSED])
+def _is_date(folded: str) -> bool:
+    """Return whether a password is a day of this or the last century, in digits alone."""
+    for form in ("%Y%m%d", "%d%m%Y", "%m%d%Y"):
+        with suppress(ValueError):
+            if datetime.strptime(folded, form).year // 100 in {19, 20} and folded.isdecimal():  # noqa: DTZ007 - a day, not a moment
+                return True
+    return False

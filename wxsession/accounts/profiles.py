@@ -12,7 +12,7 @@ from wxsession.storage.database import Database
 from wxsession.storage.tables import users
 from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo
-from wxsession.users.merging import is_merged
+from wxsession.users.merging import is_deleted, is_merged
 from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
 from wxsession.users.user import Identity, User
 from wxsession.wechat.open_data import OpenDataReader, ParsedOpenData
@@ -49,7 +49,8 @@ class Profiles:
         """Write the changes that differ from the user, and their events; return the changed user.
 
         Raises:
-            Overloaded: the user was just merged into an account; a repeated request finds it.
+            Overloaded: the user was just merged into an account, which a repeated request finds, or
+                deleted, which it is told.
         """
         changed = changed_by(user, changes, phone)
         if not changed:
@@ -59,7 +60,7 @@ class Profiles:
         if "phone" in changed and phone is not None:
             columns |= self._phones.columns(phone, user.id)
             events.append("phone_number.set")
-        writing = update(users).where(users.c.id == user.id, ~is_merged())
+        writing = update(users).where(users.c.id == user.id, ~is_merged(), ~is_deleted())
         if not transaction.execute(writing.values(columns)).rowcount:
             raise Overloaded
         for event in events:

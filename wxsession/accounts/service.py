@@ -1,6 +1,7 @@
 """Accounts: usernames and passwords, and the WeChat users bound to them."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -13,7 +14,9 @@ from wxsession.accounts.passwords import ensure_acceptable, new_credentials
 from wxsession.errors import (
     Crossed,
     IdentityBound,
+    InvalidRequest,
     LastCredential,
+    Overloaded,
     ReauthenticationRequired,
     UserBlocked,
     UsernameTaken,
@@ -211,36 +214,54 @@ class AccountService:
         return retry_on_disconnect(lambda: self._unbind(view.session_id, chosen, client))
 
     def change_password(
-        self, presented: str, password: str, new_password: str, client: ClientInfo
+        self, presented: str, password: str | None, new_password: str, client: ClientInfo
     ) -> Grant:
         """Change the password, end all other sessions of the user, and return the next token.
 
+        Without the current password the session's login has to be one by code: WeChat says who
+        it is. That also lifts a lock that wrong passwords caused.
+
         Raises:
             TokenError: the presented token is not accepted.
-            ReauthenticationRequired: the session's login is more than ten minutes ago.
-            InvalidRequest: the new password is not acceptable.
+            ReauthenticationRequired: the session's login is more than ten minutes ago, or was not
+                by WeChat and the current password is missing.
+            InvalidRequest: the new password is not acceptable, or the user has no username.
             BadCredentials, TooManyAttempts, UserBlocked, Overloaded: as for `verify`.
         """
         view = self._recent(presented)
-        username = view.user.username or ""
-        ensure_acceptable(new_password, username=username, field="new_password")
-        account = self._authenticator.verify_again(view, password, client)
+        username = view.user.username
+        ensure_acceptable(new_password, username=username or "", field="new_password")
+        account = None
+        if password is not None:
+            account = self._authenticator.verify_again(view, password, client)
+        elif view.identity is None:
+            raise ReauthenticationRequired
+        elif username is None:
+            raise InvalidRequest.of("new_password", "this user has no username; register one")
         password_hash = self._authenticator.hash(new_password)
         with self._database.transaction() as transaction:
             session, locked = self._lock_own(transaction, view.session_id, account)
-            mine = update(users).where(users.c.id == account.user_id)
-            transaction.execute(mine.values(password_hash=password_hash))
-            user_id, reason = account.user_id, "password_changed"
-            others = (sessions.c.user_id == user_id) & (sessions.c.id != session.id)
-            self._sessions.end_rows(transaction, others, reason, user_id=user_id, client=client)
+            user = session.user
+            if account is None and (session.identity is None or user.username != username):
+                raise ReauthenticationRequired  # unbound, or moved to an account, meanwhile
+            self._authenticator.set_password(transaction, user.id, password_hash)
+            others = (sessions.c.user_id == user.id) & (sessions.c.id != session.id)
+            self._sessions.end_rows(
+                transaction, others, "password_changed", user_id=user.id, client=client
+            )
             self._audit.write(
                 transaction,
                 "password.changed",
                 client,
-                user_id=user_id,
+                user_id=user.id,
                 session_id=session.id,
+                reason="reset" if account is None else None,
             )
-            return self._sessions.renew(transaction, session, presented, locked[account.user_id])
+            grant = self._sessions.renew(transaction, session, presented, locked[user.id])
+        if account is None:
+            with suppress(Overloaded):  # the password is changed in any case
+                self._authenticator.unlock(user)
+        return grant
 
     def _lock_own(
         self, transaction: Transaction, session_id: UUID, account: Account | None = None

@@ -8,12 +8,16 @@ A guess is counted before it is evaluated, in one statement that adds only below
 taken back unless it was wrong. So parallel guesses gain nothing, and a refused guess does not
 reveal whether it was right. Codes are counted after WeChat refused them: they cannot be guessed,
 and users who log in behind the same address never block each other.
+
+Wrong passwords have a second counter, over a day: ten in each window would be a thousand. It is
+added to after the comparison, so that a right password costs no statement for it; of guesses at
+once, no more than the window allows get past it.
 """
 
 import hmac
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -35,11 +39,15 @@ from wxsession.events.audit import Audit
 from wxsession.settings import Limit
 from wxsession.storage.database import Database, upsert
 from wxsession.storage.tables import failed_attempts
+from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo, network_of
 
 WINDOW = timedelta(minutes=15)
+DAY = timedelta(days=1)
 FAILURES_PER_ACCOUNT = 10
+FAILURES_PER_DAY = 100  # NIST SP 800-63B, 5.2.2, has no more than that in a row
 FAILURES_PER_ADDRESS = 100  # an address may be that of a whole office, or of a carrier's NAT
+_IN_A_DAY = " in a day"
 _MOST_SUSPECTS = 10_000
 
 _log = logging.getLogger(__name__)
@@ -80,7 +88,7 @@ class Throttle:
         registrations: Limit | None,
     ) -> None:
         self._database = database
-        self._key = keys.derive("throttle")[-1]
+        self._keys = keys.derive("throttle")
         self._audit = audit
         self._clock = clock
         self._codes = codes
@@ -104,21 +112,20 @@ class Throttle:
                 from this address.
             Overloaded: the database did not answer in time.
         """
-        of_account = Limit(FAILURES_PER_ACCOUNT, WINDOW)
-        account = (
-            self._counter("account", username, of_account)
-            if session_of is None
-            else self._counter("session", str(session_of), of_account)
-        )
+        kind, whose = ("account", username) if session_of is None else ("session", str(session_of))
+        account = self._counter(kind, whose, Limit(FAILURES_PER_ACCOUNT, WINDOW))
+        of_day = self._counter(kind + _IN_A_DAY, whose, Limit(FAILURES_PER_DAY, DAY))
         counters = [account]
         if client.address is not None:
             everywhere = Limit(FAILURES_PER_ADDRESS, WINDOW)
             counters.append(self._counter("address", network_of(client.address), everywhere))
-        counted = self._count("passwords", counters, client)
+        counted = self._count("passwords", counters, client, watching=[of_day])
         own = next(one for one in counted if one.key_hash == account.key_hash)
         try:
             yield Guess(is_last=own.failures == FAILURES_PER_ACCOUNT)
         except BadCredentials:
+            with suppress(Overloaded, TooManyAttempts):
+                self._add([of_day], "passwords")
             raise
         except BaseException:
             self._take_back(counted)
@@ -195,6 +202,32 @@ class Throttle:
             limit = Limit(FAILURES_PER_ADDRESS, WINDOW)
             self._add([self._counter("api_keys", network_of(client.address), limit)], "api_keys")
 
+    def unlock(self, username: str | None, user_id: UUID) -> None:
+        """Forget the wrong passwords of an account, by its normalised username and its user.
+
+        Those of an address stay.
+
+        Raises:
+            Overloaded: the database did not answer in time.
+        """
+        its = self._hashes(_guessed(username, user_id))
+        with self._database.statement() as connection:
+            connection.execute(delete(failed_attempts).where(failed_attempts.c.key_hash.in_(its)))
+
+    def forget(self, transaction: Transaction, user_id: UUID, username: str | None) -> None:
+        """Delete the counters of a user; those of addresses are not the user's alone."""
+        its = self._hashes([*_guessed(username, user_id), ("registrations", str(user_id))])
+        transaction.execute(delete(failed_attempts).where(failed_attempts.c.key_hash.in_(its)))
+
+    def _hashes(self, counted: Iterable[tuple[str, str]]) -> list[bytes]:
+        """Return the keys of counters, with every secret key and for each period."""
+        return [
+            _hash(key, kind + period, value)
+            for key in self._keys
+            for kind, value in counted
+            for period in ("", _IN_A_DAY)
+        ]
+
     def _count_code(self, network: str, limit: Limit) -> None:
         if len(self._suspects) >= _MOST_SUSPECTS:
             self._suspects.clear()
@@ -209,19 +242,30 @@ class Throttle:
                 )
 
     def _count(
-        self, reason: str, counters: Sequence[_Counter], client: ClientInfo
+        self,
+        reason: str,
+        counters: Sequence[_Counter],
+        client: ClientInfo,
+        *,
+        watching: Sequence[_Counter] = (),
     ) -> list[_Counted]:
-        """Count an attempt in all counters, or refuse it and count the refusal in the audit."""
+        """Count an attempt in all counters, or refuse it and count the refusal in the audit.
+
+        It is refused, too, if one of those that are only watched is full.
+        """
         event = "registration.failed" if reason == "registrations" else "login.failed"
         try:
-            return self._add(counters, reason)
+            return self._add(counters, reason, watching=watching)
         except TooManyAttempts as refusal:
             self._audit.count(event, client, reason=refusal.code)
             raise
 
-    def _add(self, counters: Sequence[_Counter], reason: str) -> list[_Counted]:
-        """Add one to each counter, or to none of them if one is full."""
-        self._ensure_below(counters, reason)  # a flood of refused attempts writes nothing
+    def _add(
+        self, counters: Sequence[_Counter], reason: str, *, watching: Sequence[_Counter] = ()
+    ) -> list[_Counted]:
+        """Add one to each counter, or to none of them if one is full, or one that is watched."""
+        # A flood of refused attempts writes nothing.
+        self._ensure_below([*counters, *watching], reason)
         now = self._clock()
         c = failed_attempts.c
         # The same order everywhere, so that two statements never deadlock.
@@ -283,9 +327,20 @@ class Throttle:
                     connection.execute(lowering.values(failures=c.failures - 1))
 
     def _counter(self, kind: str, value: str, limit: Limit) -> _Counter:
-        # A keyed hash, because people sometimes type a password as the username. With the newest
-        # key: while a new key is rolled out, machines with and without it count separately.
-        return _Counter(hmac.digest(self._key, f"{kind}\0{value}".encode(), "sha256"), limit)
+        # With the newest key: while a new key is rolled out, machines with and without it count
+        # separately.
+        return _Counter(_hash(self._keys[-1], kind, value), limit)
+
+
+def _guessed(username: str | None, user_id: UUID) -> list[tuple[str, str]]:
+    """Return what the wrong passwords of an account are counted by."""
+    in_session = ("session", str(user_id))
+    return [in_session] if username is None else [in_session, ("account", username)]
+
+
+def _hash(key: bytes, kind: str, value: str) -> bytes:
+    # Keyed, because people sometimes type a password as the username.
+    return hmac.digest(key, f"{kind}\0{value}".encode(), "sha256")
 
 
 def _too_many(reason: str, limit: Limit, left: timedelta) -> TooManyAttempts:

@@ -11,6 +11,7 @@ from wxsession.cli.base import (
     EXIT_NOT_ALL,
     EmbeddedGroup,
 )
+from wxsession.cli.diagnosis import doctor, healthcheck
 from wxsession.cli.events import events
 from wxsession.cli.maintenance import keys, purge_sessions, upgrade_database
 from wxsession.cli.output import Progress
@@ -25,7 +26,7 @@ __all__ = [
     "group",
 ]
 
-_EVERY = (purge_sessions, upgrade_database, keys, users, sessions, events)
+_EVERY = (purge_sessions, upgrade_database, keys, users, sessions, events, doctor, healthcheck)
 
 
 def commands(services: Services) -> list[click.Command]:

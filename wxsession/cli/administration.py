@@ -9,7 +9,7 @@ import click
 
 from wxsession.cli import options
 from wxsession.cli.base import EXIT_NOT_ALL, Group, pass_services
-from wxsession.cli.output import Progress, facts, json_option, show, table
+from wxsession.cli.output import Progress, facts, json_option, show, table, words
 from wxsession.events.event import Event
 from wxsession.operations.directory import (
     SessionLine,
@@ -23,7 +23,7 @@ from wxsession.wechat.key_checks import SessionKeysReset
 
 @click.group("users", cls=Group)
 def users() -> None:
-    """Look users up, disable and enable them, end their sessions."""
+    """Look users up, disable, enable and delete them, end their sessions."""
 
 
 @users.command("list")
@@ -78,7 +78,7 @@ def disable(services: Services, user_id: UUID, actor: str) -> None:
         ended = services.administration.disable(user_id, actor=actor, progress=progress)
     show(
         {"user_id": user_id, "disabled": True, "sessions_ended": ended},
-        f"The user is disabled; {ended} sessions ended.",
+        words("The user is disabled; {count} sessions ended.", count=ended),
     )
 
 
@@ -90,7 +90,7 @@ def disable(services: Services, user_id: UUID, actor: str) -> None:
 def enable(services: Services, user_id: UUID, actor: str) -> None:
     """Let a disabled user log in again."""
     services.administration.enable(user_id, actor=actor)
-    show({"user_id": user_id, "disabled": False}, "The user may log in.")
+    show({"user_id": user_id, "disabled": False}, words("The user may log in."))
 
 
 @users.command("end-sessions")
@@ -102,7 +102,38 @@ def end_sessions(services: Services, user_id: UUID, actor: str) -> None:
     """End every session of a user; can be stopped and run again."""
     with Progress("sessions ended") as progress:
         ended = services.administration.end_sessions(user_id, actor=actor, progress=progress)
-    show({"user_id": user_id, "sessions_ended": ended}, f"{ended} sessions ended.")
+    text = words("{count} sessions ended.", count=ended)
+    show({"user_id": user_id, "sessions_ended": ended}, text)
+
+
+@users.command("export")
+@options.user_id
+@options.actor
+@json_option
+@pass_services
+def export(services: Services, user_id: UUID, actor: str) -> None:
+    """Print all that is known of a user, as JSON; the phone number is whole."""
+    for piece in services.export.of_user(user_id, actor=actor).pieces():
+        click.echo(piece, nl=False)
+    click.echo()
+
+
+@users.command("delete")
+@options.user_id
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@options.actor
+@json_option
+@pass_services
+def delete(services: Services, user_id: UUID, actor: str, *, yes: bool) -> None:
+    """Delete a user for good; can be stopped and run again.
+
+    Nothing that says who it was stays in the database: no identity, name, number or address.
+    """
+    if not yes:
+        click.confirm("Delete this user for good?", abort=True, err=True)
+    with Progress("sessions and events cleared") as progress:
+        services.deletion.delete(user_id, actor=actor, progress=progress)
+    show({"user_id": user_id, "deleted": True}, "The user is deleted.")
 
 
 @users.command("reset-session-keys")
@@ -120,8 +151,10 @@ def reset_session_keys(services: Services, user_id: UUID, actor: str) -> None:
     done = services.key_checks.reset(user_id, actor=actor)
     counts = done._asdict()
     value = {"user_id": user_id, "session_keys_reset": counts.pop("reset"), **counts}
-    replaced = f" {done.dead} had been replaced before." if done.dead else ""
-    show(value, f"{done.reset} session_keys reset.{replaced}")
+    text = words("{count} session_keys reset.", count=done.reset)
+    if done.dead:
+        text += " " + words("{count} had been replaced before.", count=done.dead)
+    show(value, text)
     _exit_unless_all(done)
 
 
@@ -166,24 +199,31 @@ def show_session(services: Services, session_id: UUID) -> None:
 def end_session(services: Services, session_id: UUID, actor: str) -> None:
     """End a session, if it is live."""
     ended = services.administration.end_session(session_id, actor=actor)
-    text = "The session is ended." if ended else "The session was not live."
+    text = words("The session is ended.") if ended else words("The session was not live.")
     show({"session_id": session_id, "ended": ended}, text)
 
 
 def _exit_unless_all(done: SessionKeysReset) -> None:
     """Say what could not be reset, and exit if there is any."""
-    for count, cure in (
-        (done.unopened, "key that opens them to WXSESSION_SECRET_KEYS"),
-        (done.of_other_apps, "app to WXSESSION_APPS"),
-    ):
-        if count:
-            click.echo(f"{count} could not be reset: add the {cure}, and run this again.", err=True)
+    if done.unopened:
+        text = words(
+            "{count} could not be reset: add the key that opens them to WXSESSION_SECRET_KEYS, and"
+            " run this again.",
+            count=done.unopened,
+        )
+        click.echo(text, err=True)
+    if done.of_other_apps:
+        text = words(
+            "{count} could not be reset: add the app to WXSESSION_APPS, and run this again.",
+            count=done.of_other_apps,
+        )
+        click.echo(text, err=True)
     if done.unopened or done.of_other_apps:
         sys.exit(EXIT_NOT_ALL)
 
 
 def _more(next_: UUID | None) -> str:
-    return "" if next_ is None else f"\nThere are more: --after {next_}"
+    return "" if next_ is None else "\n" + words("There are more: --after {id}", id=next_)
 
 
 def _user_row(user: UserLine) -> tuple[object, ...]:

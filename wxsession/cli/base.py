@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 import click
 
+from wxsession.cli.output import words
 from wxsession.errors import (
     ClocksDisagree,
     DeliveryRunning,
@@ -43,6 +44,8 @@ _CURES: Mapping[str, str] = {
     "wechat_unintelligible": _WECHAT_SILENT,
 }
 
+_NO_CURE = "{code}: see the log"
+
 pass_services = click.make_pass_decorator(Services)
 """Gives a function the services as its first argument."""
 
@@ -74,11 +77,13 @@ def _is_embedded(ctx: click.Context | None) -> bool:
 
 def _exit(error: WxSessionError, flask: str) -> NoReturn:
     if running := _RUNNING.get(type(error)):
-        click.echo(running, err=True)
+        click.echo(words(running), err=True)
         sys.exit(EXIT_ANOTHER_IS_RUNNING)
     say = _MESSAGES.get(type(error))
-    cure = _CURES.get(error.code, f"{error.code}: see the log").format(flask=flask)
-    raise click.ClickException(say(error) if say else cure) from None
+    cure = _CURES.get(error.code, _NO_CURE)
+    raise click.ClickException(
+        say(error) if say else words(cure, flask=flask, code=error.code)
+    ) from None
 
 
 _RUNNING: Mapping[type[WxSessionError], str] = {
@@ -87,33 +92,36 @@ _RUNNING: Mapping[type[WxSessionError], str] = {
 }
 
 _MESSAGES: Mapping[type[WxSessionError], Callable[[Any], str]] = {
-    ClocksDisagree: lambda error: (
-        f"this host's clock and the database's differ by {error.seconds} seconds; nothing"
-        " was deleted. Set the clock of the one that is wrong."
+    ClocksDisagree: lambda error: words(
+        "this host's clock and the database's differ by {seconds} seconds; nothing was"
+        " deleted. Set the clock of the one that is wrong.",
+        seconds=error.seconds,
     ),
-    ForeignTables: lambda error: (
-        f"the database already has {', '.join(error.tables)}, which this command did not"
-        " create; nothing was changed. Rename them, or let WXSESSION_DATABASE_URL name"
-        " another database"
+    ForeignTables: lambda error: words(
+        "the database already has {tables}, which this command did not create; nothing was"
+        " changed. Rename them, or let WXSESSION_DATABASE_URL name another database",
+        tables=", ".join(error.tables),
     ),
-    OldNamesInUse: lambda error: (
+    OldNamesInUse: lambda error: words(
         "the tables of wxsession get names that begin with wxsession_, but SQLite cannot"
-        f" rename what foreign keys of {', '.join(error.tables)} refer to; nothing was"
-        " changed. Drop these foreign keys, run this again, and create them again"
+        " rename what foreign keys of {tables} refer to; nothing was changed. Drop these"
+        " foreign keys, run this again, and create them again",
+        tables=", ".join(error.tables),
     ),
-    UnknownRevision: lambda error: (
-        f"the table wxsession_version is at revision {error.revision}, which this version"
-        " of wxsession does not know; nothing was changed. Install the version that"
-        " upgraded this database, or a newer one"
+    UnknownRevision: lambda error: words(
+        "the table wxsession_version is at revision {revision}, which this version of"
+        " wxsession does not know; nothing was changed. Install the version that upgraded"
+        " this database, or a newer one",
+        revision=error.revision,
     ),
-    UnknownWebhook: lambda error: (
-        "no webhook has this name; WXSESSION_WEBHOOKS has"
-        f" {', '.join(error.names) if error.names else 'none'}"
+    UnknownWebhook: lambda error: words(
+        "no webhook has this name; WXSESSION_WEBHOOKS has {names}",
+        names=", ".join(error.names) or "-",
     ),
     InvalidRequest: lambda error: "; ".join(
         f"{one['field']} {one['message']}" for one in error.errors
     ),
-    UserMerged: lambda error: f"this user was merged into {error.new_id}",
-    NoSuchUser: lambda _error: "no user has this id",
-    NoSuchSession: lambda _error: "no session has this id",
+    UserMerged: lambda error: words("this user was merged into {user_id}", user_id=error.new_id),
+    NoSuchUser: lambda _error: words("no user has this id"),
+    NoSuchSession: lambda _error: words("no session has this id"),
 }

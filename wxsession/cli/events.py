@@ -6,7 +6,7 @@ from uuid import UUID
 import click
 
 from wxsession.cli.base import EXIT_MORE_IS_LEFT, Group, pass_services
-from wxsession.cli.output import Progress, json_option, show, table
+from wxsession.cli.output import Progress, json_option, show, table, words
 from wxsession.events.feed import MOST
 from wxsession.services import Services
 
@@ -36,7 +36,7 @@ def list_events(services: Services, after: str | None, limit: int) -> None:
     """List events, oldest first; the last second is not among them."""
     page = services.feed.read(after, limit=limit)
     rows = [[getattr(event, name) for name in _COLUMNS.values()] for event in page.events]
-    more = f"\nContinue with --after {page.next}" if page.next else ""
+    more = "\n" + words("Continue with --after {cursor}", cursor=page.next) if page.next else ""
     show({"events": page.events, "next": page.next}, table(list(_COLUMNS), rows) + more)
 
 
@@ -53,7 +53,7 @@ def deliver(services: Services, names: tuple[str, ...], *, forever: bool) -> Non
     """
     chosen = names or services.delivery.names
     if not chosen:
-        raise click.ClickException("there is no webhook; set WXSESSION_WEBHOOKS")
+        raise click.ClickException(words("there is no webhook; set WXSESSION_WEBHOOKS"))
     if forever:
         services.delivery.run_forever(chosen)
     with Progress("events delivered") as progress:
@@ -73,4 +73,5 @@ def deliver(services: Services, names: tuple[str, ...], *, forever: bool) -> Non
 def replay(services: Services, webhook: str, event_id: UUID | None) -> None:
     """Let events that are dead for a webhook be delivered again."""
     count = services.delivery.replay(webhook, event_id)
-    show({"webhook": webhook, "replayed": count}, f"{count} events are delivered again.")
+    text = words("{count} events are delivered again.", count=count)
+    show({"webhook": webhook, "replayed": count}, text)

@@ -13,7 +13,7 @@ from wxsession.cli.base import (
     Group,
     pass_services,
 )
-from wxsession.cli.output import Progress, json_option, show, table
+from wxsession.cli.output import Progress, json_option, show, table, words
 from wxsession.operations.batching import LARGEST_SIZE
 from wxsession.operations.purge import PurgeResult
 from wxsession.services import Services
@@ -57,17 +57,21 @@ def purge_sessions(
 ) -> None:
     """Delete the sessions that expired or ended longer ago than the retention.
 
-    Audit events are deleted after their own retention, login codes and failed attempts when they
-    have expired; --older-than applies to sessions only. Exits with 0 when everything is done, 3
-    when time is up and more is left, 4 when another purge is running, 1 when the database cannot
-    be used.
+    Audit events are deleted after their own retention, login codes, tickets and failed attempts
+    when they have expired; --older-than applies to sessions only. Exits with 0 when everything is
+    done, 3 when time is up and more is left, 4 when another purge is running, 1 when the database
+    cannot be used.
     """
     age = services.settings.retention if older_than is None else older_than
     if dry_run:
         found, events = services.purge.count(age), services.purge.count_audit_events()
         show(
             {"would_delete": found, "would_delete_audit_events": events},
-            f"{found} sessions and {events} audit events to delete.",
+            words(
+                "{sessions} sessions and {events} audit events to delete.",
+                sessions=found,
+                events=events,
+            ),
         )
         return
     with Progress("sessions deleted") as progress:
@@ -85,7 +89,8 @@ def upgrade_database(services: Services) -> None:
     """Bring the schema to the newest revision; safe to run again, and by several at once."""
     from wxsession.storage.migrate import upgrade  # noqa: PLC0415 - Alembic takes half a second to load
 
-    click.echo(f"The database is at revision {upgrade(services.database)}.")
+    revision = upgrade(services.database)
+    click.echo(words("The database is at revision {revision}.", revision=revision))
 
 
 @click.group("keys", cls=Group)
@@ -105,14 +110,15 @@ def reseal(services: Services, batch_size: int) -> None:
     """
     with Progress("values resealed") as progress:
         done = services.resealing.run(batch_size=batch_size, progress=progress)
-    show(done._asdict(), f"{done.resealed} values resealed.")
+    show(done._asdict(), words("{count} values resealed.", count=done.resealed))
     if done.unopened:
-        click.echo(
-            f"{done.unopened} values cannot be opened: the key that sealed them is not in"
+        text = words(
+            "{count} values cannot be opened: the key that sealed them is not in"
             " WXSESSION_SECRET_KEYS. Add it there, and run this again; `keys status` shows which"
             " key it is.",
-            err=True,
+            count=done.unopened,
         )
+        click.echo(text, err=True)
         sys.exit(EXIT_NOT_ALL)
 
 
@@ -131,9 +137,10 @@ def status(services: Services) -> None:
 
 
 def _summary(done: PurgeResult) -> str:
-    left = "" if done.complete else " Time is up, more is left."
-    return (
-        f"{done.sessions} sessions, {done.login_codes} login codes,"
-        f" {done.failed_attempts} failed attempts and {done.audit_events} audit events deleted"
-        f" in {done.batches} batches, {done.seconds:.1f} s.{left}"
+    text = words(
+        "{sessions} sessions, {login_codes} login codes, {tickets} tickets, {failed_attempts}"
+        " failed attempts and {audit_events} audit events deleted in {batches} batches,"
+        " {seconds:.1f} s.",
+        **dataclasses.asdict(done),
     )
+    return text if done.complete else text + " " + words("Time is up, more is left.")

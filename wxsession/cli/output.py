@@ -6,6 +6,7 @@ characters are escaped for people; JSON escapes them anyway.
 
 import dataclasses
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,8 @@ from typing import Self
 from uuid import UUID
 
 import click
+
+from wxsession.wording import in_language, language_of_locale
 
 _AS_JSON = "wxsession.as_json"
 
@@ -25,6 +28,11 @@ def _remember(ctx: click.Context, _option: click.Parameter, value: bool) -> None
 json_option = click.option(
     "--json", is_flag=True, expose_value=False, callback=_remember, help="Print JSON."
 )
+
+
+def words(template: str, **values: object) -> str:
+    """Return a sentence in the language of the terminal, with these values in it."""
+    return in_language(template, language_of_locale(os.environ)).format(**values)
 
 
 def show(value: object, text: str) -> None:
@@ -81,7 +89,7 @@ class Progress:
     """A counter on a terminal, nothing anywhere else; called with the number that is done."""
 
     def __init__(self, what: str) -> None:
-        self._what = what
+        self._what = words(what)
         self._shown = sys.stderr.isatty()
         self._last = 0.0
 

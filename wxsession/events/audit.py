@@ -15,12 +15,13 @@ from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Insert, select
+from sqlalchemy import Insert, or_, select, update
 
 from wxsession.clock import Clock
 from wxsession.errors import Overloaded
 from wxsession.events import signals
 from wxsession.events.event import EVENT_COLUMNS, FACTS, Event
+from wxsession.logs import current_request_id
 from wxsession.storage.database import Database, Executor, new_id, upsert, uuid7
 from wxsession.storage.statements import inserting
 from wxsession.storage.tables import audit_events
@@ -65,6 +66,7 @@ class Audit:
         reason: str | None = None,
         actor: str | None = None,
         count: int = 1,
+        openids: Mapping[str, str] | None = None,
     ) -> None:
         """Write an event."""
         facts: dict[str, Any] = {
@@ -80,6 +82,8 @@ class Audit:
             "user_agent": client.user_agent,
             "count": count,
             "actor": actor,
+            "request_id": current_request_id(),
+            "openids": openids,
         }
         transaction.send(_INSERT, facts)
         if signals.is_heard(event):
@@ -175,7 +179,8 @@ class Audit:
         nothing = {"user_id": None, "appid": None, "actor": None}
         facts = {"event": event, "reason": reason, "client_address": network, **nothing, **ids}
         now = self._clock()
-        return {"id": _counted_id(now, facts), "at": now, "count": 1, **facts}
+        row = {"id": _counted_id(now, facts), "at": now, "count": 1, **facts}
+        return row | {"request_id": current_request_id()}  # of the first of them
 
     def _counting(self, rows: Sequence[Mapping[str, object]]) -> Insert:
         """Return the statement that writes each row, or adds one to its count."""
@@ -184,6 +189,22 @@ class Audit:
             .values(rows)
             .on_conflict_do_update(index_elements=["id"], set_={"count": audit_events.c.count + 1})
         )
+
+    def forget(self, transaction: Transaction, user_ids: Sequence[UUID], *, most: int) -> int:
+        """Clear the addresses and user agents of users' events; return how many, `most` at most."""
+        c = audit_events.c
+        personal = or_(c.client_address.is_not(None), c.user_agent.is_not(None))
+        query = select(c.id).where(c.user_id.in_(user_ids), personal).limit(most)
+        ids = transaction.execute(query).scalars().all()
+        if ids:
+            clearing = update(audit_events).where(c.id.in_(ids))
+            transaction.execute(clearing.values(client_address=None, user_agent=None))
+        return len(ids)
+
+    def forget_openids(self, transaction: Transaction, user_id: UUID) -> None:
+        """Clear the openids of a user's events."""
+        theirs = update(audit_events).where(audit_events.c.user_id == user_id)
+        transaction.execute(theirs.where(audit_events.c.openids.is_not(None)).values(openids=None))
 
     def of_user(self, connection: Executor, user_id: UUID, *, limit: int) -> list[Event]:
         """Return the events of a user, and of the users merged into this one, newest first."""

@@ -1,5 +1,6 @@
 """An event, as the audit has it, signals bring it, and the feed returns it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Final
@@ -16,7 +17,7 @@ class Event:
     has from now on (``user.merged``), or that of the user who was made of a part of this one
     (``user.split``). A counted event happened `count` times within ten minutes, first at `at`; its
     `client_address` is an IPv4 address or the /64 of an IPv6 address. `actor` is the operator who
-    did it, or None for the user.
+    did it, or None for the user. `request_id` is that of the request, as the log has it.
     """
 
     id: UUID
@@ -31,6 +32,9 @@ class Event:
     user_agent: str | None
     count: int
     actor: str | None
+    request_id: str | None = None
+    openids: Mapping[str, str] | None = None
+    """Of who was deleted, by appid; for a while only (``user.deleted``)."""
 
 
 FACTS: Final = tuple(field.name for field in fields(Event))

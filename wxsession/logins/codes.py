@@ -46,6 +46,8 @@ class Claim:
     """The right to exchange a code, or the outcome of an exchange that was made before."""
 
     code_hash: bytes
+    client_hash: bytes
+    """Of the client that sent the code."""
     claim_id: UUID
     identity_id: UUID | None = None
     """The WeChat user of the code, if it was exchanged before."""
@@ -88,12 +90,11 @@ class LoginCodes:
             WeChatTimeout: the worker that exchanges it had no response in time.
             Overloaded: the database was not free in time.
         """
-        code_hash = hashlib.sha256(f"{appid}\0{code}".encode()).digest()
-        own = Claim(code_hash, new_id())
+        own = Claim(*_hashes(appid, code, client), new_id())
         for _ in self._leases.attempts():
-            if retry_on_disconnect(lambda: self._take(own, client)):
+            if retry_on_disconnect(lambda: self._take(own)):
                 return own
-            if exchanged := retry_on_disconnect(lambda: self._outcome(code_hash, client)):
+            if exchanged := retry_on_disconnect(lambda: self._outcome(own)):
                 return exchanged
         raise WeChatTimeout(retry_after=1)
 
@@ -123,7 +124,7 @@ class LoginCodes:
         with self._line.one():
             return self._database.run(statement, values)
 
-    def _take(self, claim: Claim, client: ClientInfo) -> bool:
+    def _take(self, claim: Claim) -> bool:
         """Store the claim and return True, or return False if there is another; repeatable."""
         now = self._clock()
         values = {
@@ -131,8 +132,7 @@ class LoginCodes:
             "claim_id": claim.claim_id,
             "outcome": None,
             "identity_id": None,
-            "client_address": client.address,
-            "user_agent": client.user_agent,
+            "client_hash": claim.client_hash,
             "expires_at": now + LEASE,
             "now": now,
         }
@@ -149,19 +149,20 @@ class LoginCodes:
         with self._database.statement() as connection:
             connection.execute(renewing.values(expires_at=self._clock() + LEASE))
 
-    def _outcome(self, code_hash: bytes, client: ClientInfo) -> Claim | None:
-        query = select(login_codes).where(login_codes.c.code_hash == code_hash)
+    def _outcome(self, own: Claim) -> Claim | None:
+        query = select(login_codes).where(login_codes.c.code_hash == own.code_hash)
         with self._line.one(), self._database.statement() as connection:
             row = connection.execute(query).first()
         if row is None:
             return None
-        if (row.client_address, row.user_agent) != (client.address, client.user_agent):
+        if row.client_hash != own.client_hash:
             raise CodeUsed
         if row.outcome in _REFUSALS:
             raise _REFUSALS[row.outcome]
         if not row.outcome:
             return None
-        return Claim(code_hash, row.claim_id, row.identity_id, row.expires_at - self._replay)
+        exchanged_at = row.expires_at - self._replay
+        return Claim(own.code_hash, own.client_hash, row.claim_id, row.identity_id, exchanged_at)
 
     def _settlement(
         self, claim: Claim, outcome: str, identity_id: UUID | None
@@ -178,10 +179,22 @@ class LoginCodes:
 def _claiming(database: Database) -> Statement:
     """Return the statement that stores a claim; it returns no row if there is another claim."""
     c = login_codes.c
-    outcome = (c.outcome, c.identity_id, c.client_address, c.user_agent, c.expires_at)
+    outcome = (c.outcome, c.identity_id, c.client_hash, c.expires_at)
     is_free = c.expires_at <= bindparam("now")
     claim = claiming(database, c.claim_id, *outcome, is_free=is_free)
-    return Statement(claim.values(row_of(login_codes)))
+    columns = (column.name for column in (c.code_hash, c.claim_id, *outcome))
+    return Statement(claim.values(row_of(login_codes, *columns)))
+
+
+def _hashes(appid: str, code: str, client: ClientInfo) -> tuple[bytes, bytes]:
+    """Return the hash of a code, and that of a client who sends it: nobody can guess the second.
+
+    So no row says where a client is.
+    """
+    its = hashlib.sha256(f"{appid}\0{code}".encode())
+    code_hash = its.digest()
+    its.update(f"\0{client.address}\0{client.user_agent}".encode())
+    return code_hash, its.digest()
 
 
 _MINE = and_(

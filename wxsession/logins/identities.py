@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, exists, select, update
 
 from wxsession.clock import Clock
-from wxsession.errors import Crossed, IdentityBound, UserBlocked
+from wxsession.errors import CodeUsed, Crossed, IdentityBound, UserBlocked
 from wxsession.events.audit import Audit
 from wxsession.logins.codes import Claim
 from wxsession.storage.database import new_id, upsert
@@ -71,9 +71,16 @@ class Identities:
         self._clock = clock
 
     def of(self, transaction: Transaction, claim: Claim) -> WeChatUser:
-        """Return the WeChat user of a code that was exchanged a moment ago."""
+        """Return the WeChat user of a code that was exchanged a moment ago.
+
+        Raises:
+            CodeUsed: this WeChat user was deleted since.
+        """
         query = select_identities().where(identities.c.id == claim.identity_id)
-        identity = identity_from(transaction.execute(query).one())
+        row = transaction.execute(query).first()
+        if row is None:
+            raise CodeUsed
+        identity = identity_from(row)
         return WeChatUser(identity.appid, identity.openid, None)
 
     def keep_session_key(

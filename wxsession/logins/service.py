@@ -128,7 +128,7 @@ class LoginService:
             )
             identity, user, is_new = resolved.identity, resolved.user, resolved.is_new
             if exchanged.who is None:
-                self._ensure_may_repeat(transaction, exchanged, user)
+                self._ensure_may_repeat(transaction, exchanged, identity, user)
             if account is not None:
                 user = self._accounts.bind_identity(transaction, identity, user, account, client)
                 is_new = False
@@ -148,8 +148,11 @@ class LoginService:
             return Login(self._sessions.issue(transaction, new), data)
 
     def _ensure_may_repeat(
-        self, transaction: Transaction, exchanged: Exchanged, user: User
+        self, transaction: Transaction, exchanged: Exchanged, identity: Identity, user: User
     ) -> None:
+        # A code leads to no other identity than before: this one was deleted meanwhile.
+        if identity.id != exchanged.claim.identity_id:
+            raise CodeUsed
         # Each repetition adds a session row: a client that keeps sending its code is stopped.
         since = exchanged.claim.exchanged_at
         if since is not None and self._sessions.are_enough(transaction, user.id, since):

@@ -21,7 +21,7 @@ from wxsession.sessions.queries import select_sessions, session_from
 from wxsession.sessions.session import Session
 from wxsession.storage import tables as t
 from wxsession.storage.database import Database
-from wxsession.users.merging import ensure_known, is_merged
+from wxsession.users.merging import ensure_known, is_deleted, is_merged
 from wxsession.users.phone_numbers import PhoneNumber, PhoneNumbers
 from wxsession.users.user import select_former_ids, select_users, user_from
 
@@ -135,7 +135,9 @@ class Directory:
         Raises:
             Overloaded: the database did not answer in time.
         """
-        query = select_users_with_date().where(~is_merged(), *matching(wanted, self._phones))
+        query = select_users_with_date().where(
+            ~is_merged(), ~is_deleted(), *matching(wanted, self._phones)
+        )
         if after is not None:
             query = query.where(t.users.c.id > after)
         with self._database.statement() as connection:

@@ -8,10 +8,11 @@ would read all the dead entries that earlier batches left there, more of them ea
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from sqlalchemy import (
     Column,
@@ -26,16 +27,28 @@ from sqlalchemy import (
     tuple_,
 )
 
+from wxsession.accounts.deletion import Deletion
 from wxsession.clock import Clock, Timing
 from wxsession.errors import ClocksDisagree, PurgeRunning
 from wxsession.operations.batching import FIRST_SIZE, BatchSize
 from wxsession.operations.job_lock import job_lock
-from wxsession.storage.database import Database, Executor
+from wxsession.operations.job_results import record
+from wxsession.storage.database import TABLE_PREFIX, Database, Executor
 from wxsession.storage.sqlite_busy import MAX_BUSY_PAUSE
-from wxsession.storage.tables import audit_events, failed_attempts, login_codes, sessions
+from wxsession.storage.tables import (
+    audit_events,
+    failed_attempts,
+    login_codes,
+    sessions,
+    tickets,
+)
 from wxsession.users.merging import finish_merges
 
-_FURTHEST_APART = timedelta(minutes=1)
+JOB = "purge"
+"""The name of the job: of its lock, and of its results."""
+
+FURTHEST_APART = timedelta(minutes=1)
+"""How far the clocks of this host and the database may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,7 @@ class PurgeResult:
 
     sessions: int
     login_codes: int
+    tickets: int
     failed_attempts: int
     audit_events: int
     batches: int
@@ -54,9 +68,10 @@ class PurgeResult:
 class Purge:
     """Deletes sessions that ended or expired long ago, and other rows whose time is over.
 
-    These are users that were merged into others and have no session left, login codes that may
-    not be replayed any more, failed attempts that do not count any more, and audit events that
-    are older than `audit_retention`.
+    These are users that were merged into others or deleted, and have no session left, login codes
+    that may not be replayed any more, tickets that nobody redeemed, failed attempts that do not
+    count any more, and audit events that are older than `audit_retention`. First it clears what is
+    left of users who were deleted.
     """
 
     def __init__(
@@ -65,12 +80,14 @@ class Purge:
         clock: Clock,
         *,
         audit_retention: timedelta,
+        deletion: Deletion,
         timing: Timing = time,
         host_time: Clock = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
         self._clock = clock
         self._audit_retention = audit_retention
+        self._deletion = deletion
         self._timing = timing
         self._host_time = host_time
         self._strategy = POSTGRESQL if database.is_postgresql else SQLITE
@@ -97,11 +114,12 @@ class Purge:
         strategy, timing = self._strategy, self._timing
         target = strategy.target_seconds if batch_size is None else None
         first_size = BatchSize(batch_size or FIRST_SIZE, target, strategy.shortest_pause)
-        deleted, batches, complete = Counter[Table](), 0, True
+        deleted, batches = Counter[Table](), 0
         begun = timing.monotonic()
         deadline = math.inf if max_seconds is None else begun + max_seconds
         self._ensure_clocks_agree()
-        with job_lock(self._database, "purge", PurgeRunning, sleep=timing.sleep):
+        with job_lock(self._database, JOB, PurgeRunning, sleep=timing.sleep):
+            complete = self._clear_deleted_users(first_size, deadline)
             for expired in self._expired(self._clock(), older_than):
                 size, cursor = first_size, None
                 while True:
@@ -121,15 +139,40 @@ class Purge:
                     size = size.adjusted(elapsed)
                     timing.sleep(size.pause_after(elapsed))
             finish_merges(self._database)
+            for user_id in self._deleted_users():
+                self._deletion.forget(user_id, self._clock() - older_than)
+            every = (sessions, login_codes, tickets, failed_attempts, audit_events)
+            counts = {short_name(table): deleted[table] for table in every}
+            record(self._database, JOB, counts, complete=complete)
         return PurgeResult(
             sessions=deleted[sessions],
             login_codes=deleted[login_codes],
+            tickets=deleted[tickets],
             failed_attempts=deleted[failed_attempts],
             audit_events=deleted[audit_events],
             batches=batches,
             seconds=timing.monotonic() - begun,
             complete=complete,
         )
+
+    def _clear_deleted_users(self, size: BatchSize, deadline: float) -> bool:
+        """Clear what is left of deleted users; return whether the time was enough."""
+        timing = self._timing
+        for user_id in self._deleted_users():
+            is_last = False
+            while not is_last:
+                begun = timing.monotonic()
+                if begun >= deadline:
+                    return False
+                is_last = self._deletion.clear(user_id).is_last
+                timing.sleep(size.pause_after(timing.monotonic() - begun))
+        return True
+
+    def _deleted_users(self) -> Iterator[UUID]:
+        after = UUID(int=0)
+        while found := self._deletion.unfinished(after, FIRST_SIZE):
+            yield from found
+            after = found[-1]
 
     def count(self, older_than: timedelta) -> int:
         """Return how many sessions a purge would delete now.
@@ -155,13 +198,14 @@ class Purge:
     def _ensure_clocks_agree(self) -> None:
         # A host whose clock is wrong would delete what is live.
         apart = self._database.now() - self._host_time()
-        if abs(apart) > _FURTHEST_APART:
+        if abs(apart) > FURTHEST_APART:
             raise ClocksDisagree(int(apart.total_seconds()))
 
     def _expired(self, now: datetime, older_than: timedelta) -> "tuple[Expired, ...]":
         return (
             _expired_sessions(now - older_than),
             Expired.at(login_codes, login_codes.c.expires_at, now),
+            Expired.at(tickets, tickets.c.expires_at, now),
             Expired.at(failed_attempts, failed_attempts.c.expires_at, now),
             _expired_events(now - self._audit_retention),
         )
@@ -202,6 +246,11 @@ class Expired:
             query = query.where(tuple_(self.when, self.key) > here)
         # A row that somebody is changing is left to the next purge, instead of waiting for it.
         return query.order_by(self.when, self.key).limit(size).with_for_update(skip_locked=True)
+
+
+def short_name(table: Table) -> str:
+    """Return the name of a table of ours as people and metrics have it."""
+    return table.name.removeprefix(TABLE_PREFIX)
 
 
 def _expired_sessions(since: datetime) -> Expired:

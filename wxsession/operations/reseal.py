@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Column, ColumnElement, Row, Select, Table, func, select, tuple_, update
 
 from wxsession.crypto import Sealer, Unsealable
+from wxsession.operations.job_results import record
 from wxsession.storage.database import Database
 from wxsession.storage.tables import access_tokens, session_keys, users
 from wxsession.users.phone_numbers import PhoneNumbers
@@ -38,6 +39,14 @@ class KeyUse(NamedTuple):
     session_keys: int
     phone_numbers: int
     access_tokens: int
+
+
+class Sample(NamedTuple):
+    """How many values were read, and how many of them no key opens or an older one has sealed."""
+
+    read: int
+    unopened: int
+    old: int
 
 
 class Resealing:
@@ -91,7 +100,40 @@ class Resealing:
             batch_size,
             lambda done: progress(keys.resealed + done),
         )
-        return Resealed(keys.resealed + phones.resealed, keys.unopened + phones.unopened)
+        done = Resealed(keys.resealed + phones.resealed, keys.unopened + phones.unopened)
+        counts = {"session_keys": keys.resealed, "phone_numbers": phones.resealed}
+        record(self._database, "reseal", counts, complete=not done.unopened)
+        return done
+
+    def sample(self, size: int | None) -> "Sample":
+        """Return how many of the newest values open: at most `size` in a table, or all.
+
+        Raises:
+            Overloaded: the database did not answer in time.
+        """
+        found: Counter[str] = Counter()
+        for table, column, open_ in (
+            (session_keys, session_keys.c.sealed, self._opens_session_key),
+            (users, users.c.phone_number_sealed, self._opens_phone_number),
+        ):
+            key = tuple(table.primary_key.columns)
+            query = select(table).where(column.is_not(None)).order_by(*(one.desc() for one in key))
+            last, left = None, size
+            while left is None or left > 0:
+                page = query.limit(_PAGE if left is None else min(left, _PAGE))
+                if last is not None:
+                    page = page.where(tuple_(*key) < tuple_(*(getattr(last, k.name) for k in key)))
+                with self._database.statement() as connection:
+                    rows = connection.execute(page).all()
+                if not rows:
+                    break
+                for row in rows:
+                    sealed = bytes(getattr(row, column.name))
+                    found["read"] += 1
+                    found["unopened"] += not open_(row)
+                    found["old"] += not sealed.startswith(self._sealer.newest)
+                last, left = rows[-1], None if left is None else left - len(rows)
+        return Sample(found["read"], found["unopened"], found["old"])
 
     def _forget_access_tokens(self) -> None:
         # They live for two hours at most, and WeChat gives out another one for the asking. The
@@ -144,6 +186,18 @@ class Resealing:
             counts.update(bytes(row.key_id) for row in rows if row.key_id is not None)
             last = rows[-1]
             progress(counts.total())
+
+    def _opens_session_key(self, row: Row[Any]) -> bool:
+        try:
+            self._sealer.open(
+                bytes(row.sealed), row=row.identity_id, column=column_of_slot(row.slot)
+            )
+        except Unsealable:
+            return False
+        return True
+
+    def _opens_phone_number(self, row: Row[Any]) -> bool:
+        return self._phones.open(row.phone_number_sealed, row.id) is not None
 
     def _session_key(self, row: Row[Any]) -> dict[str, bytes] | None:
         where = {"row": row.identity_id, "column": column_of_slot(row.slot)}

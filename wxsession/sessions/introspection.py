@@ -1,12 +1,13 @@
 """Introspection: what the other back ends of the operator may ask about a session token."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from wxsession.clock import Clock
 from wxsession.errors import TokenError
 from wxsession.sessions.service import SessionService
+from wxsession.sessions.session import SessionView
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,22 @@ class Introspected:
     auth_time: int
     sid: UUID
 
+    @classmethod
+    def of(cls, view: SessionView, now: datetime) -> "Introspected":
+        """Return what a back end is told about a live session that was read at `now`, or later."""
+        identity = view.identity
+        return cls(
+            sub=view.user.id,
+            username=view.user.username,
+            appid=identity.appid if identity else None,
+            openid=identity.openid if identity else None,
+            unionid=identity.unionid if identity else None,
+            iat=int(view.created_at.timestamp()),
+            exp=int((now + timedelta(seconds=view.expires_in)).timestamp()),
+            auth_time=int(view.auth_time.timestamp()),
+            sid=view.session_id,
+        )
+
 
 class Introspection:
     """What a session token is worth to a back end (RFC 7662)."""
@@ -44,18 +61,6 @@ class Introspection:
         """
         now = self._clock()  # before the check, so that `exp` is never too late
         try:
-            view = self._sessions.check(presented)
+            return Introspected.of(self._sessions.check(presented), now)
         except TokenError:
             return None
-        identity = view.identity
-        return Introspected(
-            sub=view.user.id,
-            username=view.user.username,
-            appid=identity.appid if identity else None,
-            openid=identity.openid if identity else None,
-            unionid=identity.unionid if identity else None,
-            iat=int(view.created_at.timestamp()),
-            exp=int((now + timedelta(seconds=view.expires_in)).timestamp()),
-            auth_time=int(view.auth_time.timestamp()),
-            sid=view.session_id,
-        )

@@ -55,6 +55,7 @@ _OWN_COLUMNS = (
     sessions.c.confirmed_at,
     sessions.c.ended_at,
     sessions.c.end_reason,
+    sessions.c.opened_by,
 )
 _WITH_USER = sessions.join(users, users.c.id == sessions.c.user_id)
 # Where the next part of a row begins, in the order of `select_sessions`.
@@ -129,6 +130,7 @@ _NO_OWN = (
     None,
     None,
     None,
+    None,
 )
 NO_SESSION = (*_NO_USER, *_NO_IDENTITY, *_NO_CLIENT, *_NO_OWN)
 """A row that no token fits: so an unknown id takes the path of a wrong secret."""
@@ -146,6 +148,7 @@ INSERT = inserting(
     "purge_on",
     "client_address",
     "user_agent",
+    "opened_by",
 )
 
 _IDLE = bindparam("new_idle_expires_at", type_=UtcDateTime)
@@ -182,7 +185,7 @@ def _making_room(replaced: ColumnElement[bool]) -> Update:
     mine = and_(sessions.c.user_id == bindparam("its_user_id"), is_live(bindparam("now")))
     least_recently_used = (
         select(sessions.c.id)
-        .where(mine, ~replaced)
+        .where(mine, ~replaced, sessions.c.opened_by.is_(None))
         .order_by(sessions.c.idle_expires_at.desc(), sessions.c.id.desc())
         .offset(bindparam("kept"))
     )
@@ -232,7 +235,7 @@ def _has_had_one_of(hashes: int) -> ColumnElement[bool]:
 IS_FULL = Statement(
     select(sessions.c.id)
     .join(identities, identities.c.user_id == sessions.c.user_id)
-    .where(IS_WECHAT_USER, is_live(bindparam("now")))
+    .where(IS_WECHAT_USER, is_live(bindparam("now")), sessions.c.opened_by.is_(None))
     .offset(bindparam("kept"))
     .limit(1)
 )

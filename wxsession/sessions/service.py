@@ -30,6 +30,7 @@ from wxsession.errors import (
     TokenError,
 )
 from wxsession.events.audit import SYSTEM, Audit
+from wxsession.logs import note_session
 from wxsession.sessions.queries import (
     ALONE_BY_ID,
     BY_ID,
@@ -119,27 +120,33 @@ class SessionService:
         token = self._signer.load(presented)
         now = self._clock()
         session, standing, _ = self._find(token, now, with_identity=with_identity)
+        note_session(session.user.id, session.id)
         session.ensure_live(now)
         if standing is Standing.OLDER:
             # A device that refreshes has the token before; a check may have been sent long ago.
             self._refuse_older(session, asking(), now, ways=_LONGEST_WAY)
             raise SessionSuperseded
+        if session.opened_by is not None:
+            self._ensure_open(session.opened_by, now)
         expires_at = self._touch(session, standing, now)
         return _view(session, now, expires_at, superseded=standing is Standing.PREVIOUS)
 
-    def look_up(self, session_id: UUID) -> SessionView | None:
+    def look_up(self, session_id: UUID, *, with_identity: bool = False) -> SessionView | None:
         """Return a session if it is live; this does not count as use.
 
         Raises:
             Overloaded: the database did not answer in time.
         """
         now = self._clock()
-        rows = self._database.read(ALONE_BY_ID, {"session_id": session_id})
+        query = BY_ID if with_identity else ALONE_BY_ID
+        rows = self._database.read(query, {"session_id": session_id})
         if not rows:
             return None
         session = session_from(rows[0], self._phones)
         try:
             session.ensure_live(now)
+            if session.opened_by is not None:
+                self._ensure_open(session.opened_by, now)
         except TokenError:
             return None
         return _view(session, now, session.expires_at())
@@ -251,6 +258,8 @@ class SessionService:
             ended = self._make_room(connection, user.id, new.replacing, now)
         token = self._signer.draw(new_id())
         absolute = now + self._settings.absolute_timeout
+        if new.opener is not None:
+            absolute = min(absolute, new.opener.absolute_expires_at)
         idle = min(now + self._settings.idle_timeout, absolute)
         row = {
             "id": token.session_id,
@@ -264,9 +273,11 @@ class SessionService:
             "purge_on": purge_date(idle),
             "client_address": client.address,
             "user_agent": client.user_agent,
+            "opened_by": new.opener and (new.opener.opened_by or new.opener.id),
         }
         connection.send(INSERT, row)
         appid = identity.appid if identity else None
+        note_session(user.id, token.session_id, appid)
         if new.new_user:
             self._audit.write(connection, "user.created", client, user_id=user.id, appid=appid)
         self._audit.write(
@@ -276,11 +287,35 @@ class SessionService:
             user_id=user.id,
             session_id=token.session_id,
             appid=appid,
+            reason="web_view" if new.opener else None,
         )
         if ended is not None:
             self._audit.write_ends(connection, ended.rows, client, user_id=user.id)
         expires_in = _whole_seconds(idle, now)
         return self._grant(token, user, expires_in, absolute, new_user=new.new_user)
+
+    def open_another(self, connection: Transaction, opener_id: UUID, client: ClientInfo) -> Grant:
+        """Return the grant of a session that another one opens in a web-view.
+
+        It is live no longer than the one that opens it, and replaces the one that this had opened
+        before; so it does not count for the cap. In the caller's transaction.
+
+        Raises:
+            TokenError: the session that opens it is not live.
+        """
+        opener = self.reload(connection, opener_id, lock=True)
+        root, user = opener.opened_by or opener.id, opener.user
+        which = and_(sessions.c.user_id == user.id, sessions.c.opened_by == root)
+        self.end_rows(connection, which, "replaced", user_id=user.id, client=client)
+        new = NewSession(
+            user,
+            opener.identity,
+            client,
+            has_room=True,
+            auth_time=opener.auth_time,
+            opener=opener,
+        )
+        return self.issue(connection, new)
 
     def renew(self, connection: Transaction, session: Session, presented: str, user: User) -> Grant:
         """Return the session's next token and its `user`, inside the caller's transaction.
@@ -436,6 +471,17 @@ class SessionService:
             raise InvalidToken
         return standing, next_
 
+    def _ensure_open(self, opener_id: UUID, now: datetime) -> None:
+        """Return if the session that opened one in a web-view is still live.
+
+        Raises:
+            TokenError: it is not, and so the one that it opened is not either.
+        """
+        rows = self._database.read(ALONE_BY_ID, {"session_id": opener_id})
+        if not rows:
+            raise SessionEnded("revoked")
+        session_from(rows[0], self._phones).ensure_live(now)
+
     def _touch(self, session: Session, standing: Standing, now: datetime) -> datetime:
         """Note that the session was used, if that is due; return when it expires now."""
         idle = min(now + self._settings.idle_timeout, session.absolute_expires_at)
@@ -478,6 +524,7 @@ class SessionService:
         }
 
     def _grant_of(self, session: Session, token: SessionToken, now: datetime) -> Grant:
+        note_session(session.user.id, session.id)
         """Return the grant of a session with this token, the one in use."""
         expires_in = _whole_seconds(session.expires_at(), now)
         return self._grant(token, session.user, expires_in, session.absolute_expires_at)

@@ -42,6 +42,7 @@ class Session(NamedTuple):
     confirmed_at: datetime | None
     ended_at: datetime | None
     end_reason: str | None
+    opened_by: UUID | None
 
     def ensure_live(self, now: datetime) -> None:
         """Return if the session may be used at `now`.
@@ -105,7 +106,8 @@ class NewSession:
 
     `replacing` is the token that the device presented, if any: its session ends. `has_room` says
     that the user is known to have fewer sessions than may be live at once. `auth_time` is
-    now, unless it was proved earlier.
+    now, unless it was proved earlier. `opener` is the session that opened this one in a web-view,
+    which ends with it.
     """
 
     user: User
@@ -115,6 +117,7 @@ class NewSession:
     new_user: bool = False
     has_room: bool = False
     auth_time: datetime | None = None
+    opener: Session | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,16 @@ from .clock import SettableClock
 from .errors import WeChatError
 from .faults import Fault
 from .http import create_app
+from .push import Push
 from .transport import wechat_transport
 from .wechat import WeChat
 
-__all__ = ["Fault", "SettableClock", "WeChat", "WeChatError", "create_app", "wechat_transport"]
+__all__ = [
+    "Fault",
+    "Push",
+    "SettableClock",
+    "WeChat",
+    "WeChatError",
+    "create_app",
+    "wechat_transport",
+]

@@ -3,15 +3,18 @@
 from collections.abc import Mapping
 from typing import Final
 
+import requests
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from .clock import SettableClock
 from .faults import Fault
+from .push import Push
 from .server_api import parse_object
 from .users import CHINA
 from .wechat import WeChat
 
+_PATIENCE: Final = 5.0  # WeChat waits as long
 _MAX_TIMES: Final = 10_000  # each is an entry in a queue
 
 
@@ -88,6 +91,21 @@ def control(wechat: WeChat) -> Blueprint:  # noqa: C901 - a list of small views
         wechat.answer_after(_number(_body(), "seconds"))
         return jsonify(ok=True)
 
+    @blueprint.post("/push")
+    def push() -> Response:
+        body = _body()
+        members = body.get("members", {})
+        if not isinstance(members, dict):
+            raise ValueError("members must be an object")  # noqa: TRY004 - the caller's mistake
+        pushed = wechat.push(
+            _string(body, "event"),
+            _user(body),
+            _appid(body),
+            xml=body.get("xml") is True,
+            members=members,
+        )
+        return _sent(_string(body, "url"), pushed)
+
     @blueprint.post("/clock")
     def clock() -> Response:
         seconds = _number(_body(), "advance_seconds")
@@ -115,6 +133,24 @@ def control(wechat: WeChat) -> Blueprint:  # noqa: C901 - a list of small views
         return _error(reason.description or reason.name, reason.code or 400)
 
     return blueprint
+
+
+def _sent(url: str, push: Push) -> Response:
+    """Send a message to a developer's server, and return what it answered."""
+    with requests.Session() as http:
+        http.trust_env = False
+        try:
+            answer = http.request(
+                push.method,
+                url.rstrip("/") + push.path,
+                params=push.query,
+                data=push.body,
+                headers={"Content-Type": push.content_type},
+                timeout=_PATIENCE,
+            )
+        except requests.RequestException as failure:
+            return _error(f"the server at url does not answer: {type(failure).__name__}")
+    return jsonify(status=answer.status_code, answer=answer.text)
 
 
 def _error(reason: str, status: int = 400) -> Response:

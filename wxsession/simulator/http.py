@@ -30,13 +30,28 @@ def create_flask_app(wechat: WeChat) -> Flask:
 def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     """Create what `flask --app wxsession.simulator run` serves.
 
-    Its apps come from `WXSESSION_APPS`, `appid:secret[,appid:secret...]`. The login service reads
-    the same variable, so both agree.
+    Its apps come from `WXSESSION_APPS`, `appid:secret[,appid:secret...]`, and the secrets of their
+    messages from `WXSESSION_PUSH`, `appid:token:EncodingAESKey[,...]`. The login service reads the
+    same variables, so both agree.
 
     Raises:
-        UsageError: the variable is missing or malformed. The message has no secret.
+        UsageError: a variable is missing or malformed. The message has no secret.
     """
-    return create_flask_app(WeChat(_apps(environ.get("WXSESSION_APPS", ""))))
+    apps = _apps(environ.get("WXSESSION_APPS", ""))
+    try:
+        return create_flask_app(WeChat(apps, push=_push(environ.get("WXSESSION_PUSH", ""))))
+    except ValueError:
+        raise UsageError(
+            "WXSESSION_PUSH must be appid:token:EncodingAESKey[,...], as in the console"
+        ) from None
+
+
+def _push(text: str) -> dict[str, tuple[str, str | None]]:
+    found: dict[str, tuple[str, str | None]] = {}
+    for entry in filter(None, text.split(",")):
+        appid, token, *key = (part.strip() for part in entry.split(":"))
+        found[appid] = token, key[0] if key else None
+    return found
 
 
 def _apps(text: str) -> dict[str, str]:

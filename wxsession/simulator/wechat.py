@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from math import isfinite
 from secrets import token_bytes
 from threading import Lock
+from types import MappingProxyType
 from typing import Final
 
 from . import generators, open_data
@@ -15,6 +16,7 @@ from .credentials import AccessTokens, Apps
 from .errors import WeChatError
 from .faults import Fault, apply_fault
 from .generators import Entropy
+from .push import Push, Pushes
 from .server_api import Reply, Request, ServerApi
 from .session_keys import Rotation, SessionKeys
 from .users import CHINA, Users, steps
@@ -40,6 +42,7 @@ class WeChat:
         *,
         open_platform: Collection[str] = (),
         ip_whitelist: Mapping[str, Collection[str]] | None = None,
+        push: Mapping[str, tuple[str, str | None]] | None = None,
         calls_per_minute: int = 100,
         drip: float = 1.0,
         entropy: Entropy = token_bytes,
@@ -52,6 +55,8 @@ class WeChat:
             rotate_after: the least age at which a session_key is replaced, or "always" or "never".
             open_platform: the apps that are bound to one open platform account.
             ip_whitelist: the addresses that an app may call from; an app without one: any.
+            push: the token and the EncodingAESKey of each app that has messages; None in place of
+                the key: they are not encrypted.
             calls_per_minute: how many exchanges a user has in a minute.
             drip: seconds between two bytes under `Fault.DRIP`.
             entropy: returns that many random bytes.
@@ -76,6 +81,7 @@ class WeChat:
             phone_codes=self._phone_codes,
             access_tokens=self._access_tokens,
         )
+        self._pushes = Pushes(push or {}, entropy)
         self._faults: deque[Fault | int] = deque()
         self._delay = 0.0
         self._drip = drip
@@ -158,6 +164,37 @@ class WeChat:
     def _encrypted(self, data: Mapping[str, object], key: str) -> dict[str, str]:
         iv = generators.session_key(self._entropy)  # 16 random bytes in base64, too
         return {"encryptedData": open_data.encrypt(open_data.compact(data), key, iv), "iv": iv}
+
+    # What WeChat sends.
+
+    def push(
+        self,
+        event: str,
+        user: str = "alice",
+        appid: str | None = None,
+        *,
+        xml: bool = False,
+        members: Mapping[str, object] = MappingProxyType({}),
+    ) -> Push:
+        """Return the request that tells an app's server of an event about a user.
+
+        `members` are more of the message, `RevokeInfo` for example, or replace what it has.
+
+        Raises:
+            ValueError: the app has no messages.
+        """
+        appid, now = self._appid(appid), self.clock()
+        openid = generators.openid(appid, user)
+        about = {"MsgType": "event", "Event": event, "OpenID": openid, "AppID": appid}
+        return self._pushes.message(appid, openid, {**about, **members}, now, xml=xml)
+
+    def verify_push(self, appid: str | None = None) -> Push:
+        """Return the request by which WeChat asks whether a URL is that of an app's server.
+
+        Raises:
+            ValueError: the app has no messages.
+        """
+        return self._pushes.verification(self._appid(appid), self.clock())
 
     # The endpoints. Each takes one call of a server, and consumes the next fault.
 

@@ -6,6 +6,7 @@ transaction sends its own BEGIN. For SQLite that is BEGIN IMMEDIATE: a deferred 
 first write comes after a read may be refused at once, however long it could wait.
 """
 
+import json
 import logging
 import math
 import os
@@ -14,7 +15,7 @@ import sqlite3
 import stat
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from sqlalchemy import (
     Engine,
     MetaData,
     Table,
+    Text,
     TypeDecorator,
     create_engine,
     event,
@@ -56,7 +58,7 @@ Executor = Connection | Transaction
 
 T = TypeVar("T")
 
-SCHEMA_REVISION = "20261128_02"
+SCHEMA_REVISION = "20261128_05"
 """The oldest schema that this code can work with; revisions sort by their dates."""
 
 TABLE_PREFIX = "wxsession_"
@@ -104,6 +106,23 @@ class UtcDateTime(TypeDecorator[datetime]):
         """Return the function that converts a value of the driver to a moment in UTC."""
         del coltype  # the same for every column
         return _moment_of_aware if dialect.name == "postgresql" else _moment_of_text
+
+
+class Json(TypeDecorator[Mapping[str, str]]):
+    """Texts by name, as the text of a JSON object: nobody searches in it."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Mapping[str, str] | None, dialect: Dialect) -> str | None:
+        """Return the text, None for nothing."""
+        del dialect  # the same for every one
+        return None if value is None else json.dumps(dict(value))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Mapping[str, str] | None:
+        """Return the object, None for nothing."""
+        del dialect
+        return None if value is None else json.loads(value)
 
 
 class transaction_time(FunctionElement[datetime]):  # noqa: N801 - a function of SQL

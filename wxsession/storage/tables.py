@@ -7,6 +7,7 @@ since it was read.
 from datetime import datetime
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
     CheckConstraint,
     Column,
@@ -25,7 +26,7 @@ from sqlalchemy import (
     exists,
 )
 
-from wxsession.storage.database import UtcDateTime, metadata, transaction_time
+from wxsession.storage.database import Json, UtcDateTime, metadata, transaction_time
 
 WECHAT = "wechat"
 RING_SIZE = 3
@@ -38,6 +39,8 @@ LONGEST_USER_AGENT = 512
 LONGEST_ADDRESS = 45
 LONGEST_ACTOR = 64
 LONGEST_WEBHOOK = 32
+LONGEST_ORIGIN = 280  # a scheme, a host name of at most 253 characters, and a port
+LONGEST_REQUEST_ID = 128
 
 users = Table(
     "wxsession_users",
@@ -51,6 +54,14 @@ users = Table(
     Column("phone_number_hash", LargeBinary(32), index=True),
     Column("disabled_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
+    # Since when the user is gone. The row stays, empty and disabled, until no session refers to it.
+    Column("deleted_at", UtcDateTime),
+)
+Index(
+    "ix_wxsession_users_deleted_at",
+    users.c.deleted_at,
+    postgresql_where=users.c.deleted_at.is_not(None),
+    sqlite_where=users.c.deleted_at.is_not(None),
 )
 
 identities = Table(
@@ -115,7 +126,8 @@ sessions = Table(
         nullable=False,
         index=True,
     ),
-    Column("identity_id", Uuid, ForeignKey("wxsession_identities.id", ondelete="SET NULL")),
+    # No foreign key, here and in `login_codes`: to delete an identity would read the whole table.
+    Column("identity_id", Uuid),
     Column("token_hash", LargeBinary(32), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("auth_time", UtcDateTime, nullable=False),
@@ -128,6 +140,9 @@ sessions = Table(
     Column("end_reason", String(32)),
     Column("client_address", String(LONGEST_ADDRESS)),
     Column("user_agent", String(LONGEST_USER_AGENT)),
+    # The session that opened it, for one of a web-view: it is live no longer than that one. No
+    # foreign key: a purge would look for referring rows each time.
+    Column("opened_by", Uuid),
     Index(None, "purge_on", "id"),
 )
 
@@ -137,9 +152,21 @@ login_codes = Table(
     Column("code_hash", LargeBinary(32), primary_key=True),
     Column("claim_id", Uuid, nullable=False),
     Column("outcome", String(32)),
-    Column("identity_id", Uuid, ForeignKey("wxsession_identities.id", ondelete="CASCADE")),
+    Column("identity_id", Uuid),
+    Column("client_hash", LargeBinary(32)),
+    # Empty: code of the schema before this one, which may run during an upgrade, writes them.
     Column("client_address", String(LONGEST_ADDRESS)),
     Column("user_agent", String(LONGEST_USER_AGENT)),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+)
+
+# No foreign key: a ticket has expired long before its session may be purged.
+tickets = Table(
+    "wxsession_tickets",
+    metadata,
+    Column("ticket_hash", LargeBinary(32), primary_key=True),
+    Column("session_id", Uuid, nullable=False),
+    Column("audience", String(LONGEST_ORIGIN), nullable=False),
     Column("expires_at", UtcDateTime, nullable=False, index=True),
 )
 
@@ -180,6 +207,16 @@ leases = Table(
     Column("held_until", UtcDateTime, nullable=False),
 )
 
+# What each job has done in which table since ever, and when it last finished.
+job_results = Table(
+    "wxsession_job_results",
+    metadata,
+    Column("job", String(64), primary_key=True),
+    Column("item", String(64), primary_key=True),
+    Column("total", BigInteger, nullable=False),
+    Column("succeeded_at", UtcDateTime),
+)
+
 # No foreign keys: an event outlives its user and its session.
 audit_events = Table(
     "wxsession_events",
@@ -198,6 +235,10 @@ audit_events = Table(
     Column("actor", String(LONGEST_ACTOR)),
     # How many times it happened: refusals that are alike share a row.
     Column("count", Integer, nullable=False, server_default="1"),
+    # Of the request that caused it, as the log has it.
+    Column("request_id", String(LONGEST_REQUEST_ID)),
+    # Of who was deleted, by appid: until the purge, for programs that know a user by them.
+    Column("openids", Json),
     # By the database's clock, which orders what several hosts write: the feed is read along it.
     Column("recorded_at", UtcDateTime, nullable=False, server_default=transaction_time()),
     Index(None, "user_id", "at", "id"),

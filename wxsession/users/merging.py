@@ -205,6 +205,11 @@ def is_merged() -> ColumnElement[bool]:
     return exists().where(merged_users.c.old_id == users.c.id).correlate(users)
 
 
+def is_deleted() -> ColumnElement[bool]:
+    """Return the condition that a user was deleted, and only has old sessions left."""
+    return users.c.deleted_at.is_not(None)
+
+
 def merged_into(connection: Executor, user_id: UUID) -> UUID | None:
     """Return the id of the user into which this one was merged, or None."""
     query = select(merged_users.c.new_id).where(merged_users.c.old_id == user_id)
@@ -216,11 +221,12 @@ def ensure_known(connection: Executor, user_id: UUID) -> None:
 
     Raises:
         UserMerged: the user was merged into another one.
-        NoSuchUser: no such user is known.
+        NoSuchUser: no such user is known, or the user was deleted.
     """
     if new_id := merged_into(connection, user_id):
         raise UserMerged(new_id)
-    if connection.execute(select(users.c.id).where(users.c.id == user_id)).first() is None:
+    query = select(users.c.id).where(users.c.id == user_id, ~is_deleted())
+    if connection.execute(query).first() is None:
         raise NoSuchUser
 
 

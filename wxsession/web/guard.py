@@ -19,7 +19,7 @@ from wxsession.users.phone_numbers import PhoneNumber
 from wxsession.users.user import Identity
 from wxsession.web import bodies, problems
 from wxsession.web.dialects.base import Dialect, log_in_by_code
-from wxsession.web.request import client_of, presented_token
+from wxsession.web.request import client_of, cookie_token, presented_token
 
 GUARD = "wxsession.guard"
 
@@ -115,6 +115,8 @@ _OWN = Dialect(name="own")
 class Guard:
     """Finds the session of a request: in our own dialect, then in the others in their order.
 
+    Last in the cookie of a web-view, with WXSESSION_COOKIE.
+
     Without a token the dialect cannot be detected; such a request is refused in the form of
     `default_dialect`.
     """
@@ -165,6 +167,8 @@ class Guard:
             token, code = dialect.token(request), dialect.code(request)
             if token is not None or code is not None:
                 return dialect, token, code
+        if (token := cookie_token(request, self._services.settings)) is not None:
+            return _OWN, token, None
         return self._default_dialect, None, None
 
     def _session(self, request: Request, token: str | None) -> SessionView:

@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from flask import Blueprint, Flask, Response
+from flask import Blueprint, Flask, Response, has_request_context, request
+from werkzeug.datastructures import LanguageAccept
 from werkzeug.exceptions import HTTPException
+from werkzeug.http import parse_accept_header
 
 from wxsession import errors
 from wxsession.errors import (
@@ -24,6 +26,8 @@ from wxsession.errors import (
     TooManyAttempts,
     WxSessionError,
 )
+from wxsession.logs import current_request_id
+from wxsession.wording import CHINESE, ENGLISH, in_language
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -116,6 +120,11 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
         "The data was not made for this login.",
         "It belongs to another app or user, or is too old. Get it from WeChat again.",
     ),
+    "invalid_ticket": ProblemType(
+        HTTPStatus.BAD_REQUEST,
+        "The ticket is not valid.",
+        "It is unknown, was used, has expired, or is for another audience. Get a new one.",
+    ),
     "invalid_api_key": ProblemType(
         HTTPStatus.UNAUTHORIZED,
         "A valid API key is required.",
@@ -125,6 +134,12 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
         HTTPStatus.FORBIDDEN,
         "This API key is not for that.",
         "Use a key that has the scope, or add the scope in WXSESSION_API_KEYS.",
+    ),
+    "push_refused": ProblemType(
+        HTTPStatus.FORBIDDEN,
+        "This message is not accepted as one of WeChat's.",
+        "See `reason`. WXSESSION_PUSH has to be as the mini-program's console: the token, the"
+        " EncodingAESKey, and safe mode if there is one.",
     ),
     "wechat_rate_limited": ProblemType(
         HTTPStatus.TOO_MANY_REQUESTS, "WeChat limits the rate of requests.", "Try again later."
@@ -181,10 +196,12 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     ),
 }
 
+REQUEST_ID = "X-Request-ID"
 NO_STORE = "no-store"
 PROTECTION = {"Cache-Control": NO_STORE, "X-Content-Type-Options": "nosniff"}
 """Headers of every response: no cache keeps it, and no browser guesses another type for it."""
 
+_LONGEST_LANGUAGES = 256
 _CHALLENGE = 'Bearer realm="wxsession"'
 
 _OF_STATUS = {
@@ -195,9 +212,13 @@ _OF_STATUS = {
 }
 
 
-def from_error(error: WxSessionError) -> Response:
-    """Return the response for one of our own errors."""
-    response = _problem(error.code, error.facts(), retryable=error.retryable)
+def from_error(error: WxSessionError, accept_language: str | None = None) -> Response:
+    """Return the response for one of our own errors, in one of the languages that are accepted.
+
+    They are those of Flask's request, unless they are given.
+    """
+    language = _language(accept_language)
+    response = _problem(error.code, error.facts(), language, retryable=error.retryable)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, TokenError):
@@ -221,14 +242,17 @@ def protected(response: Response) -> Response:
     """Add to a response the headers that every one of ours has; one without a body has no type."""
     for name, value in PROTECTION.items():
         response.headers.setdefault(name, value)
-    if not response.get_data():  # Flask says text/html of its response to OPTIONS
+    if (request_id := current_request_id()) is not None:
+        response.headers[REQUEST_ID] = request_id
+    # Flask says text/html of its response to OPTIONS.
+    if not response.is_streamed and not response.get_data():
         response.headers.pop("Content-Type", None)
     return response
 
 
 def title(error: WxSessionError) -> str:
-    """Return a sentence for people that says what happened."""
-    return PROBLEM_TYPES[error.code].title
+    """Return a sentence for people that says what happened, in a language of Flask's request."""
+    return in_language(PROBLEM_TYPES[error.code].title, _language(None))
 
 
 def with_body(error: WxSessionError, body: Mapping[str, object]) -> Response:
@@ -239,15 +263,17 @@ def with_body(error: WxSessionError, body: Mapping[str, object]) -> Response:
     return response
 
 
-def from_http(error: HTTPException) -> Response:
+def from_http(error: HTTPException, accept_language: str | None = None) -> Response:
     """Return the response for what Werkzeug refuses by itself; a redirect counts as that."""
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
     if status in _OF_STATUS:
-        response = _problem(_OF_STATUS[status], {}, retryable=False)
+        language = _language(accept_language)
+        response = _problem(_OF_STATUS[status], {}, language, retryable=False)
     elif HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        response = from_error(errors.InvalidRequest.of("request", status.phrase))
+        invalid = errors.InvalidRequest.of("request", status.phrase)
+        response = from_error(invalid, accept_language)
     else:
-        response = from_error(unforeseen(error))
+        response = from_error(unforeseen(error), accept_language)
     for name, value in error.get_headers():
         if name.lower() == "allow":
             response.headers[name] = value
@@ -272,18 +298,34 @@ def register(
     edge.after_request(protected)
 
 
-def _problem(code: str, facts: Mapping[str, object], *, retryable: bool) -> Response:
+def _language(accept_language: str | None) -> str:
+    """Return the language that a client prefers among those that we have."""
+    if accept_language is None:
+        accept_language = (
+            request.headers.get("Accept-Language", "") if has_request_context() else ""
+        )
+    if CHINESE not in accept_language.lower():
+        return ENGLISH  # so most others cost nothing
+    accepted = parse_accept_header(accept_language[:_LONGEST_LANGUAGES], LanguageAccept)
+    return accepted.best_match([ENGLISH, CHINESE], default=ENGLISH)
+
+
+def _problem(code: str, facts: Mapping[str, object], language: str, *, retryable: bool) -> Response:
     kind = PROBLEM_TYPES[code]
-    body = {
+    body: dict[str, object] = {
         "type": "about:blank",
-        "title": kind.title,
+        "title": in_language(kind.title, language),
         "status": int(kind.status),
-        "detail": kind.detail,
+        "detail": in_language(kind.detail, language),
         "code": code,
         "retryable": retryable,
         **facts,
     }
-    return protected(Response(json.dumps(body), status=kind.status, mimetype=MEDIA_TYPE))
+    if (request_id := current_request_id()) is not None:
+        body["request_id"] = request_id
+    response = Response(json.dumps(body), status=kind.status, mimetype=MEDIA_TYPE)
+    response.headers["Content-Language"] = language
+    return protected(response)
 
 
 def _challenge(error: TokenError) -> str:

@@ -2,18 +2,27 @@
 
 import base64
 import re
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, urlsplit
 
 from flask import Request
 
 from wxsession.api_keys import ApiKeys, BackEnd
 from wxsession.errors import InvalidApiKey, MissingToken
+from wxsession.settings import Settings
 from wxsession.storage.tables import LONGEST_ADDRESS, LONGEST_USER_AGENT
 from wxsession.users.client import ClientInfo, address_of
+
+ROUTE = "wxsession.route"
+"""Where the environment has the pattern of the path, never the path itself; not if none fits."""
 
 # WeChat sets it and a mini-program cannot, but any other client can: a hint, never a proof.
 # Source: "wx.request" and "网络 / 使用说明" in the mini-program documentation.
 _REFERER = re.compile(r"https://servicewechat\.com/(wx[0-9a-f]{16})/")
+
+
+COOKIE = "__Host-wxsession"
+"""A browser takes a cookie with this prefix only over HTTPS, for the whole of one host."""
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def bearer_token(request: Request) -> str:
@@ -43,6 +52,40 @@ def presented_token(request: Request) -> str | None:
         return bearer_token(request)
     except MissingToken:
         return None
+
+
+def cookie_token(request: Request, settings: Settings) -> str | None:
+    """Return the session token in the cookie of a web-view, if that counts.
+
+    A browser adds it to requests of other pages as well. Those that change nothing are harmless,
+    because SameSite=Lax leaves it out wherever another page would see the response.
+    """
+    if not settings.cookie:
+        return None
+    token = request.cookies.get(COOKIE)
+    if not token or (
+        request.method not in _SAFE_METHODS and not _is_of_own_page(request, settings)
+    ):
+        return None
+    return token
+
+
+def _is_of_own_page(request: Request, settings: Settings) -> bool:
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site == "same-origin"
+    return request.headers.get("Origin") == own_origin(request, settings)
+
+
+def issuer_of(request: Request, settings: Settings) -> str:
+    """Return the address of this server: as it is set, else as the client has it."""
+    return settings.issuer or request.url_root.rstrip("/") + (settings.url_prefix or "")
+
+
+def own_origin(request: Request, settings: Settings) -> str:
+    """Return the origin of this server, as a browser writes it."""
+    parts = urlsplit(issuer_of(request, settings))
+    return f"{parts.scheme}://{parts.netloc}".lower()
 
 
 def header_of(request: Request, name: str | None) -> str | None:

@@ -394,7 +394,7 @@ def _signed(access_token: str, openid: str, session_key: str) -> dict[str, str]:
 def _error_of_errcode(
     call: _Call, errors_by_errcode: Failures, errcode: object, errmsg: str
 ) -> WxSessionError:
-    """Log what an errcode means, with its cure, and return its error.
+    """Log what an errcode means, with its cure, and return its error, which has that as a note.
 
     WeChat's support finds a request by its rid; for 40164 the errmsg names the address from which
     WeChat sees the request.
@@ -404,27 +404,33 @@ def _error_of_errcode(
     error = failure.error()
     # Only these two parts of the errmsg are logged: the rest may repeat the request's parameters.
     rid, address = _RID.search(errmsg), _OUR_ADDRESS.search(errmsg)
-    _log.log(
-        _level(error),
-        "%s: errcode %s, rid %s: %s%s; %s",
-        call,
-        "none" if known is None else known,
-        rid[1] if rid else "none",
-        failure.meaning,
-        f" (it is {address[1]})" if address and known == failures.ADDRESS_NOT_LISTED else "",
-        failure.cure,
+    is_ours = address and known == failures.ADDRESS_NOT_LISTED
+    told = (
+        f"errcode {'none' if known is None else known}, rid {rid[1] if rid else 'none'}:"
+        f" {failure.meaning}{f' (it is {address[1]})' if address and is_ours else ''};"
+        f" {failure.cure}"
     )
+    _tell(call, error, told, errcode=known, rid=rid[1] if rid else None)
     return error
 
 
 def _no_reply(call: _Call, name: str) -> WxSessionError:
-    """Log a failure of `failures.WITHOUT_REPLY`, with its cure, and return its error."""
+    """Log a failure of `failures.WITHOUT_REPLY`, with its cure, and return its error.
+
+    The error has both as a note.
+    """
     failure = failures.WITHOUT_REPLY[name]
     error = failure.error()
-    _log.log(
-        _level(error), "%s: %s, %s: %s; %s", call, error.code, name, failure.meaning, failure.cure
-    )
+    told = f"{error.code}, {name}: {failure.meaning}; {failure.cure}"
+    _tell(call, error, told, failure=name)
     return error
+
+
+def _tell(call: _Call, error: WxSessionError, told: str, **facts: object) -> None:
+    """Log what went wrong in a call, in words and as fields, and note it on the error."""
+    fields = {"appid": call.appid, "call": call.path, "code": error.code, **facts}
+    _log.log(_level(error), "%s: %s", call, told, extra={"fields": fields})
+    error.add_note(told)
 
 
 def _level(error: WxSessionError) -> int:

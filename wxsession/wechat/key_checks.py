@@ -91,7 +91,8 @@ class KeyChecks:
             return "dead"
         with self._database.transaction() as transaction:
             lock = select(identities.c.id).where(identities.c.id == identity.id)
-            transaction.execute(lock.with_for_update())
+            if transaction.execute(lock.with_for_update()).first() is None:
+                return None  # it was deleted meanwhile
             self._session_keys.remember(transaction, identity.id, fresh, self._clock())
             self._audit.write(
                 transaction,

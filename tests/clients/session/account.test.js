@@ -68,6 +68,18 @@ test('changePassword changes it, and goes on with the next token', async () => {
   assert.ok((await logInByPassword({ ...frank, password: newPassword })).session_token)
 })
 
+test('changePassword without the current one works after a login by code, which it does itself', async () => {
+  newPhone()
+  const wxs = open()
+  const grace = account('grace')
+  await wxs.register(grace)
+  answerOnce('/password', 403, { code: 'reauthentication_required' }) // the login is too long ago
+  const newPassword = 'a password after the forgotten one'
+  await wxs.changePassword({ newPassword })
+  assert.deepEqual([wx.double.logins, sent('/password').length], [2, 2])
+  assert.ok((await logInByPassword({ ...grace, password: newPassword })).session_token)
+})
+
 test('identities are the apps that lead to the user; unbind takes one away', async () => {
   newPhone()
   const wxs = open()

@@ -83,9 +83,11 @@ export async function transfers(): Promise<string> {
 export async function account(): Promise<void> {
   const user: User = await wxs.register({ username: 'carol', password: 'secret' })
   await wxs.changePassword({ password: 'secret', newPassword: 'another' })
+  await wxs.changePassword({ newPassword: 'a third one' })
   const [first] = await wxs.identities()
   if (first) await wxs.unbind({ appid: first.appid })
   await wxs.unbind()
+  const src: string = await wxs.webView('https://shop.example.com/cart')
   const { sessions, more } = await wxs.sessions()
   for (const { id, current } of sessions) if (!current) await wxs.endSession(id)
   await wxs.deleteUser()
@@ -115,7 +117,7 @@ wxs.login({ username: 'carol' })
 wxs.login({ password: 'secret' })
 // @ts-expect-error it is userInfo here
 wxs.login({ user_info: {} })
-// @ts-expect-error both are needed
+// @ts-expect-error the new one is needed
 wxs.bind({ username: 'carol' })
 // @ts-expect-error an address is needed
 wxs.request({ data: {} })
@@ -143,7 +145,7 @@ wxs.login().then((user) => user.openid)
 createSession({ baseUrl: 'https://x.example', adapter: { request() {} } })
 // @ts-expect-error a path is needed
 wxs.uploadFile({ url: '/pictures', name: 'file' })
-// @ts-expect-error both are needed
+// @ts-expect-error the new one is needed
 wxs.changePassword({ password: 'secret' })
 // @ts-expect-error an id is text
 wxs.endSession(7)

@@ -7,7 +7,18 @@ from flask import Blueprint, Response
 
 from wxsession.services import Services
 from wxsession.web import problems
-from wxsession.web.api import accounts, health, introspection, logins, profiles, sessions, users
+from wxsession.web.api import (
+    accounts,
+    health,
+    introspection,
+    logins,
+    profiles,
+    push,
+    sessions,
+    signed_tokens,
+    tickets,
+    users,
+)
 from wxsession.web.api.door import FEWEST_THREADS, Door
 from wxsession.web.api.endpoints import bind
 from wxsession.web.api.front import Front
@@ -27,6 +38,9 @@ ENDPOINTS = (
     *sessions.ENDPOINTS,
     *introspection.ENDPOINTS,
     *users.ENDPOINTS,
+    *signed_tokens.ENDPOINTS,
+    *tickets.ENDPOINTS,
+    *push.ENDPOINTS,
     *health.ENDPOINTS,
 )
 
@@ -49,12 +63,21 @@ def blueprint(services: Services, url_prefix: str | None) -> Blueprint:
     """Return the blueprint that serves these services below `url_prefix`."""
     api = Blueprint("wxsession", __name__, url_prefix=url_prefix)
     problems.register(api)
-    for endpoint in ENDPOINTS:
+    served = [endpoint for endpoint in ENDPOINTS if endpoint.is_served(services.settings)]
+    for endpoint in served:
         bind(endpoint, api, services)
+
+    if url_prefix and services.settings.access_token_lifetime:
+        # RFC 8414, 3.1: between the host and the path of an issuer that has one.
+        api.record(
+            lambda state: state.app.add_url_rule(
+                signed_tokens.METADATA + url_prefix, f"{api.name}.metadata", methods=["GET"]
+            )
+        )
 
     @cache
     def page() -> str:  # made when somebody asks: it takes longer than all the rest of a start
-        return document(ENDPOINTS, mounted_at=url_prefix or "/")
+        return document(served, mounted_at=url_prefix or "/")
 
     @api.get("/openapi.json")
     def openapi() -> Response:

@@ -85,7 +85,8 @@ def unbind(services: Services, request: Request, body: UnbindBody) -> UserWrappe
 def change_password(services: Services, request: Request, body: PasswordBody) -> GrantReply:
     """Change the password; the session gets a new token, and every other session ends.
 
-    Requires a login within the last ten minutes, and the current password.
+    Requires a login within the last ten minutes; a refresh does not count. If that was a login by
+    code, the current password may be left out: so who forgot it sets a new one.
     """
     grant = services.accounts.change_password(
         bearer_token(request), body.password, body.new_password, client_of(request)

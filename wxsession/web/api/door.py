@@ -40,7 +40,8 @@ class Door:
             if environ["PATH_INFO"] == self._alive:
                 return self.application(environ, start_response)
             if not self._wait():
-                return problems.from_error(Overloaded())(environ, start_response)
+                refusal = problems.from_error(Overloaded(), environ.get("HTTP_ACCEPT_LANGUAGE", ""))
+                return refusal(environ, start_response)
         self._moved = time.monotonic()
         try:
             return self.application(environ, start_response)

@@ -6,11 +6,11 @@ them.
 
 import enum
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from flask import Blueprint, Request, Response, request, url_for
 from pydantic import BaseModel
@@ -25,11 +25,21 @@ from wxsession.errors import (
     WxSessionError,
 )
 from wxsession.services import Services
+from wxsession.settings import Settings
 from wxsession.web import bodies
 from wxsession.web.api.schemas import MovedReply
 from wxsession.web.request import back_end_of
 
+M = TypeVar("M", bound=BaseModel)
+
 FORM = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True)
+class Pieces(Generic[M]):
+    """A reply that may be too long to be held: the pieces of the JSON of a model `M`."""
+
+    pieces: Iterator[str]
 
 
 class Auth(enum.Enum):
@@ -56,8 +66,9 @@ class Endpoint:
     """One endpoint: where it is, what it calls, and what the OpenAPI page says about it.
 
     The function gets the services, the request, the path's parameters, and what it asks for of
-    `body`, `query` and `back_end`, who holds the API key. It returns the reply, or None for an
-    empty response, or a reply and headers.
+    `body`, `query` and `back_end`, who holds the API key. It returns the reply, a model or its
+    pieces, or None for an empty response, or a reply and headers. A reply that is a string is plain
+    text.
     """
 
     path: str
@@ -74,10 +85,20 @@ class Endpoint:
     """Whether the body is a form; otherwise it is JSON."""
     has_etag: bool = False
     """Whether the response has an ETag, by which it is not sent again unchanged."""
+    accepts: Sequence[str] = ()
+    """The media types of a body that the function reads by itself."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    """Parameters in the query, and what they mean."""
+    query_needed: Collection[str] = ()
+    """Those of them without which nothing can be done."""
     request_headers: Mapping[str, str] = field(default_factory=dict)
     """Optional headers of the request, and what they mean."""
     response_headers: Mapping[str, str] = field(default_factory=dict)
     """Headers that the response may have, and what they mean."""
+    omits_null: bool = False
+    """Whether a member without a value is left out of the reply, and not null."""
+    is_served: Callable[[Settings], bool] = lambda _settings: True
+    """Whether a server with these settings has it."""
 
     @cached_property
     def takes(self) -> Mapping[str, Any]:
@@ -90,7 +111,7 @@ class Endpoint:
         return self.takes.get("body")
 
     @cached_property
-    def query(self) -> type[BaseModel] | None:
+    def query_model(self) -> type[BaseModel] | None:
         """The model of the URL's query."""
         return self.takes.get("query")
 
@@ -103,16 +124,22 @@ class Endpoint:
     def reply(self) -> type[BaseModel] | None:
         """The model of the response body."""
         returned = get_type_hints(self.function)["return"]
-        if get_origin(returned) is tuple:
+        if get_origin(returned) in {tuple, Pieces}:
             returned = get_args(returned)[0]
-        return None if returned is type(None) else returned
+        return None if returned in {type(None), str} else returned
+
+    @cached_property
+    def is_text(self) -> bool:
+        """Whether the response body is plain text."""
+        return get_type_hints(self.function)["return"] is str
 
     def codes(self) -> list[str]:
         """Return the code of every error that a response may have."""
-        refused = ["invalid_request"] if self.body or self.query else []
+        refused = ["invalid_request"] if self.body or self.query or self.query_model else []
         keyed = API_KEY_ERRORS if self.auth is Auth.API_KEY else ()
         missing = ["not_found"] if "<" in self.path else []
-        unread = ["content_too_large", "unsupported_media_type"] if self.body else []
+        unread = ["content_too_large"] if self.body or self.accepts else []
+        unread += ["unsupported_media_type"] if self.body else []
         raised = [code for error in (*keyed, *self.raises) for code in _codes_of(error)]
         return list(dict.fromkeys([*refused, *raised, *missing, *unread, "internal_error"]))
 
@@ -130,15 +157,23 @@ def respond(
         back_end.ensure(endpoint.scope)
         if "back_end" in endpoint.takes:
             parameters["back_end"] = back_end
-    if endpoint.query is not None:
-        parameters["query"] = bodies.read_query(endpoint.query, request)
+    if endpoint.query_model is not None:
+        parameters["query"] = bodies.read_query(endpoint.query_model, request)
     if endpoint.body is not None:
         parameters["body"] = _read(endpoint, endpoint.body, request)
     result = endpoint.function(services, request, **parameters)
     reply, headers = result if isinstance(result, tuple) else (result, {})
-    body = reply.model_dump_json() if reply is not None else None
+    if isinstance(reply, str):
+        return Response(reply, endpoint.status, headers, mimetype="text/plain")
+    body: str | Iterator[str] | None = None
+    if reply is not None:
+        body = (
+            reply.pieces
+            if isinstance(reply, Pieces)
+            else reply.model_dump_json(exclude_none=endpoint.omits_null)
+        )
     response = Response(body, endpoint.status, headers, mimetype="application/json")
-    if body is not None and endpoint.has_etag:
+    if isinstance(body, str) and endpoint.has_etag:
         response.headers.update(ETAG_HEADERS)
         response.set_etag(hashlib.sha256(body.encode()).hexdigest()[:32])
         response.make_conditional(request)

@@ -21,14 +21,15 @@ from flask import Request, Response
 from pydantic_core import to_json
 from werkzeug.exceptions import HTTPException
 
+from wxsession.clock import rfc3339
 from wxsession.errors import WxSessionError
+from wxsession.logs import current_request_id
 from wxsession.services import Services
 from wxsession.sessions.session import SessionView
 from wxsession.web import problems
 from wxsession.web.api.endpoints import Endpoint, respond
 from wxsession.web.api.proxy import API_KEY_HEADER
-from wxsession.web.api.schemas import rfc3339
-from wxsession.web.request import bearer_in, client_of
+from wxsession.web.request import ROUTE, bearer_in, client_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -88,9 +89,11 @@ class Front:
         """Respond, or pass on."""
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
         if path == self._check_path:
+            environ[ROUTE] = path
             if method in _METHODS and _FOR_PROXY not in environ:
                 return self._check(environ, start_response)
         elif endpoint := self._endpoints.get((path, method)):
+            environ[ROUTE] = path
             return self._respond(endpoint, Request(environ))(environ, start_response)
         return self.application(environ, start_response)
 
@@ -98,11 +101,11 @@ class Front:
         try:
             response = respond(endpoint, self._services, request)
         except WxSessionError as error:
-            return problems.from_error(error)
+            return problems.from_error(error, _languages(request.environ))
         except HTTPException as error:
-            return problems.from_http(error)
+            return problems.from_http(error, _languages(request.environ))
         except Exception as error:  # noqa: BLE001 - as the blueprint does
-            return problems.from_error(problems.unforeseen(error))
+            return problems.from_error(problems.unforeseen(error), _languages(request.environ))
         return problems.protected(response)
 
     def _check(
@@ -115,13 +118,21 @@ class Front:
             )
             body = check_json(view)
         except WxSessionError as error:
-            return problems.from_error(error)(environ, start_response)
+            return problems.from_error(error, _languages(environ))(environ, start_response)
         except Exception as error:  # noqa: BLE001 - as the blueprint does
-            return problems.from_error(problems.unforeseen(error))(environ, start_response)
+            refusal = problems.from_error(problems.unforeseen(error), _languages(environ))
+            return refusal(environ, start_response)
         headers = [
             ("Content-Type", "application/json"),
             ("Content-Length", str(len(body))),
             *problems.PROTECTION.items(),
         ]
+        if (request_id := current_request_id()) is not None:
+            headers.append((problems.REQUEST_ID, request_id))
         start_response("200 OK", headers)
         return [body]
+
+
+def _languages(environ: "WSGIEnvironment") -> str:
+    languages: str = environ.get("HTTP_ACCEPT_LANGUAGE", "")
+    return languages

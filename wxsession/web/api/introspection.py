@@ -24,5 +24,6 @@ ENDPOINTS = (
         auth=Auth.API_KEY,
         raises=[Overloaded, NotReady],
         form=True,
+        omits_null=True,
     ),
 )

@@ -35,6 +35,8 @@ _NOTABLE_HEADERS = {
     HTTPStatus.SERVICE_UNAVAILABLE: "Retry-After",
 }
 
+_PARAMETER = re.compile(r"<(uuid:)?(\w+)>")
+
 Json = dict[str, Any]
 
 
@@ -48,7 +50,7 @@ def document(endpoints: Iterable[Endpoint], *, mounted_at: str) -> str:
     schemas = _schemas(models)
     paths: dict[str, Json] = {}
     for endpoint in endpoints:
-        path = re.sub(r"<uuid:(\w+)>", r"{\1}", endpoint.path)
+        path = _PARAMETER.sub(r"{\2}", endpoint.path)
         for method in endpoint.methods:
             paths.setdefault(path, {})[method.lower()] = _operation(endpoint, method)
     _link_sessions(paths)
@@ -100,6 +102,11 @@ def _operation(endpoint: Endpoint, method: str) -> Json:
                 FORM if endpoint.form else "application/json": {"schema": _reference(endpoint.body)}
             },
         }
+    elif endpoint.accepts:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {media_type: {} for media_type in endpoint.accepts},
+        }
     return operation
 
 
@@ -115,16 +122,26 @@ def _parameters(endpoint: Endpoint) -> list[Json]:
             "name": name,
             "in": "path",
             "required": True,
-            "schema": {"type": "string", "format": "uuid"},
+            "schema": {"type": "string", "format": "uuid"} if is_uuid else {"type": "string"},
         }
-        for name in re.findall(r"<uuid:(\w+)>", endpoint.path)
+        for is_uuid, name in _PARAMETER.findall(endpoint.path)
+    ]
+    in_query = [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in endpoint.query_needed,
+            "description": meaning,
+            "schema": {"type": "string"},
+        }
+        for name, meaning in endpoint.query.items()
     ]
     if_changed = {"If-None-Match": _IF_CHANGED} if endpoint.has_etag else {}
     in_header = [
         _header_parameter(name, meaning)
         for name, meaning in {**endpoint.request_headers, **if_changed}.items()
     ]
-    return in_path + _query_parameters(endpoint.query) + in_header
+    return in_path + in_query + _query_parameters(endpoint.query_model) + in_header
 
 
 def _query_parameters(model: type[BaseModel] | None) -> list[Json]:
@@ -148,7 +165,9 @@ def _header_parameter(name: str, meaning: str) -> Json:
 
 def _responses(endpoint: Endpoint) -> Json:
     success: Json = {"description": endpoint.status.phrase}
-    if endpoint.reply:
+    if endpoint.is_text:
+        success["content"] = {"text/plain": {"schema": {"type": "string"}}}
+    elif endpoint.reply:
         success["content"] = {"application/json": {"schema": _reference(endpoint.reply)}}
     if endpoint.response_headers:
         success["headers"] = {

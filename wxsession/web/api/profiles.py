@@ -1,22 +1,28 @@
-"""The endpoints about the user: profile, open data, phone number."""
+"""The endpoints about the user: profile, open data, phone number, deletion, export."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from flask import Request
 
 from wxsession.errors import (
+    BadCredentials,
     CodeError,
     NotReady,
     OpenDataError,
     Overloaded,
+    ReauthenticationRequired,
     TokenError,
+    TooManyAttempts,
     WeChatError,
 )
 from wxsession.services import Services
 from wxsession.users.phone_numbers import PhoneNumber
-from wxsession.web.api.endpoints import Auth, Endpoint
+from wxsession.web.api.endpoints import Auth, Endpoint, Pieces
 from wxsession.web.api.schemas import (
+    DeletionBody,
+    ExportReply,
     PhoneNumberBody,
     PhoneNumberReply,
     ProfileBody,
@@ -44,6 +50,23 @@ def update_user(services: Services, request: Request, body: ProfileBody) -> User
     return UserReply.of(
         services.profiles.change(bearer_token(request), changes, client_of(request))
     )
+
+
+def delete_user(services: Services, request: Request, body: DeletionBody) -> None:
+    """Delete the user, with everything that says who it was; the next login creates a new user.
+
+    Requires a login within the last ten minutes, or the password. Every session ends.
+    """
+    services.deletion.delete_own(bearer_token(request), body.password, client_of(request))
+
+
+def export_user(services: Services, request: Request) -> Pieces[ExportReply]:
+    """Return all that is known of the user; the phone number is whole, and openids are in it.
+
+    There is no key, hash or token in it.
+    """
+    exported = services.export.own(bearer_token(request), client_of(request))
+    return Pieces(exported.pieces())
 
 
 def user_info(services: Services, request: Request, body: UserInfoBody) -> UserInfoReply:
@@ -93,6 +116,29 @@ ENDPOINTS = (
         "/user",
         update_user,
         methods=["PATCH", "POST"],
+        auth=Auth.SESSION,
+        raises=[TokenError, Overloaded, NotReady],
+    ),
+    Endpoint(
+        "/user",
+        delete_user,
+        methods=["DELETE"],
+        auth=Auth.SESSION,
+        raises=[
+            TokenError,
+            Overloaded,
+            NotReady,
+            BadCredentials,
+            TooManyAttempts,
+            ReauthenticationRequired,
+        ],
+        status=HTTPStatus.NO_CONTENT,
+        body_required=False,
+    ),
+    Endpoint(
+        "/user/export",
+        export_user,
+        methods=["GET"],
         auth=Auth.SESSION,
         raises=[TokenError, Overloaded, NotReady],
     ),

@@ -1,8 +1,9 @@
 """Request and response bodies of our own dialect; the OpenAPI page is made from these models."""
 
+import re
 from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 from uuid import UUID
 
 from pydantic import (
@@ -14,13 +15,15 @@ from pydantic import (
     RootModel,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 from wxsession.accounts.service import Bound
+from wxsession.clock import rfc3339
 from wxsession.operations.directory import PAGE, UserFilter
 from wxsession.operations.lookup import Found
 from wxsession.sessions.introspection import Introspected
 from wxsession.sessions.session import Grant, SessionView
-from wxsession.storage.tables import LONGEST_AVATAR_URL, LONGEST_NICKNAME
+from wxsession.storage.tables import LONGEST_AVATAR_URL, LONGEST_NICKNAME, LONGEST_ORIGIN
 from wxsession.users import phone_numbers
 from wxsession.users.phone_numbers import PhoneNumber
 from wxsession.users.user import User
@@ -39,17 +42,22 @@ from wxsession.web.bodies import (
 )
 from wxsession.wechat.open_data import is_avatar_url, is_nickname
 
-
-def rfc3339(moment: datetime) -> str:
-    """Return a moment as every reply has it: in UTC, to the millisecond (RFC 3339)."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 Moment = Annotated[
     datetime, PlainSerializer(rfc3339), Field(json_schema_extra={"format": "date-time"})
 ]
 MOST_IN_A_PAGE = 200
 Seconds = Annotated[int, Field(ge=0, description="whole seconds")]
+Audience = Annotated[
+    Text,
+    Field(
+        min_length=1,
+        max_length=LONGEST_ORIGIN,
+        description="an origin of WXSESSION_TICKET_AUDIENCES, such as https://shop.example.com",
+    ),
+]
+T = TypeVar("T")
+Missing: TypeAlias = T | SkipJsonSchema[None]
+"""A member that a reply may be without; it is never null."""
 
 
 class Reply(BaseModel):
@@ -104,10 +112,16 @@ class UnbindBody(Body):
         return self
 
 
-class PasswordBody(Body):
-    """The current password, and the new one."""
+class DeletionBody(Body):
+    """The password replaces a recent login."""
 
-    password: Password
+    password: Password | None = None
+
+
+class PasswordBody(Body):
+    """The new password, and the current one unless the session's login was by code."""
+
+    password: Password | None = None
     new_password: Password
 
 
@@ -115,6 +129,17 @@ class LogoutBody(Body):
     """Which sessions to end."""
 
     everywhere: bool = Field(default=False, description="every session of the user")
+
+
+class WeChatEventBody(LooseBody):
+    """A message from WeChat, in clear, with the names that it has there; more may come with it."""
+
+    app_id: Text = Field(alias="AppID", min_length=1, max_length=64)
+    msg_type: Text = Field(alias="MsgType", max_length=64)
+    event: Text | None = Field(default=None, alias="Event", max_length=128)
+    openid: Text | None = Field(default=None, alias="OpenID", max_length=128)
+    revoke_info: Text | int | None = Field(default=None, alias="RevokeInfo")
+    create_time: Text | int | None = Field(default=None, alias="CreateTime")
 
 
 def _nickname(text: str) -> str:
@@ -183,6 +208,66 @@ class UserReply(Reply):
             phone_number=user.phone.masked() if user.phone else None,
             new=new,
         )
+
+
+class ExportedUserReply(Reply):
+    """The whole profile."""
+
+    id: UUID
+    username: str | None
+    nickname: str | None
+    avatar_url: str | None
+    phone_number: str | None = Field(description="whole")
+    country_code: str | None
+    disabled_at: Moment | None
+    created_at: Moment
+
+
+class ExportedIdentityReply(Reply):
+    """A WeChat user who leads to the user."""
+
+    appid: str
+    openid: str
+    unionid: str | None
+    bound_at: Moment
+
+
+class ExportedSessionReply(Reply):
+    """A session, whatever became of it."""
+
+    id: UUID
+    appid: str | None = Field(description="null for a login by password")
+    created_at: Moment
+    auth_time: Moment
+    expires_at: Moment
+    ended_at: Moment | None
+    end_reason: str | None
+    client_address: str | None
+    user_agent: str | None
+
+
+class ExportedEventReply(Reply):
+    """What happened to the user, or was refused."""
+
+    id: UUID
+    at: Moment
+    event: str
+    reason: str | None
+    session_id: UUID | None
+    appid: str | None
+    client_address: str | None
+    user_agent: str | None
+    count: int
+
+
+class ExportReply(Reply):
+    """All that is known of the user."""
+
+    exported_at: Moment
+    user: ExportedUserReply
+    identities: list[ExportedIdentityReply]
+    sessions: list[ExportedSessionReply]
+    events: list[ExportedEventReply]
 
 
 class UserWrapped(Reply):
@@ -314,18 +399,23 @@ class IntrospectBody(LooseBody):
 
 
 class LiveTokenReply(Reply):
-    """Whose session a live token belongs to; null without WeChat or without a username."""
+    """Whose session a live token belongs to; what the user does not have is missing."""
 
     active: Literal[True] = True
     sub: UUID = Field(description="the user's id")
-    username: str | None
-    appid: str | None
-    openid: str | None
-    unionid: str | None
+    username: Missing[str] = None
+    appid: Missing[str] = None
+    openid: Missing[str] = None
+    unionid: Missing[str] = None
     iat: int = Field(description="when the session began, in seconds since 1970")
     exp: int = Field(description="when the session expires if it is not used again")
     auth_time: int = Field(description="when the user last logged in to it")
     sid: UUID = Field(description="the session's id")
+
+    @classmethod
+    def of(cls, found: Introspected) -> "LiveTokenReply":
+        """Return the reply for a live session."""
+        return cls(**asdict(found))
 
 
 class DeadTokenReply(Reply):
@@ -340,7 +430,86 @@ class IntrospectReply(RootModel[LiveTokenReply | DeadTokenReply]):
     @classmethod
     def of(cls, found: Introspected | None) -> "IntrospectReply":
         """Return the reply for a live session, or for any other token."""
-        return cls(LiveTokenReply(**asdict(found)) if found else DeadTokenReply())
+        return cls(LiveTokenReply.of(found) if found else DeadTokenReply())
+
+
+class TicketBody(Body):
+    """Where a ticket is to be redeemed."""
+
+    audience: Audience
+
+
+class RedeemBody(Body):
+    """A ticket that came in a URL, and the origin of the page that it came to."""
+
+    ticket: Text = Field(min_length=1, max_length=256)
+    audience: Audience
+
+
+_OWN_PATH = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*")
+"""Browsers read a backslash as a slash, skip tabs and newlines, and take ``//`` for a host."""
+
+
+def _own_path(text: str) -> str:
+    if not _OWN_PATH.fullmatch(text):
+        raise ValueError("must be a path of this origin, such as /orders")
+    return text
+
+
+class WebViewQuery(LooseBody):
+    """A ticket, and the page to go on to."""
+
+    ticket: Text = Field(min_length=1, max_length=256)
+    to: Annotated[Text, AfterValidator(_own_path)] = Field(default="/", max_length=2048)
+
+
+class TicketReply(Reply):
+    """A ticket, for a URL."""
+
+    ticket: str
+    expires_in: Seconds
+
+
+class AccessTokenReply(Reply):
+    """A signed access token for back ends (RFC 6750, 4)."""
+
+    access_token: str = Field(description="a JWT (RFC 9068); never a session token")
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a token type of RFC 6750
+    expires_in: Seconds
+
+
+class JwkReply(Reply):
+    """A public key (RFC 7517) on the curve P-256 (RFC 7518, 6.2)."""
+
+    kty: Literal["EC"]
+    crv: Literal["P-256"]
+    x: str
+    y: str
+    use: Literal["sig"]
+    alg: Literal["ES256"]
+    kid: str
+
+
+class JwksReply(Reply):
+    """The public keys by which signed access tokens are verified, newest first."""
+
+    keys: list[JwkReply]
+
+
+class MetadataReply(Reply):
+    """Where a back end finds what (RFC 8414)."""
+
+    issuer: str
+    jwks_uri: str
+    introspection_endpoint: str
+    introspection_endpoint_auth_methods_supported: list[str]
+    response_types_supported: list[str] = Field(description="none: logins do not go by OAuth")
+
+
+class TakenReply(Reply):
+    """Whether a message was about a user, and was obeyed."""
+
+    taken: bool
 
 
 Named = Annotated[Text, Field(min_length=1, max_length=256)]
@@ -495,7 +664,9 @@ class Problem(Reply):
     code: str
     retryable: bool = Field(description="whether the same request can be sent again")
     reason: str | None = Field(
-        default=None, description="with session_expired, session_ended and too_many_attempts"
+        default=None,
+        description="with session_expired, session_ended, too_many_attempts, push_refused",
     )
     scope: str | None = Field(default=None, description="with insufficient_scope: what is missing")
     errors: list[FieldError] | None = Field(default=None, description="with invalid_request")
+    request_id: str | None = Field(default=None, description="what the server's log calls it")

@@ -1,0 +1,128 @@
+"""What people read is there in Chinese as well: problems, and what commands print."""
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from string import Formatter
+
+import pytest
+from flask import Flask
+
+from tests.support.phone import Phone
+from tests.support.service import ROOT
+from wxsession import session_required
+from wxsession.cli.base import _CURES, _NO_CURE, _RUNNING
+from wxsession.web.problems import PROBLEM_TYPES
+from wxsession.wording import IN_CHINESE, language_of_locale
+
+CHINESE_CHARACTER = re.compile("[\u4e00-\u9fff]")
+
+
+@pytest.mark.parametrize("code", PROBLEM_TYPES)
+def test_every_error_has_a_title_and_a_detail_in_chinese(code: str) -> None:
+    kind = PROBLEM_TYPES[code]
+    for text in kind.title, kind.detail:
+        assert CHINESE_CHARACTER.search(IN_CHINESE[text])
+
+
+def printed_by_commands() -> Iterator[str]:
+    yield from (*_CURES.values(), *_RUNNING.values(), _NO_CURE)
+    for path in (ROOT / "wxsession" / "cli").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(
+                    func=ast.Name(id="words" | "Progress"),
+                    args=[ast.Constant(value=str(text)), *_],
+                ):
+                    yield text
+                case ast.Call(func=ast.Name(id="words" | "Progress"), args=[argument, *_]):
+                    assert isinstance(argument, ast.Name), f"{path.name}: {ast.unparse(argument)}"
+
+
+@pytest.mark.parametrize("text", sorted(set(printed_by_commands())))
+def test_everything_that_commands_print_is_there_in_chinese_with_the_same_values(text: str) -> None:
+    assert values_in(IN_CHINESE[text]) == values_in(text)
+    assert CHINESE_CHARACTER.search(IN_CHINESE[text])
+
+
+def values_in(template: str) -> list[tuple[str | None, str | None]]:
+    """Return the names of the values in a template, and their formats."""
+    return sorted((name, spec) for _, name, spec, _ in Formatter().parse(template) if name)
+
+
+def test_nothing_is_translated_that_nobody_says() -> None:
+    said = {text for kind in PROBLEM_TYPES.values() for text in (kind.title, kind.detail)}
+    assert IN_CHINESE.keys() == said | set(printed_by_commands())
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language"),
+    [
+        ("zh-CN,zh;q=0.9,en;q=0.8", "zh"),
+        ("zh-CN", "zh"),
+        ("zh", "zh"),
+        ("ZH-Hans-CN", "zh"),
+        ("fr,zh;q=0.5", "zh"),
+        ("en,zh;q=0.9", "en"),
+        ("en-US,en;q=0.9,zh-CN;q=0.8", "en"),
+        ("zh;q=0", "en"),
+        ("fr", "en"),
+        ("*", "en"),
+        ("", "en"),
+        ("zh;q=nonsense", "en"),
+        ("zh" * 4000, "en"),
+        (None, "en"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/check_session", "/user", "/nowhere", "/wechat/push/wx0"])
+def test_a_problem_is_told_in_the_language_of_whoever_asks(
+    phone: Phone, path: str, accepted: str | None, language: str
+) -> None:
+    headers = {} if accepted is None else {"Accept-Language": accepted}
+    answer = phone.send("GET", path, headers=headers)
+    assert answer.headers["Content-Language"] == language
+    kind = PROBLEM_TYPES[answer.json["code"]]
+    told = (answer.json["title"], answer.json["detail"])
+    english = (kind.title, kind.detail)
+    assert told == (english if language == "en" else tuple(IN_CHINESE[text] for text in english))
+    assert all(name.isascii() and value.isascii() for name, value in answer.headers)
+
+
+@pytest.mark.parametrize(("accepted", "said"), [("zh-CN", "会话令牌无效。"), ("en", "not valid.")])
+def test_a_client_of_another_dialect_is_told_in_its_language(
+    make_app: Callable[..., Flask], accepted: str, said: str
+) -> None:
+    headers = {"Accept-Language": accepted, "X-WX-Code": "1", "X-WX-Skey": "none"}
+    app = make_app(dialects="wafer")
+
+    @app.get("/orders")
+    @session_required
+    def orders() -> str:
+        return ""
+
+    answer = app.test_client().get("/orders", headers=headers)
+    assert said in answer.get_json()["message"]
+
+
+def test_commands_speak_the_language_of_the_terminal(app: Flask) -> None:
+    nobody = "01a1fbd2-0809-779e-9835-7cdddeb1adf8"
+    for language, said in ("zh_CN.UTF-8", "没有这个 id 的用户"), ("C", "no user has this id"):
+        run = app.test_cli_runner(env={"LC_ALL": language})
+        result = run.invoke(args=["users", "enable", nobody, "--as", "tests"])
+        assert result.exit_code == 1
+        assert said in result.output
+
+
+@pytest.mark.parametrize(
+    ("environment", "language"),
+    [
+        ({"LANG": "zh_CN.UTF-8"}, "zh"),
+        ({"LANG": "C.UTF-8", "LC_ALL": "zh_CN"}, "zh"),
+        ({"LANG": "zh_CN.UTF-8", "LC_ALL": "C"}, "en"),
+        ({"LANG": "zh_CN.UTF-8", "LC_MESSAGES": "en_US.UTF-8"}, "en"),
+        ({"LANG": "en_US.UTF-8", "LC_ALL": ""}, "en"),
+        ({}, "en"),
+    ],
+)
+def test_the_language_of_a_terminal(environment: dict[str, str], language: str) -> None:
+    assert language_of_locale(environment) == language

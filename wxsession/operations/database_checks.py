@@ -1,0 +1,341 @@
+"""What the doctor asks the database: whether it can be used, and is well looked after."""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, func, inspect, select, text
+from sqlalchemy.exc import DBAPIError
+
+from wxsession.clock import Clock
+from wxsession.errors import Overloaded
+from wxsession.operations import job_results, purge
+from wxsession.operations.findings import Finding, Findings
+from wxsession.operations.reseal import Resealing
+from wxsession.settings import Settings
+from wxsession.storage.database import REVISION_TABLE, SCHEMA_REVISION, Database, metadata
+from wxsession.storage.tables import sessions
+
+_SAMPLE = 1000
+_PURGE_EVERY = timedelta(hours=26)
+_PURGE_CURE = "run purge-sessions every day, by cron or a timer"
+_OVERDUE = timedelta(days=2)
+_APART = timedelta(seconds=5)
+_SOME_CLIENTS = 20
+_SUPPORTED = 14
+_UPGRADE = "run upgrade-database"
+
+# By the driver's words: a connection that libpq fails to open has no SQLSTATE.
+_CURES: Mapping[str, str] = {
+    "refused": "start PostgreSQL, or correct host and port in WXSESSION_DATABASE_URL",
+    "database .* does not exist": "create it with createdb, or correct WXSESSION_DATABASE_URL",
+    "role .* does not exist": "create it with createuser, or correct WXSESSION_DATABASE_URL",
+    "password|authentication": "correct user and password in WXSESSION_DATABASE_URL",
+    "resolve|translate host|not known": "correct the host in WXSESSION_DATABASE_URL, or the DNS",
+    "timeout|timed out": "let the firewall pass connections to the database",
+    "too many|connection slots": "lower WXSESSION_POOL_SIZE, or raise the server's limits",
+    "not a database": "let WXSESSION_DATABASE_URL name another file",
+    "unable to open": "let the user of this process write to the file and its folder",
+}
+
+
+class DatabaseChecks:
+    """Examines the database of one server; `host_time` is the clock of this machine."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        settings: Settings,
+        resealing: Resealing,
+        host_time: Clock = lambda: datetime.now(UTC),
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._resealing = resealing
+        self._host_time = host_time
+
+    def examine(self, *, workers: int, every_value: bool) -> Findings:
+        """Yield what was found; if the database cannot be used, that alone."""
+        try:
+            with self._database.statement() as connection:
+                if self._database.is_postgresql:
+                    yield from self._of_server(connection, workers)
+                else:
+                    yield _of_sqlite(connection)
+                revision = _revision(connection)
+            yield self._of_clock()
+            yield _of_schema(revision)
+            if revision is None or revision < SCHEMA_REVISION:
+                return
+            with self._database.statement() as connection:
+                yield from _of_indexes(connection)
+                yield from self._of_clients(connection)
+                yield self._of_overdue(connection)
+            yield self._of_purge()
+            yield from self._of_sealed(None if every_value else _SAMPLE)
+        except Overloaded as error:
+            yield _unusable(error)
+
+    def _of_server(self, connection: Connection, workers: int) -> Findings:
+        server = _Server(connection)
+        yield server.version()
+        yield from server.promises()
+        yield from server.vacuum()
+        behind_pooler = server.is_behind_pooler()
+        if behind_pooler:
+            yield from server.pooler(wants_prepared=self._settings.prepared_statements)
+        else:
+            yield server.connections(workers * self._settings.pool_size)
+
+    def _of_clock(self) -> Finding:
+        apart = self._database.now() - self._host_time()
+        if abs(apart) <= _APART:
+            return Finding("clock", "ok", "this machine and the database agree")
+        stops = abs(apart) > purge.FURTHEST_APART
+        return Finding(
+            "clock",
+            "fault" if stops else "warning",
+            f"this machine's clock and the database's differ by {abs(apart).total_seconds():.0f}"
+            f" seconds{': nothing is purged' if stops else ''}",
+            "set the one that is wrong, and let NTP keep both",
+        )
+
+    def _of_clients(self, connection: Connection) -> Findings:
+        newest = select(sessions.c.client_address).order_by(sessions.c.id.desc())
+        addresses = connection.execute(newest.limit(_SOME_CLIENTS)).scalars().all()
+        if len(addresses) == _SOME_CLIENTS and all(map(_is_a_proxy, addresses)):
+            yield Finding(
+                "proxies",
+                "fault",
+                f"the last {_SOME_CLIENTS} sessions all come from loopback addresses: those of a"
+                " proxy, whose limits everybody shares",
+                "set WXSESSION_TRUSTED_PROXIES to the number of your proxies, and let them send"
+                " X-Forwarded-For",
+            )
+        elif addresses:
+            yield Finding("proxies", "ok", "the sessions have the addresses of clients")
+
+    def _of_overdue(self, connection: Connection) -> Finding:
+        oldest = connection.execute(select(func.min(sessions.c.purge_on))).scalar_one_or_none()
+        due = (self._host_time() - self._settings.retention - _OVERDUE).date()
+        if oldest is not None and oldest < due:
+            found = f"sessions that should be gone are still there, since {oldest}"
+            return Finding("rows", "fault", found, _PURGE_CURE)
+        return Finding("rows", "ok", "no session is overdue")
+
+    def _of_purge(self) -> Finding:
+        done = [
+            result.succeeded_at
+            for result in job_results.results(self._database)
+            if result.job == purge.JOB and result.succeeded_at
+        ]
+        if not done:
+            return Finding("purge", "warning", "no purge has finished yet", _PURGE_CURE)
+        age = self._database.now() - max(done)
+        if age > _PURGE_EVERY:
+            found = f"the last one finished {age // timedelta(hours=1)} hours ago"
+            return Finding("purge", "fault", found, _PURGE_CURE)
+        return Finding("purge", "ok", f"finished {max(done):%Y-%m-%d %H:%M}Z")
+
+    def _of_sealed(self, size: int | None) -> Findings:
+        sample = self._resealing.sample(size)
+        if sample.unopened:
+            yield Finding(
+                "sealed values",
+                "fault",
+                f"{sample.unopened} of {sample.read} cannot be opened",
+                "add the key that sealed them to WXSESSION_SECRET_KEYS; `keys status` shows which",
+            )
+        if old := sample.old - sample.unopened:
+            yield Finding(
+                "sealed values",
+                "warning",
+                f"{max(old, 0)} of {sample.read} are under an older key",
+                "run keys reseal",
+            )
+        if not sample.old:
+            yield Finding("sealed values", "ok", f"{sample.read} opened")
+
+
+class _Server:
+    """A server of PostgreSQL, as one connection sees it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def version(self) -> Finding:
+        version, encoding = self._setting("server_version"), self._setting("server_encoding")
+        if encoding != "UTF8":
+            cure = "create another one with --encoding=UTF8 --template=template0, and move to it"
+            return Finding("database", "fault", f"its encoding is {encoding}", cure)
+        if int(version.partition(".")[0]) < _SUPPORTED:
+            cure = f"upgrade to {_SUPPORTED} or newer"
+            return Finding("database", "warning", f"PostgreSQL {version} is not maintained", cure)
+        return Finding("database", "ok", f"PostgreSQL {version}")
+
+    def promises(self) -> Findings:
+        """Yield what makes the server forget, or refuse, what a client was told is done."""
+        if self._setting("transaction_read_only") == "on":
+            yield Finding(
+                "database",
+                "fault",
+                "it takes no writes: a standby, or default_transaction_read_only is on",
+                "let WXSESSION_DATABASE_URL lead to the primary: target_session_attrs=read-write",
+            )
+        for name in ("fsync", "full_page_writes", "synchronous_commit"):
+            if self._setting(name) == "off":
+                yield Finding(
+                    "database",
+                    "warning" if name == "synchronous_commit" else "fault",
+                    f"{name} is off: a crash of the machine loses sessions that clients have",
+                    f"set {name} = on",
+                )
+
+    def vacuum(self) -> Findings:
+        """Yield where nobody clears up after updates and deletions."""
+        cure = "the tables grow without end"
+        off = [name for name in ("autovacuum", "track_counts") if self._setting(name) == "off"]
+        for name in off:
+            yield Finding("autovacuum", "fault", f"{name} is off: {cure}", f"set {name} = on")
+        tables = self._rows(
+            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname = ANY(:names)"
+            " AND array_to_string(reloptions, ',') ~ 'autovacuum_enabled=(false|off|0|no)'",
+            names=list(metadata.tables),
+        )
+        for (table,) in tables:
+            yield Finding(
+                "autovacuum",
+                "fault",
+                f"it is off for {table}: {cure}",
+                f"run ALTER TABLE {table} RESET (autovacuum_enabled)",
+            )
+        if not off and not tables:
+            yield Finding("autovacuum", "ok", "on")
+
+    def is_behind_pooler(self) -> bool:
+        """Return whether a pooler stands before the server: it gives out process ids of its own."""
+        ((pid,),) = self._rows("SELECT pg_backend_pid()")
+        return bool(pid != self._driver.info.backend_pid)
+
+    def pooler(self, *, wants_prepared: bool) -> Findings:
+        """Yield what a pooler does not pass on."""
+        whole = True
+        if wants_prepared and self._driver.prepare_threshold is None:
+            whole = False
+            yield Finding(
+                "pooler",
+                "warning",
+                "the pooler before the database does not support prepared statements",
+                "set max_prepared_statements in PgBouncer (1.21 or newer), or"
+                " WXSESSION_PREPARED_STATEMENTS=off",
+            )
+        if self._setting("statement_timeout") == "0":
+            whole = False
+            yield Finding(
+                "pooler",
+                "warning",
+                "statements have no time limit on the server",
+                "run ALTER ROLE … SET statement_timeout = '5s', and the same for lock_timeout",
+            )
+        if whole:
+            yield Finding("pooler", "ok", "passes on what is needed")
+
+    def connections(self, wanted: int) -> Finding:
+        """Return whether the server lets all workers open what they may."""
+        reserved = int(self._setting("superuser_reserved_connections"))
+        limits = {"max_connections": int(self._setting("max_connections")) - reserved}
+        ((role, database),) = self._rows(
+            "SELECT rolconnlimit, datconnlimit FROM pg_roles, pg_database"
+            " WHERE rolname = current_user AND datname = current_database()"
+        )
+        limits |= {"the role's limit": role} if role >= 0 else {}
+        limits |= {"the database's limit": database} if database >= 0 else {}
+        name = min(limits, key=limits.__getitem__)
+        if limits[name] < wanted:
+            return Finding(
+                "connections",
+                "fault",
+                f"the workers may open {wanted}, and {name} leaves {limits[name]}",
+                "lower WXSESSION_POOL_SIZE or the number of workers, or raise the limit",
+            )
+        return Finding("connections", "ok", f"up to {wanted} of {limits[name]}")
+
+    @property
+    def _driver(self) -> Any:
+        return self._connection.connection.driver_connection
+
+    def _setting(self, name: str) -> str:
+        ((value,),) = self._rows("SELECT current_setting(:name)", name=name)
+        return str(value)
+
+    def _rows(self, statement: str, **values: object) -> list[Any]:
+        return list(self._connection.execute(text(statement), values).all())
+
+
+def _of_sqlite(connection: Connection) -> Finding:
+    version = connection.execute(text("SELECT sqlite_version()")).scalar_one()
+    return Finding("database", "ok", f"SQLite {version}")
+
+
+def _revision(connection: Connection) -> str | None:
+    found = inspect(connection)
+    if not found.has_table(REVISION_TABLE):
+        return None
+    query = text(f"SELECT max(version_num) FROM {REVISION_TABLE}")  # noqa: S608 - a constant
+    revision: str | None = connection.execute(query).scalar_one()
+    return revision
+
+
+def _of_schema(revision: str | None) -> Finding:
+    if revision is None:
+        return Finding("schema", "fault", "there is none", _UPGRADE)
+    if revision < SCHEMA_REVISION:
+        return Finding("schema", "fault", f"it is old: {revision}", _UPGRADE)
+    if revision > SCHEMA_REVISION:
+        cure = "install the newest version here as well"
+        return Finding("schema", "warning", f"it is newer than this version: {revision}", cure)
+    return Finding("schema", "ok", revision)
+
+
+def _of_indexes(connection: Connection) -> Findings:
+    found = inspect(connection)
+    missing = [
+        str(index.name)
+        for table in metadata.tables.values()
+        for index in table.indexes
+        if index.name not in {one["name"] for one in found.get_indexes(table.name)}
+    ]
+    for name in missing:
+        cure = "create it as in migrations/versions, or restore the database from a backup"
+        yield Finding("indexes", "fault", f"{name} is missing: what needs it is slow", cure)
+    if connection.dialect.name == "postgresql":
+        invalid = connection.execute(
+            text(
+                "SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON oid = indexrelid"
+                " WHERE NOT indisvalid AND relname ~ '^(ix|pk|uq)_wxsession_'"
+            )
+        )
+        for name in invalid.scalars():
+            missing.append(name)
+            yield Finding("indexes", "fault", f"{name} is not valid", f"run REINDEX INDEX {name}")
+    if not missing:
+        yield Finding("indexes", "ok", "all there")
+
+
+def _is_a_proxy(address: str | None) -> bool:
+    try:
+        return address is not None and ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _unusable(error: Overloaded) -> Finding:
+    cause = error.__cause__
+    said = str(cause.orig if isinstance(cause, DBAPIError) else cause or "no answer in time")
+    found = said.strip().replace("\n", "; ")
+    cures = (cure for words, cure in _CURES.items() if re.search(words, found, re.IGNORECASE))
+    cure = next(cures, "see the log of the database")
+    return Finding("database", "fault", f"it cannot be used: {found}", cure)

@@ -1,0 +1,54 @@
+"""What the jobs of an operator did: a row that outlives the process of a command."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import func, select
+
+from wxsession.storage.database import Database, upsert
+from wxsession.storage.tables import job_results
+
+
+class JobResult(NamedTuple):
+    """How many rows a job has dealt with in one table since ever, and when it last finished."""
+
+    job: str
+    item: str
+    total: int
+    succeeded_at: datetime | None
+
+
+def record(database: Database, job: str, counts: Mapping[str, int], *, complete: bool) -> None:
+    """Add what a run of a job did in each table; a `complete` one has succeeded now.
+
+    Raises:
+        Overloaded: the database did not answer in time.
+    """
+    now = database.now() if complete else None
+    insertion = upsert(database, job_results)
+    earlier, new = job_results.c, insertion.excluded
+    adding = insertion.on_conflict_do_update(
+        index_elements=[earlier.job, earlier.item],
+        set_={
+            "total": earlier.total + new.total,
+            "succeeded_at": func.coalesce(new.succeeded_at, earlier.succeeded_at),
+        },
+    )
+    rows = [
+        {"job": job, "item": item, "total": count, "succeeded_at": now}
+        for item, count in counts.items()
+    ]
+    with database.statement() as connection:
+        connection.execute(adding, rows)
+
+
+def results(database: Database) -> list[JobResult]:
+    """Return what every job did so far.
+
+    Raises:
+        Overloaded: the database did not answer in time.
+    """
+    query = select(*(job_results.c[name] for name in JobResult._fields))
+    with database.statement() as connection:
+        return [JobResult._make(row) for row in connection.execute(query)]
