@@ -20,8 +20,8 @@ from tests.support.settings import APPS
 from wxsession import errors
 from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat
-from wxsession.web.api import ENDPOINTS
-from wxsession.web.api.endpoints import Endpoint
+from wxsession.web.api import ENDPOINTS, users
+from wxsession.web.api.endpoints import API_KEY_ERRORS, Endpoint
 from wxsession.web.api.proxy import API_KEY_HEADER
 from wxsession.web.problems import PROBLEM_TYPES
 
@@ -32,7 +32,7 @@ API_KEY = "an-api-key-that-is-made-up-for-tests"
 def app(make_app: Callable[..., Flask]) -> Flask:
     """Return a server that a back end may ask, and that speaks our own dialect alone."""
     return make_app(
-        api_keys=f"shop:{API_KEY}",
+        api_keys=f"shop:{API_KEY}:introspect+users+phone+manage",
         dialects="none",
         code_limit="0",
         registration_limit="0",
@@ -110,6 +110,12 @@ _JUDGED = (
     *("wechat/push/{appid}", "wechat/events"),
 )
 _REFUSED = ["400", "401", "403", "404", "405", "409", "413", "415", "429", "5xx"]
+
+
+def path_of(endpoint: Endpoint) -> str:
+    return endpoint.path.replace("<uuid:", "{").replace(">", "}")
+
+
 _CONFIG = SchemathesisConfig.from_dict(
     {
         "checks": {"negative_data_rejection": {"expected-statuses": _REFUSED}},
@@ -138,7 +144,10 @@ _CONFIG = SchemathesisConfig.from_dict(
             # API key or token there.
             *(
                 {"include-name": name, "checks": {"ignored_auth": {"enabled": False}}}
-                for name in ("POST /introspect", "GET /check_session", "POST /check_session")
+                for name in (
+                    *("POST /introspect", "GET /check_session", "POST /check_session"),
+                    *(f"{endpoint.methods[0]} {path_of(endpoint)}" for endpoint in users.ENDPOINTS),
+                )
             ),
         ],
     }
@@ -163,12 +172,13 @@ class Counted:
         return self.app(environ, start)
 
 
-def fuzzed(app: Flask, wechat: WeChat) -> tuple[Any, Counter[tuple[str, int]]]:
-    """Return the schema to fuzz by, and what was answered.
+def fuzzed(app: Flask, wechat: WeChat) -> tuple[Any, Counter[tuple[str, int]], str]:
+    """Return the schema to fuzz by, what was answered, and the id of a user.
 
-    Half the codes, API keys and introspected tokens that are sent are real ones.
+    Half the codes, users and introspected tokens that are sent are real ones, and so are API keys.
     """
-    token = Phone(app, wechat, "bob").log_in().json["session_token"]
+    grant = Phone(app, wechat, "bob").log_in().json
+    token, user_id = grant["session_token"], grant["user"]["id"]
     counted = Counted(app)
     schema = schemathesis.openapi.from_wsgi("/openapi.json", counted, config=_CONFIG)
 
@@ -185,11 +195,15 @@ def fuzzed(app: Flask, wechat: WeChat) -> tuple[Any, Counter[tuple[str, int]]]:
                 case.headers["Authorization"] = f"Bearer {API_KEY}"
                 if len(asked) % 2:
                     case.body = {"token": token}
+        if case.operation.path.startswith("/users"):
+            case.headers["Authorization"] = f"Bearer {API_KEY}"
+            if str(case.path_parameters.get("user_id"))[-1] in "02468ace":
+                case.path_parameters["user_id"] = user_id
         if len(case.headers.get(API_KEY_HEADER, "")) % 2:
             case.headers[API_KEY_HEADER] = API_KEY
         return case
 
-    return schema, counted.answers
+    return schema, counted.answers, user_id
 
 
 @pytest.fixture
@@ -203,7 +217,7 @@ def wechat(clock: SettableClock) -> WeChat:
 def test_no_answer_to_whatever_request_is_undeclared(
     app: Flask, wechat: WeChat, examples: int
 ) -> None:
-    schema, answered = fuzzed(app, wechat)
+    schema, answered, user_id = fuzzed(app, wechat)
 
     for result in schema.get_all_operations():
         operation = result.ok()
@@ -225,13 +239,15 @@ def test_no_answer_to_whatever_request_is_undeclared(
     assert answered["GET /check_session", 401]
     assert answered["POST /introspect", 200]
     assert answered["POST /introspect", 401]
+    assert answered["GET /users", 200]
+    assert answered[f"GET /users/{user_id}", 200]
 
 
 @pytest.mark.parametrize("stories", [20, pytest.param(300, marks=pytest.mark.long)])
 def test_no_story_of_logins_checks_refreshes_and_logouts_is_undeclared(
     app: Flask, wechat: WeChat, stories: int
 ) -> None:
-    schema, answered = fuzzed(app, wechat)
+    schema, answered, _ = fuzzed(app, wechat)
     machine = schema.as_state_machine()
     machine.run(
         settings=settings(
@@ -255,7 +271,7 @@ def test_no_story_of_logins_checks_refreshes_and_logouts_is_undeclared(
 Error = type[errors.WxSessionError]
 
 _RAISED = re.compile(r"^    ([A-Z]\w+(?:,\s+[A-Z]\w+)*):", re.MULTILINE)
-_OF_NO_SERVICE = {errors.MissingToken, errors.InvalidApiKey, errors.NotReady}
+_OF_NO_SERVICE = {errors.MissingToken, errors.NotReady, *API_KEY_ERRORS}
 """What a request is refused with before a service is called, or any query may raise."""
 
 

@@ -97,7 +97,7 @@ def wechat(clock: SettableClock) -> WeChat:
 
 @pytest.fixture
 def app(make_app: Callable[..., Flask]) -> Flask:
-    return make_app(push=SETTING, api_keys=f"shop:{API_KEY}", registration_limit="0")
+    return make_app(push=SETTING, api_keys=f"shop:{API_KEY}:manage", registration_limit="0")
 
 
 Deliver = Callable[[Push], Answer]

@@ -33,6 +33,7 @@
     │   ├── AccessDenied
     │   └── ExpiredToken
     ├── InvalidApiKey            no API key, or an unknown one
+    ├── InsufficientScope        the API key is not for that
     ├── PushRefused              a message that WeChat did not send, or not to us
     ├── WeChatError              WeChat did not give a usable response
     │   ├── WeChatRateLimited
@@ -202,8 +203,8 @@ class BadCredentials(AccountError):
 class TooManyAttempts(AccountError):
     """Too many attempts for this account or from this address; `retry_after` is in seconds.
 
-    `reason` is ``passwords`` (wrong ones), ``codes`` (refused ones) or ``registrations``. `limit`
-    of them are allowed in `window` seconds.
+    `reason` is ``passwords`` (wrong ones), ``codes`` (refused ones), ``registrations`` or
+    ``api_keys`` (wrong ones). `limit` of them are allowed in `window` seconds.
     """
 
     code = "too_many_attempts"
@@ -312,6 +313,20 @@ class InvalidApiKey(WxSessionError):
     """The request has no API key, or an unknown one."""
 
     code = "invalid_api_key"
+
+
+class InsufficientScope(WxSessionError):
+    """The API key is known, but does not have the `scope` that this needs."""
+
+    code = "insufficient_scope"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__()
+        self.scope = scope
+
+    def facts(self) -> Mapping[str, object]:
+        """Return the scope that is missing."""
+        return {"scope": self.scope}
 
 
 class PushRefused(WxSessionError):

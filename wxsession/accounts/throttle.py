@@ -1,4 +1,4 @@
-"""Limits on failed attempts: passwords, codes, registrations.
+"""Limits on failed attempts: passwords, codes, registrations, API keys.
 
 The counters are in the database, so that all workers count together. A counter's window starts
 at the first attempt and is not extended by later ones, so an attacker cannot lock the owner out
@@ -202,6 +202,17 @@ class Throttle:
         if client.address is not None:
             counter = self._counter("devices", network_of(client.address), _DEVICE_LOGINS)
             self._count("devices", [counter], client)
+
+    def count_api_key(self, client: ClientInfo) -> None:
+        """Count a wrong API key from this address.
+
+        Raises:
+            TooManyAttempts: there were too many recently.
+            Overloaded: the database did not answer in time.
+        """
+        if client.address is not None:
+            limit = Limit(FAILURES_PER_ADDRESS, WINDOW)
+            self._add([self._counter("api_keys", network_of(client.address), limit)], "api_keys")
 
     def unlock(self, username: str | None, user_id: UUID) -> None:
         """Forget the wrong passwords of an account, by its normalised username and its user.

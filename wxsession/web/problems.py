@@ -19,6 +19,7 @@ from werkzeug.http import parse_accept_header
 from wxsession import errors
 from wxsession.errors import (
     BadCredentials,
+    InsufficientScope,
     InvalidApiKey,
     MissingToken,
     TokenError,
@@ -145,6 +146,11 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
         "A valid API key is required.",
         "Send a key of WXSESSION_API_KEYS as HTTP Basic (name and key) or as Bearer.",
     ),
+    "insufficient_scope": ProblemType(
+        HTTPStatus.FORBIDDEN,
+        "This API key is not for that.",
+        "Use a key that has the scope, or add the scope in WXSESSION_API_KEYS.",
+    ),
     "push_refused": ProblemType(
         HTTPStatus.FORBIDDEN,
         "This message is not accepted as one of WeChat's.",
@@ -237,6 +243,10 @@ def from_error(error: WxSessionError, accept_language: str | None = None) -> Res
         response.headers["WWW-Authenticate"] = _CHALLENGE
     elif isinstance(error, InvalidApiKey):
         response.headers["WWW-Authenticate"] = 'Basic realm="wxsession"'
+    elif isinstance(error, InsufficientScope):
+        response.headers["WWW-Authenticate"] = (
+            f'{_CHALLENGE}, error="insufficient_scope", scope="{error.scope}"'
+        )
     elif isinstance(error, TooManyAttempts):
         # draft-ietf-httpapi-ratelimit-headers: the policy, and what is left of it.
         response.headers["RateLimit-Policy"] = f'"{error.reason}";q={error.limit};w={error.window}'

@@ -18,6 +18,7 @@ from wxsession.web.api import (
     sessions,
     signed_tokens,
     tickets,
+    users,
 )
 from wxsession.web.api.door import FEWEST_THREADS, Door
 from wxsession.web.api.endpoints import bind
@@ -37,6 +38,7 @@ ENDPOINTS = (
     *profiles.ENDPOINTS,
     *sessions.ENDPOINTS,
     *introspection.ENDPOINTS,
+    *users.ENDPOINTS,
     *signed_tokens.ENDPOINTS,
     *tickets.ENDPOINTS,
     *devices.ENDPOINTS,

@@ -20,9 +20,13 @@ from pydantic.json_schema import SkipJsonSchema
 from wxsession.accounts.service import Bound
 from wxsession.clock import rfc3339
 from wxsession.logins.devices import AskingDevice
+from wxsession.operations.directory import PAGE, UserFilter
+from wxsession.operations.lookup import Found
 from wxsession.sessions.introspection import Introspected
 from wxsession.sessions.session import Grant, SessionView
 from wxsession.storage.tables import LONGEST_AVATAR_URL, LONGEST_NICKNAME, LONGEST_ORIGIN
+from wxsession.users import phone_numbers
+from wxsession.users.phone_numbers import PhoneNumber
 from wxsession.users.user import User
 from wxsession.web.bodies import (
     Body,
@@ -32,6 +36,7 @@ from wxsession.web.bodies import (
     OpenDataText,
     OptionalCredentials,
     Password,
+    Query,
     Text,
     UserInfoBody,
     Username,
@@ -41,6 +46,7 @@ from wxsession.wechat.open_data import is_avatar_url, is_nickname
 Moment = Annotated[
     datetime, PlainSerializer(rfc3339), Field(json_schema_extra={"format": "date-time"})
 ]
+MOST_IN_A_PAGE = 200
 Seconds = Annotated[int, Field(ge=0, description="whole seconds")]
 Audience = Annotated[
     Text,
@@ -552,6 +558,135 @@ class TakenReply(Reply):
     taken: bool
 
 
+Named = Annotated[Text, Field(min_length=1, max_length=256)]
+Limit = Annotated[int, Field(ge=1, le=MOST_IN_A_PAGE, description="how many at most")]
+After = Annotated[UUID | None, Field(description="continue after this id: `next` of the last page")]
+
+
+class UsersQuery(Query):
+    """Which users; all that is named has to hold, and openid, unionid and appid of one identity."""
+
+    username: Named | None = None
+    openid: Named | None = None
+    unionid: Named | None = None
+    appid: Named | None = None
+    phone_number: str | None = Field(
+        default=None,
+        pattern=f"^{phone_numbers.NUMBER.pattern}$",
+        description="needs the scope `phone`; without the country code",
+    )
+    country_code: str = Field(default="86", pattern=f"^{phone_numbers.COUNTRY_CODE.pattern}$")
+    after: After = None
+    limit: Limit = PAGE
+
+    def wanted(self) -> UserFilter:
+        """Return it in the form that the services take."""
+        phone = PhoneNumber(self.phone_number, self.country_code) if self.phone_number else None
+        return UserFilter(
+            username=self.username,
+            phone=phone,
+            openid=self.openid,
+            unionid=self.unionid,
+            appid=self.appid,
+        )
+
+
+class SessionsQuery(Query):
+    """Which sessions of a user."""
+
+    all: bool = Field(default=False, description="expired and ended ones too")
+    after: After = None
+    limit: Limit = PAGE
+
+
+class IdentityReply(Reply):
+    """A WeChat user, as WeChat names it."""
+
+    appid: str
+    openid: str
+    unionid: str | None
+
+
+class FoundUserReply(Reply):
+    """A user, as back ends see it."""
+
+    id: UUID
+    username: str | None
+    nickname: str | None
+    avatar_url: str | None
+    phone_number: str | None = Field(description="whole with the scope `phone`, otherwise masked")
+    country_code: str | None
+    identities: list[IdentityReply]
+    disabled: bool
+    created_at: Moment
+
+    @classmethod
+    def of(cls, found: Found) -> "FoundUserReply":
+        """Return the reply for a user."""
+        identities = [IdentityReply(**one._asdict()) for one in found.identities]
+        return cls(**{**asdict(found), "identities": identities})
+
+
+class FoundUsersReply(Reply):
+    """Users in the order of their ids, oldest first."""
+
+    users: list[FoundUserReply]
+    next: UUID | None = Field(description="where the next page begins; null at the end")
+
+
+class FoundSessionReply(Reply):
+    """A session of a user, as back ends see it."""
+
+    session_id: UUID
+    user_id: UUID
+    appid: str | None
+    openid: str | None
+    state: Literal["live", "ended", "expired"]
+    reason: str | None = Field(description="why it is not live")
+    created_at: Moment
+    auth_time: Moment
+    expires_at: Moment
+    absolute_expires_at: Moment
+    ended_at: Moment | None
+    client_address: str | None
+    user_agent: str | None
+
+
+class FoundSessionsReply(Reply):
+    """Sessions of a user, newest first."""
+
+    sessions: list[FoundSessionReply]
+    next: UUID | None = Field(description="where the next page begins; null at the end")
+
+
+class MovedReply(Reply):
+    """The user that this one has become."""
+
+    user_id: UUID
+
+
+class StandingReply(Reply):
+    """Whether a user may log in, from now on."""
+
+    user_id: UUID
+    disabled: bool
+    sessions_ended: int
+
+
+class EndedSessionsReply(Reply):
+    """How many sessions of a user were ended."""
+
+    user_id: UUID
+    sessions_ended: int
+
+
+class EndedSessionReply(Reply):
+    """A session that is not live any more."""
+
+    session_id: UUID
+    ended: bool = Field(description="whether it was live before")
+
+
 class HealthReply(Reply):
     """Alive, or ready."""
 
@@ -578,5 +713,6 @@ class Problem(Reply):
         default=None,
         description="with session_expired, session_ended, too_many_attempts, push_refused",
     )
+    scope: str | None = Field(default=None, description="with insufficient_scope: what is missing")
     errors: list[FieldError] | None = Field(default=None, description="with invalid_request")
     request_id: str | None = Field(default=None, description="what the server's log calls it")

@@ -32,7 +32,7 @@ from wxsession.services import Services
 from wxsession.sessions.session import SessionView
 from wxsession.web import bodies, problems
 from wxsession.web.dialects.base import Dialect, log_in_by_code
-from wxsession.web.request import ensure_api_key
+from wxsession.web.request import back_end_of
 from wxsession.wechat.open_data import OpenData, user_info
 
 _DATABASE, _SHAPE = 1001, 1007
@@ -99,7 +99,7 @@ def _add_routes(routes: Blueprint, services: Services) -> None:
     @routes.post("/mina_auth")
     @routes.post("/mina_auth/")
     def mina_auth() -> Response:
-        ensure_api_key(request, services.introspection)
+        back_end_of(request, services.api_keys).ensure("introspect")
         call = bodies.read_json(_Call, bodies.raw(request)).interface
         if call.name not in interfaces:
             raise _UnknownInterface
