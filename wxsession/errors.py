@@ -317,7 +317,8 @@ class InvalidApiKey(WxSessionError):
 class PushRefused(WxSessionError):
     """A message that is not WeChat's, or not for us.
 
-    `reason` is ``signature``, ``timestamp``, ``appid``, ``not_encrypted`` or ``encryption``.
+    `reason` is ``signature``, ``timestamp``, ``appid``, ``not_encrypted``, ``no_key`` (it is
+    encrypted, and the app has no key) or ``encryption`` (it is encrypted with another key).
     """
 
     code = "push_refused"
