@@ -21,6 +21,7 @@ from wxsession.errors import Overloaded
 from wxsession.events import signals
 from wxsession.events.event import EVENT_COLUMNS, FACTS, Event
 from wxsession.logs import current_request_id
+from wxsession.metrics import EVENTS, NUMBERS
 from wxsession.storage.database import Database, Executor, new_id, upsert, uuid7
 from wxsession.storage.statements import inserting
 from wxsession.storage.tables import audit_events
@@ -85,6 +86,7 @@ class Audit:
             "openids": openids,
         }
         transaction.send(_INSERT, facts)
+        transaction.after_commit(lambda: NUMBERS.count(EVENTS, event, reason, appid, by=count))
         if signals.is_heard(event):
             transaction.after_commit(lambda: signals.send(self._sender, Event(**facts)))
 
@@ -167,6 +169,7 @@ class Audit:
         counting = counting.on_conflict_do_update(
             index_elements=["id"], set_={"count": audit_events.c.count + 1}
         )
+        NUMBERS.count(EVENTS, event, reason, appid)
         with suppress(Overloaded), self._database.statement() as connection:
             connection.execute(counting)
 
