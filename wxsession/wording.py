@@ -68,6 +68,10 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "It belongs to another app or user, or is too old. Get it from WeChat again.": (
         "它属于其他小程序或用户，或者太旧。请从微信重新取得。"
     ),
+    "This API key is not for that.": "这个 API 密钥没有相应的权限。",
+    "Use a key that has the scope, or add the scope in WXSESSION_API_KEYS.": (
+        "请换用有该权限的密钥，或在 WXSESSION_API_KEYS 中加上。"
+    ),
     "A valid API key is required.": "需要有效的 API 密钥。",
     "Send a key of WXSESSION_API_KEYS as HTTP Basic (name and key) or as Bearer.": (
         "请发送 WXSESSION_API_KEYS 中的密钥：HTTP Basic（名称和密钥）或 Bearer。"
