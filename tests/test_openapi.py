@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
 
 from tests.support.phone import Phone
+from tests.support.service import ROOT
 from tests.support.settings import APPS
 from wxsession import errors
 from wxsession.services import Services
@@ -93,6 +95,17 @@ def test_every_operation_says_what_opens_it(page: dict[str, Any]) -> None:
     }
     assert opened_by["login"] == opened_by["healthz"] == opened_by["readyz"] == []
     assert opened_by["refresh"] == [{"session": []}]
+
+
+def test_every_operation_has_a_tag_that_is_described_and_the_page_our_version(
+    page: dict[str, Any],
+) -> None:
+    operations = [op for methods in page["paths"].values() for op in methods.values()]
+    described = {tag["name"] for tag in page["tags"] if tag["description"]}
+    assert {tag for operation in operations for tag in operation["tags"]} == described
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert page["info"]["version"] == project["version"]
+    assert "other dialects are not here" in page["info"]["description"]
 
 
 def test_operations_have_names_of_their_own(page: dict[str, Any]) -> None:

@@ -3,8 +3,10 @@
 import inspect
 import json
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+from importlib.metadata import version
 from typing import Any
 
 from pydantic import BaseModel
@@ -37,6 +39,12 @@ _NOTABLE_HEADERS = {
 
 _PARAMETER = re.compile(r"<(uuid:)?(\w+)>")
 
+_DESCRIPTION = (
+    "The endpoints of the other dialects are not here: each is as the clients that speak it have"
+    " always had it, and nobody should write a new one. They are listed in the documentation, under"
+    " Migrate."
+)
+
 Json = dict[str, Any]
 
 
@@ -58,12 +66,13 @@ def document(endpoints: Iterable[Endpoint], *, mounted_at: str) -> str:
         "openapi": "3.1.0",
         "info": {
             "title": "wxsession",
-            "version": "1",
+            "version": version("wxsession"),
             "summary": "Logins and sessions of WeChat mini-programs.",
-            "description": "The endpoints of the other dialects are not on this page.",
+            "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": mounted_at}],
+        "tags": list({_tag(endpoint)["name"]: _tag(endpoint) for endpoint in endpoints}.values()),
         "paths": paths,
         "components": {
             "schemas": schemas,
@@ -87,6 +96,7 @@ def _operation(endpoint: Endpoint, method: str) -> Json:
     several = len(endpoint.methods) > 1 and method != endpoint.methods[0]
     operation: Json = {
         "operationId": endpoint.function.__name__ + (f"_{method.lower()}" if several else ""),
+        "tags": [_tag(endpoint)["name"]],
         "summary": summary,
         "responses": _responses(endpoint),
         "security": _security(endpoint),
@@ -105,9 +115,16 @@ def _operation(endpoint: Endpoint, method: str) -> Json:
     elif endpoint.accepts:
         operation["requestBody"] = {
             "required": True,
-            "content": {media_type: {} for media_type in endpoint.accepts},
+            "content": {media_type: {"schema": {}} for media_type in endpoint.accepts},
         }
     return operation
+
+
+def _tag(endpoint: Endpoint) -> dict[str, str]:
+    """Return the tag of an endpoint: its module, described by the module's first line."""
+    module = sys.modules[endpoint.function.__module__]
+    described = inspect.cleandoc(module.__doc__ or "").partition("\n")[0]
+    return {"name": module.__name__.rpartition(".")[2], "description": described}
 
 
 def _security(endpoint: Endpoint) -> list[dict[str, list[str]]]:
