@@ -13,6 +13,7 @@ from tests.support.app import services_of
 from tests.support.databases import ON_BOTH
 from tests.support.phone import Answer, Phone, problem
 from tests.support.settings import APPID, OTHER_APPID
+from tests.test_feed import let_settle
 from wxsession.accounts.throttle import FAILURES_PER_ADDRESS, WINDOW
 from wxsession.errors import SettingsError
 from wxsession.services import Services
@@ -417,3 +418,46 @@ def test_a_session_is_not_ended_through_another_user(
     path = f"/users/{user_of(bob)}/sessions/{session_id}"
     assert problem(support.send("DELETE", path)) == (404, "not_found", None)
     assert alice.check().status_code == 200
+
+
+# Events, and the end.
+
+
+def test_a_back_end_reads_on_along_the_feed(app: Flask, phone: Phone) -> None:
+    phone.log_in()
+    phone.log_out()
+    let_settle(services_of(app))
+    feed = BackEnd(app, "feed")
+    first = feed.get("/events?limit=2").json
+    assert [one["event"] for one in first["events"]] == ["user.created", "session.created"]
+    rest = feed.get("/events", query_string={"after": first["next"]}).json
+    assert [(one["event"], one["reason"]) for one in rest["events"]] == [
+        ("session.ended", "logout")
+    ]
+    last = feed.get("/events", query_string={"after": rest["next"]}).json
+    assert last == {"events": [], "next": rest["next"]}
+
+
+@pytest.mark.parametrize("query", ["after=nonsense", "limit=0", "limit=1001", "limit=x", "after="])
+def test_what_is_no_cursor_and_no_size_is_a_bad_request(app: Flask, query: str) -> None:
+    refused = BackEnd(app, "feed").get(f"/events?{query}")
+    assert problem(refused)[:2] == (400, "invalid_request")
+
+
+def test_only_a_key_for_events_reads_them(app: Flask) -> None:
+    refused = BackEnd(app, "support").get("/events")
+    assert problem(refused)[:2] == (403, "insufficient_scope")
+    assert refused.json["scope"] == "events"
+
+
+def test_a_back_end_that_manages_users_deletes_one(app: Flask, phone: Phone) -> None:
+    user_id = phone.log_in().json["user"]["id"]
+    path = f"/users/{user_id}"
+    assert problem(BackEnd(app, "shop").send("DELETE", path))[:2] == (403, "insufficient_scope")
+    assert phone.check().status_code == 200
+    support = BackEnd(app, "support")
+    assert support.send("DELETE", path).status_code == 204
+    assert phone.check().status_code == 401
+    assert problem(support.get(path))[:2] == (404, "not_found")
+    assert problem(support.send("DELETE", f"/users/{NOBODY}"))[:2] == (404, "not_found")
+    assert phone.log_in().json["user"]["id"] != user_id

@@ -10,6 +10,7 @@ from wxsession.web import problems
 from wxsession.web.api import (
     accounts,
     devices,
+    events,
     health,
     introspection,
     logins,
@@ -39,6 +40,7 @@ ENDPOINTS = (
     *sessions.ENDPOINTS,
     *introspection.ENDPOINTS,
     *users.ENDPOINTS,
+    *events.ENDPOINTS,
     *signed_tokens.ENDPOINTS,
     *tickets.ENDPOINTS,
     *devices.ENDPOINTS,

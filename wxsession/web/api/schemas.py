@@ -19,6 +19,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from wxsession.accounts.service import Bound
 from wxsession.clock import rfc3339
+from wxsession.events.feed import MOST as MOST_EVENTS
 from wxsession.logins.devices import AskingDevice
 from wxsession.operations.directory import PAGE, UserFilter
 from wxsession.operations.lookup import Found
@@ -597,6 +598,41 @@ class SessionsQuery(Query):
     all: bool = Field(default=False, description="expired and ended ones too")
     after: After = None
     limit: Limit = PAGE
+
+
+class EventsQuery(Query):
+    """From where to read on."""
+
+    after: Text | None = Field(
+        default=None, max_length=64, description="continue after this: `next` of the last page"
+    )
+    limit: Annotated[int, Field(ge=1, le=MOST_EVENTS, description="how many at most")] = 100
+
+
+class EventReply(Reply):
+    """What happened to a user or a session."""
+
+    id: UUID
+    at: Moment
+    event: str = Field(description="as in `user.merged`")
+    reason: str | None
+    user_id: UUID | None
+    new_user_id: UUID | None = Field(description="the id afterwards: `user.merged`, `user.split`")
+    session_id: UUID | None
+    appid: str | None
+    client_address: str | None
+    user_agent: str | None
+    count: int = Field(description="how often, so far, within ten minutes")
+    actor: str | None = Field(description="the operator, or the back end, who did it")
+    request_id: str | None
+    openids: dict[str, str] | None = Field(description="of who was deleted, by appid")
+
+
+class EventsReply(Reply):
+    """Events, oldest first."""
+
+    events: list[EventReply]
+    next: str | None = Field(description="the cursor after them; null before the first event")
 
 
 class IdentityReply(Reply):

@@ -1,6 +1,7 @@
 """Users, as the operator's other back ends read and manage them with their API keys."""
 
 from dataclasses import asdict
+from http import HTTPStatus
 from uuid import UUID
 
 from flask import Request
@@ -99,6 +100,13 @@ def enable_user(
     return StandingReply(user_id=user_id, disabled=False, sessions_ended=0)
 
 
+def delete_found_user(
+    services: Services, _request: Request, user_id: UUID, back_end: BackEnd
+) -> None:
+    """Delete a user, and everything that is known of it."""
+    services.deletion.delete(user_id, actor=back_end.name)
+
+
 def _asker(request: Request, back_end: BackEnd) -> Asker:
     return Asker(back_end.name, client_of(request), PHONE in back_end.scopes)
 
@@ -120,6 +128,15 @@ ENDPOINTS = (
         scope="users",
         raises=[NoSuchUser, Overloaded, NotReady],
         has_etag=True,
+    ),
+    Endpoint(
+        "/users/<uuid:user_id>",
+        delete_found_user,
+        methods=["DELETE"],
+        auth=Auth.API_KEY,
+        scope="manage",
+        status=HTTPStatus.NO_CONTENT,
+        raises=[NoSuchUser, Overloaded, NotReady],
     ),
     Endpoint(
         "/users/<uuid:user_id>/sessions",
