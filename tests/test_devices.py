@@ -12,7 +12,7 @@ from tests.support.databases import ON_BOTH
 from tests.support.phone import Answer, Phone, problem
 from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat
-from wxsession.storage.tables import device_codes
+from wxsession.storage.tables import device_codes, sessions
 
 BROWSER = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) Firefox/150.0"
 
@@ -183,3 +183,35 @@ def test_without_the_setting_there_is_nothing_to_ask_for(
 ) -> None:
     client = make_app().test_client()
     assert client.post("/device_logins").status_code == 404
+
+
+@ON_BOTH
+def test_nothing_is_left_of_a_pc_that_somebody_let_in_who_is_gone(
+    phone: Phone, pc: Phone, services: Services
+) -> None:
+    phone.log_in()
+    device_code, user_code = begin(pc)
+    decide(phone, user_code)
+    assert phone.send("DELETE", "/user", token=phone.token).status_code == 204
+    with services.database.statement() as connection:
+        assert connection.execute(select(device_codes)).all() == []
+    assert problem(poll(pc, device_code)) == (400, "expired_token", None)
+
+
+@ON_BOTH
+def test_a_pc_gets_in_before_the_user_is_gone_or_not_at_all(
+    phone: Phone, pc: Phone, services: Services
+) -> None:
+    for _ in range(20):
+        phone.log_in()
+        device_code, user_code = begin(pc)
+        decide(phone, user_code)
+        with ThreadPoolExecutor(2) as pool:
+            polled = pool.submit(poll, pc, device_code)
+            deleted = pool.submit(phone.send, "DELETE", "/user", token=phone.token)
+        assert deleted.result().status_code == 204
+        answer = polled.result()
+        assert answer.status_code in {200, 400, 403}, answer.text
+        with services.database.statement() as connection:
+            addresses = connection.execute(select(sessions.c.client_address)).scalars().all()
+        assert set(addresses) == {None}

@@ -27,7 +27,7 @@ from wxsession.sessions.service import Asking, SessionService
 from wxsession.sessions.session import Grant, NewSession
 from wxsession.storage.database import Database
 from wxsession.storage.statements import Statement, inserting
-from wxsession.storage.tables import device_codes, users
+from wxsession.storage.tables import device_codes
 from wxsession.users.client import ClientInfo
 
 LIFETIME: Final = timedelta(minutes=5)
@@ -55,7 +55,9 @@ _DECIDE = Statement(
     .returning(device_codes.c.user_code)
 )
 _DECISION = Statement(
-    select(device_codes.c.decision).where(_IT, device_codes.c.expires_at > bindparam("now"))
+    select(device_codes.c.decision, device_codes.c.session_id).where(
+        _IT, device_codes.c.expires_at > bindparam("now")
+    )
 )
 _POLL = Statement(
     update(device_codes)
@@ -174,24 +176,19 @@ class DeviceLogins:
         rows = self._database.read(_DECISION, it)
         if not rows:
             raise ExpiredToken
-        (decision,) = rows[0]
+        decision, approver_id = rows[0]
         if decision == _DENIED:
             raise AccessDenied
         if decision != _APPROVED:
             polled = self._database.run(_POLL, {**it, "long_ago": now - INTERVAL})
             raise (AuthorizationPending if polled else SlowDown)(retry_after=INTERVAL.seconds)
         with self._database.transaction() as transaction:
-            taken = transaction.run(_TAKE, it)
-            if not taken:
-                raise ExpiredToken
             try:
-                approver = self._sessions.reload(transaction, taken[0][0])
+                approver = self._sessions.hold(transaction, approver_id)  # which keeps the cap
             except TokenError:
                 raise AccessDenied from None
-            # The user's row before sessions, as everywhere: its lock keeps the cap.
-            transaction.execute(
-                select(users.c.id).where(users.c.id == approver.user.id).with_for_update()
-            )
+            if not transaction.run(_TAKE, it):
+                raise ExpiredToken
             new = NewSession(approver.user, approver.identity, client, auth_time=approver.auth_time)
             return self._sessions.issue(transaction, new)
 
