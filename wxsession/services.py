@@ -19,6 +19,7 @@ from wxsession.events.feed import Feed
 from wxsession.events.webhooks import Sender
 from wxsession.limits import Places
 from wxsession.logins.codes import LoginCodes
+from wxsession.logins.devices import DeviceLogins
 from wxsession.logins.exchange import CodeExchange
 from wxsession.logins.identities import Identities
 from wxsession.logins.service import LoginService
@@ -62,6 +63,7 @@ class Services:
     database: Database
     sessions: SessionService
     logins: LoginService
+    device_logins: DeviceLogins
     accounts: AccountService
     deletion: Deletion
     profiles: ProfileService
@@ -216,6 +218,7 @@ class Services:
             database=database,
             sessions=sessions,
             logins=logins,
+            device_logins=DeviceLogins(database, sessions=sessions, throttle=throttle, clock=clock),
             accounts=accounts,
             deletion=deletion,
             profiles=profile_service,

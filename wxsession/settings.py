@@ -125,6 +125,8 @@ class Settings:
     """The origins to which a mini-program may take its session, in lower case."""
     cookie: bool = False
     """Whether a web-view on our own origin may have its session in a cookie."""
+    device_login: bool = False
+    """Whether a phone may log another device in."""
     link_by_unionid: bool = True
     """Whether WeChat users of several apps with one unionid are one user."""
     code_limit: Limit | None = DEFAULT_CODE_LIMIT
@@ -623,6 +625,7 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "ISSUER": _issuer,
     "TICKET_AUDIENCES": _origins,
     "COOKIE": _switch,
+    "DEVICE_LOGIN": _switch,
     "LINK_BY_UNIONID": _switch,
     "CODE_LIMIT": _limit,
     "REGISTRATION_LIMIT": _limit,
