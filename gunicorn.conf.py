@@ -67,6 +67,13 @@ def pre_fork(server: Any, _worker: Any) -> None:
     defaults["WXSESSION_THREADS"] = str(server.cfg.threads)
 
 
+def post_worker_init(worker: Any) -> None:
+    """Begin to export metrics, if they are wanted, before the first request."""
+    exporter = worker.wsgi.extensions["wxsession"].exporter
+    if exporter is not None:
+        exporter.start()
+
+
 def _allow_files(wanted: int) -> None:
     """Let the workers open this many files, as far as the system allows it.
 

@@ -31,6 +31,7 @@ from tests.support.service import ROOT, free_port, plain_environment
 from tests.support.settings import environment
 from tests.support.waiting import eventually
 from wxsession import DIALECTS, create_app
+from wxsession.metrics import METRICS
 from wxsession.settings import PREFIX, Settings
 from wxsession.web.problems import PROBLEM_TYPES
 from wxsession.wechat import failures
@@ -259,6 +260,31 @@ def test_the_settings_and_their_defaults_are_those_of_the_code(language: str) ->
     defaults = {k.removeprefix(PREFIX).lower(): v for k, v in told.items() if v is not None}
     url = "sqlite:////tmp/wxsession.db"
     assert Settings.read(environment(url, **defaults)) == Settings.read(environment(url))
+
+
+@in_both_languages
+def test_the_metrics_are_those_of_the_code(language: str) -> None:
+    told = {
+        name: (cells[1], set(re.findall(r"`([a-z_]+)`", cells[2])))
+        for cells in rows("operate", language)
+        for name in re.findall(r"`((?:wxsession|http_server)_[a-z_]+)`", cells[0])
+    }
+    assert told.keys() == METRICS.keys()
+    for name, metric in METRICS.items():
+        kind, labels = told[name]
+        assert kind == metric.kind
+        assert set(metric.labels) <= labels
+
+
+@in_both_languages
+def test_it_is_said_what_to_do_about_every_alert(language: str) -> None:
+    told = [
+        name
+        for cells in rows("operate", language)
+        for name in re.findall(r"`(Wxsession\w+)`", cells[0])
+    ]
+    rules = (ROOT / "deploy/prometheus/alerts.yml").read_text(encoding="utf-8")
+    assert sorted(told) == sorted(re.findall(r"- alert: (\w+)", rules))
 
 
 @in_both_languages

@@ -184,6 +184,13 @@ def test_a_database_that_is_not_there_is_told_apart_from_one_that_is_down(
     assert "correct the host in WXSESSION_DATABASE_URL, or the DNS" in of_database(astray)
 
 
+def test_an_example_of_a_password_is_told() -> None:
+    app = create_app(settings_for(f"postgresql://p:PASSWORD@127.0.0.1:{free_port()}/x", apps=APPS))
+    said = "fault settings: the password in WXSESSION_DATABASE_URL is an example; set one of your"
+    assert any(one.startswith(said) for one in examine(app)[1])
+    services_of(app).database.close()
+
+
 def test_a_host_that_says_nothing_is_a_matter_of_the_firewall() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]

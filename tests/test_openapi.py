@@ -39,6 +39,7 @@ def app(make_app: Callable[..., Flask]) -> Flask:
         code_limit="0",
         registration_limit="0",
         cookie="on",
+        device_login="on",
         ticket_audiences="http://localhost",
     )
 
@@ -118,6 +119,7 @@ _REFUSED_ALL_THE_SAME = ["2xx", "400", "401", "403", "409", "429", "5xx"]
 _JUDGED = (
     *("login", "register", "bind", "unbind", "user", "user_info", "phone_number"),
     *("tickets", "tickets/redeem"),
+    *("device_logins", "device_logins/token", "device_logins/show", "device_logins/decide"),
     *("wechat/push/{appid}", "wechat/events"),
 )
 _REFUSED = ["400", "401", "403", "404", "405", "409", "413", "415", "429", "5xx"]

@@ -4,6 +4,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from typing import cast
@@ -14,7 +15,7 @@ from sqlalchemy import select
 
 from tests.support.databases import ON_BOTH
 from tests.support.phone import Answer, Phone, problem
-from tests.support.push import MESSAGES, SETTING, delivered
+from tests.support.push import KEY, MESSAGES, SETTING, delivered
 from tests.support.settings import APPID, APPS, OTHER_APPID
 from wxsession.errors import InvalidRequest
 from wxsession.services import Services
@@ -96,7 +97,7 @@ def wechat(clock: SettableClock) -> WeChat:
 
 @pytest.fixture
 def app(make_app: Callable[..., Flask]) -> Flask:
-    return make_app(push=SETTING, api_keys=f"shop:{API_KEY}:manage")
+    return make_app(push=SETTING, api_keys=f"shop:{API_KEY}:manage", registration_limit="0")
 
 
 Deliver = Callable[[Push], Answer]
@@ -284,6 +285,21 @@ def test_a_message_for_another_app_is_refused(
     assert kept(alice) == ALL
 
 
+def test_another_key_or_mode_than_in_the_console_is_told(
+    wechat: WeChat, clock: SettableClock, deliver: Deliver
+) -> None:
+    encrypted = wechat.push("debug_demo")
+    in_plain_mode = WeChat(APPS, clock=clock, push={OTHER_APPID: ("Plain", KEY)})
+    message = in_plain_mode.push("debug_demo", "alice", OTHER_APPID)
+    assert refusal(deliver(message)) == (403, "push_refused", "no_key")
+    other_key = WeChat(APPS, clock=clock, push={APPID: ("Token0123", KEY[::-1])})
+    message = other_key.push("debug_demo", "alice")
+    assert refusal(deliver(message)) == (403, "push_refused", "encryption")
+    other_token = WeChat(APPS, clock=clock, push={APPID: ("Token01234", KEY)})
+    assert refusal(deliver(other_token.push("debug_demo"))) == (403, "push_refused", "signature")
+    assert deliver(encrypted).text == "success"
+
+
 LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10 if n else "ha"}">' for n in range(10))
 EXTERNAL = '<!ENTITY l9 SYSTEM "file:///etc/passwd">'
 
@@ -450,3 +466,116 @@ def test_what_a_back_end_may_not_pass_on(
         assert refusal(answer)[:2] == (400, "invalid_request")
         assert [error["field"] for error in answer.json["errors"]] == [field]
     assert kept(alice) == ALL
+
+
+# Whoever closes the WeChat account.
+
+CANCELLATION = "user_authorization_cancellation"
+
+
+@ON_BOTH
+def test_who_closes_the_wechat_account_is_deleted(
+    known: Callable[..., Phone], wechat: WeChat, deliver: Deliver, services: Services
+) -> None:
+    alice, bob = known("alice"), known("bob")
+    old = alice.send("GET", "/user", token=alice.token).json["id"]
+    message = wechat.push(CANCELLATION)
+    for _ in range(2):
+        assert deliver(message).text == "success"
+    assert problem(alice.check())[2] == "user_deleted"
+    assert kept(bob) == ALL
+    [(_, _, count)] = counted(services, "user.deleted")
+    assert count == 1
+    alice.log_in()
+    assert alice.send("GET", "/user", token=alice.token).json["id"] != old
+    assert kept(alice) == set()
+
+
+@ON_BOTH
+@pytest.mark.parametrize("way", ["/register", "another app"])
+def test_who_has_another_way_to_log_in_remains(
+    known: Callable[..., Phone], wechat: WeChat, deliver: Deliver, *, way: str
+) -> None:
+    alice = known("alice")
+    account = {"username": "alice", "password": "correct horse battery"}
+    answer = alice.send("POST", "/register", json=account, token=alice.token)
+    if way == "another app":
+        other = known("alice", OTHER_APPID)
+        answer = other.send("POST", "/bind", json=account, token=other.token)
+    token = answer.json["session_token"]
+    assert deliver(wechat.push(CANCELLATION)).text == "success"
+    by_password = alice.app.test_client().post("/login", json=account)
+    assert by_password.status_code == 200
+    user = by_password.json
+    assert user is not None
+    assert user["user"]["nickname"] == "Alice"
+    if way == "another app":
+        assert alice.check(token).status_code == 200  # begun in the other app
+    else:
+        assert problem(alice.check(token))[2] == "unbound"
+    first = alice.log_in().json["user"]
+    assert first["new"]
+    assert first["id"] != user["user"]["id"]
+
+
+@ON_BOTH
+@pytest.mark.parametrize("rounds", [5, pytest.param(50, marks=pytest.mark.long)])
+def test_a_cancellation_beside_a_login_and_a_refresh_leaves_nothing_half(
+    known: Callable[..., Phone], deliver: Deliver, rounds: int
+) -> None:
+    for number in range(rounds):
+        phone = known(f"user {number}")
+        id_, code = phone.send("GET", "/user", token=phone.token).json["id"], phone.code()
+        message = phone.wechat.push(CANCELLATION, phone.user)
+        body = {"code": code, "appid": phone.appid}
+        with ThreadPoolExecutor(3) as several:
+            login = several.submit(phone.send, "POST", "/login", json=body)
+            refresh = several.submit(phone.send, "POST", "/refresh", token=phone.token)
+            assert several.submit(deliver, message).result().text == "success"
+        assert problem(phone.check())[1] in {"session_ended", "invalid_token"}
+        assert refresh.result().status_code in {200, 401}
+        assert login.result().status_code == 200
+        token = login.result().json["session_token"]
+        alive = phone.check(token)
+        if alive.status_code == 200:  # the login was the later one, and made a new user
+            assert alive.json["user"]["id"] != id_
+
+
+# Beside what else the user does.
+
+
+@ON_BOTH
+@pytest.mark.parametrize("rounds", [5, pytest.param(50, marks=pytest.mark.long)])
+def test_what_is_taken_back_while_the_user_is_merged_does_not_survive_in_the_account(
+    app: Flask, known: Callable[..., Phone], deliver: Deliver, rounds: int
+) -> None:
+    for number in range(rounds):
+        phone = known(f"user {number}")
+        account = {"username": f"name-{number}", "password": "correct horse battery"}
+        assert app.test_client().post("/register", json=account).status_code == 201
+        members = {"RevokeInfo": "6,8"}
+        message = phone.wechat.push("user_authorization_revoke", phone.user, members=members)
+        with ThreadPoolExecutor(2) as both:
+            binding = both.submit(phone.send, "POST", "/bind", json=account, token=phone.token)
+            delivery = both.submit(deliver, message)
+        assert (binding.result().status_code, delivery.result().text) == (200, "success")
+        phone.token = binding.result().json["session_token"]
+        assert kept(phone) == set()
+
+
+@ON_BOTH
+def test_a_message_during_an_outage_is_left_to_wechat_to_repeat(
+    known: Callable[..., Phone], wechat: WeChat, deliver: Deliver, services: Services
+) -> None:
+    alice = known()
+    message = wechat.push("user_info_modified")
+    with services.database.statement() as connection:
+        connection.exec_driver_sql("ALTER TABLE wxsession_identities RENAME TO away")
+    try:
+        assert refusal(deliver(message))[:2] == (503, "not_ready")
+    finally:
+        with services.database.statement() as connection:
+            connection.exec_driver_sql("ALTER TABLE away RENAME TO wxsession_identities")
+    assert kept(alice) == ALL
+    assert deliver(message).text == "success"
+    assert kept(alice) == NUMBER

@@ -75,6 +75,7 @@ class Demo:
             "WXSESSION_WECHAT_URL": self.wechat,
             "WXSESSION_TICKET_AUDIENCES": self.service,
             "WXSESSION_COOKIE": "on",
+            "WXSESSION_DEVICE_LOGIN": "on",
             "WXSESSION_PUSH": f"{_APPID}:{push[:20]}:{push[20:63]}",
             "WXSESSION_API_KEYS": f"demo:{api_key}:{'+'.join(SCOPES)}",
         }

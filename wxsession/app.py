@@ -82,7 +82,7 @@ class WxSession:
             sender=app,
         )
         self._apps.add(app)
-        identify(app, trusts_proxy=settings.trusted_proxies > 0)
+        identify(app, trusts_proxy=settings.trusted_proxies > 0, exporter=services.exporter)
         _serve(app, services, self._load_user)
         app.cli.add_command(cli.group(services))
         shadows.tell(app)
@@ -231,5 +231,6 @@ def create_app(
         app.wsgi_app,
         trusts_proxy=settings.trusted_proxies > 0,
         access_log=settings.access_log,
+        exporter=services.exporter,
     )
     return app

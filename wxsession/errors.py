@@ -27,6 +27,11 @@
     │   ├── SessionKeyStale      no stored session_key fits
     │   └── WatermarkMismatch    of another app or user, or too old
     ├── InvalidTicket            unknown, used, expired, or of another audience
+    ├── DeviceLoginError         a device that polls is not let in, or not yet (RFC 8628, 3.5)
+    │   ├── AuthorizationPending
+    │   ├── SlowDown
+    │   ├── AccessDenied
+    │   └── ExpiredToken
     ├── InvalidApiKey            no API key, or an unknown one
     ├── InsufficientScope        the API key is not for that
     ├── PushRefused              a message that WeChat did not send, or not to us
@@ -266,6 +271,44 @@ class InvalidTicket(WxSessionError):
     code = "invalid_ticket"
 
 
+class DeviceLoginError(WxSessionError):
+    """A device that shows a code is not let in, or not yet (RFC 8628, 3.5)."""
+
+
+class AuthorizationPending(DeviceLoginError):
+    """Nobody has approved or denied the code yet."""
+
+    code = "authorization_pending"
+    retryable = True
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
+class SlowDown(DeviceLoginError):
+    """The device asked sooner than the interval allows."""
+
+    code = "slow_down"
+    retryable = True
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
+class AccessDenied(DeviceLoginError):
+    """The user turned the device away, or has logged out since."""
+
+    code = "access_denied"
+
+
+class ExpiredToken(DeviceLoginError):
+    """The code is unknown, was used or decided about, or has expired; which is not told."""
+
+    code = "expired_token"
+
+
 class InvalidApiKey(WxSessionError):
     """The request has no API key, or an unknown one."""
 
@@ -289,7 +332,8 @@ class InsufficientScope(WxSessionError):
 class PushRefused(WxSessionError):
     """A message that is not WeChat's, or not for us.
 
-    `reason` is ``signature``, ``timestamp``, ``appid``, ``not_encrypted`` or ``encryption``.
+    `reason` is ``signature``, ``timestamp``, ``appid``, ``not_encrypted``, ``no_key`` (it is
+    encrypted, and the app has no key) or ``encryption`` (it is encrypted with another key).
     """
 
     code = "push_refused"

@@ -31,10 +31,17 @@ class Places:
     """A fixed number of places; a caller that finds none free is refused."""
 
     def __init__(self, count: int) -> None:
-        self._free = [None] * max(1, count)
+        self.count = max(1, count)
+        """How many places there are."""
+        self._free = [None] * self.count
         self._waiting = 0
         self._lock = threading.Lock()
         self._given_back = threading.Semaphore(0)
+
+    @property
+    def taken(self) -> int:
+        """How many are taken."""
+        return self.count - len(self._free)
 
     def take(self) -> bool:
         """Return whether there was a free place; the caller has to give it back."""
@@ -109,6 +116,11 @@ class ConcurrencyLimit:
             raise
         finally:
             self._leave()
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for their turn."""
+        return len(self._queue)
 
     def close(self, refusal: Callable[[], WxSessionError]) -> None:
         """Refuse new callers, and those in the queue, with this error; the others may finish."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import requests
 from argon2 import PasswordHasher
 
+from wxsession import metrics
 from wxsession.accounts.authenticator import Authenticator
 from wxsession.accounts.deletion import Deletion
 from wxsession.accounts.passwords import OWASP_MINIMUM, Passwords
@@ -19,6 +20,7 @@ from wxsession.events.feed import Feed
 from wxsession.events.webhooks import Sender
 from wxsession.limits import Places
 from wxsession.logins.codes import LoginCodes
+from wxsession.logins.devices import DeviceLogins
 from wxsession.logins.exchange import CodeExchange
 from wxsession.logins.identities import Identities
 from wxsession.logins.service import LoginService
@@ -30,6 +32,7 @@ from wxsession.operations.doctor import Doctor
 from wxsession.operations.export import Export
 from wxsession.operations.health import Health
 from wxsession.operations.lookup import Lookup
+from wxsession.operations.prometheus import Exporter
 from wxsession.operations.purge import Purge
 from wxsession.operations.reseal import Resealing
 from wxsession.operations.wechat_events import Pushes, UserEvents
@@ -62,6 +65,7 @@ class Services:
     database: Database
     sessions: SessionService
     logins: LoginService
+    device_logins: DeviceLogins
     accounts: AccountService
     deletion: Deletion
     profiles: ProfileService
@@ -89,6 +93,7 @@ class Services:
     purge: Purge
     health: Health
     doctor: Doctor
+    exporter: Exporter | None
 
     @classmethod
     def build(
@@ -161,9 +166,10 @@ class Services:
             codes=settings.code_limit,
             registrations=settings.registration_limit,
         )
+        passwords = Passwords(part=settings.threads // 4, budget=places, hasher=hasher)
         authenticator = Authenticator(
             database,
-            passwords=Passwords(part=settings.threads // 4, budget=places, hasher=hasher),
+            passwords=passwords,
             throttle=throttle,
             users=users,
             audit=audit,
@@ -203,7 +209,7 @@ class Services:
             key_checks=key_checks,
         )
         receiver = settings.push_forward
-        user_events = UserEvents(database, apps=apps, audit=audit)
+        user_events = UserEvents(database, apps=apps, deletion=deletion, audit=audit)
         pushes = Pushes(
             user_events,
             apps=settings.push,
@@ -216,6 +222,7 @@ class Services:
             database=database,
             sessions=sessions,
             logins=logins,
+            device_logins=DeviceLogins(database, sessions=sessions, throttle=throttle, clock=clock),
             accounts=accounts,
             deletion=deletion,
             profiles=profile_service,
@@ -259,4 +266,22 @@ class Services:
             ),
             health=Health(database),
             doctor=Doctor(settings, database=checks, wechat=client),
+            exporter=_exporter(settings, database, places, passwords),
         )
+
+
+def _exporter(
+    settings: Settings, database: Database, places: Places, passwords: Passwords
+) -> Exporter | None:
+    """Return the exporter of this process, if there is to be one."""
+    if settings.metrics is None:
+        return None
+    for name, level in {
+        metrics.LOGINS_WAITING: lambda: places.taken,
+        metrics.LOGINS_LIMIT: lambda: places.count,
+        metrics.PASSWORD_QUEUE: lambda: passwords.waiting,
+        metrics.CONNECTIONS_IN_USE: database.in_use,
+        metrics.CONNECTIONS_LIMIT: lambda: settings.pool_size,
+    }.items():
+        metrics.NUMBERS.show_level(name, level)
+    return Exporter(database, settings.metrics)

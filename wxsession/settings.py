@@ -122,7 +122,7 @@ class Settings:
     login_replay: timedelta = timedelta(seconds=10)
     max_sessions: int = 20
     retention: timedelta = timedelta(days=7)
-    audit_retention: timedelta = timedelta(days=180)
+    audit_retention: timedelta = timedelta(days=190)
     api_keys: Mapping[str, ApiKey] = field(default_factory=dict, repr=False)
     """Keys by the names of the back ends that use them."""
     push: Mapping[str, PushSecrets] = field(default_factory=dict, repr=False)
@@ -141,6 +141,8 @@ class Settings:
     """The origins to which a mini-program may take its session, in lower case."""
     cookie: bool = False
     """Whether a web-view on our own origin may have its session in a cookie."""
+    device_login: bool = False
+    """Whether a phone may log another device in."""
     link_by_unionid: bool = True
     """Whether WeChat users of several apps with one unionid are one user."""
     code_limit: Limit | None = DEFAULT_CODE_LIMIT
@@ -164,6 +166,8 @@ class Settings:
     """Whether the server prepares statements; behind some poolers it cannot."""
     access_log: bool = False
     """Whether the service logs a line for each request."""
+    metrics: tuple[str, int] | None = None
+    """The address at which Prometheus may ask."""
     files: Mapping[str, Path] = field(default_factory=dict, compare=False)
     """Where values came from files: the files, by the whole names of their settings."""
 
@@ -603,6 +607,19 @@ def _timeouts(text: str) -> tuple[float, float]:
     return connect, read
 
 
+def _address(text: str) -> tuple[str, int] | None:
+    if text.lower() == "off":
+        return None
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or not port or parts.path or parts.username is not None:
+        raise ValueError("not an address and a port like 127.0.0.1:9464, or off")
+    return host, port
+
+
 def _url_prefix(text: str) -> str | None:
     if text == "/":
         return None
@@ -636,6 +653,7 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "ISSUER": _issuer,
     "TICKET_AUDIENCES": _origins,
     "COOKIE": _switch,
+    "DEVICE_LOGIN": _switch,
     "LINK_BY_UNIONID": _switch,
     "CODE_LIMIT": _limit,
     "REGISTRATION_LIMIT": _limit,
@@ -649,6 +667,7 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "DATABASE_TIMEOUT": _database_timeout,
     "PREPARED_STATEMENTS": _switch,
     "ACCESS_LOG": _switch,
+    "METRICS": _address,
 }
 
 _REQUIRED = {
@@ -660,7 +679,10 @@ _REQUIRED = {
 
 _OF_PAIRS = frozenset({_apps, _api_keys, _push})
 
-FROM_FILES = ("DATABASE_URL", "APPS", "SECRET_KEYS", "API_KEYS")
+FROM_FILES = (
+    *("DATABASE_URL", "APPS", "SECRET_KEYS", "API_KEYS"),
+    *("PUSH", "PUSH_FORWARD", "WEBHOOKS"),
+)
 """The settings whose value may be in a file; a list has one entry in each line."""
 
 

@@ -68,9 +68,25 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "It belongs to another app or user, or is too old. Get it from WeChat again.": (
         "它属于其他小程序或用户，或者太旧。请从微信重新取得。"
     ),
-    "This API key is not for that.": "这个 API 密钥没有相应的权限。",
+    "The ticket is not valid.": "票据无效。",
+    "It is unknown, was used, has expired, or is for another audience. Get a new one.": (
+        "它不存在、已被使用、已过期，或者不是发给这里的。请换一张新的。"
+    ),
+    "Nobody has decided yet.": "还没有人确认。",
+    "Ask again after the interval, until the code has expired.": (
+        "在 code 过期之前，请每隔规定的时间再查询一次。"
+    ),
+    "Too soon.": "查询太频繁。",
+    "Ask again, but not before the interval is over.": "请等规定的间隔过去后再查询。",
+    "The user does not let this device in.": "用户拒绝了这台设备登录。",
+    "Show that to the user.": "请把这一点告知用户。",
+    "The code is not valid.": "code 无效。",
+    "It is unknown, was used, or has expired. Let the device get a new one.": (
+        "它不存在、已被使用或已过期。请让设备重新获取。"
+    ),
+    "This API key is not for that.": "这个 API 密钥没有该权限。",
     "Use a key that has the scope, or add the scope in WXSESSION_API_KEYS.": (
-        "请换用有该权限的密钥，或在 WXSESSION_API_KEYS 中加上。"
+        "请使用带有该权限的密钥，或在 WXSESSION_API_KEYS 里加上该权限。"
     ),
     "A valid API key is required.": "需要有效的 API 密钥。",
     "Send a key of WXSESSION_API_KEYS as HTTP Basic (name and key) or as Bearer.": (
@@ -114,6 +130,9 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     # What commands print.
     "sessions ended": "个会话已结束",
     "sessions deleted": "个会话已删除",
+    "sessions and events cleared": "个会话和事件已清除",
+    "Delete this user for good?": "彻底删除该用户？",
+    "The user is deleted.": "用户已删除。",
     "values resealed": "个值已重新加密",
     "values counted": "个值已统计",
     "events delivered": "个事件已投递",
@@ -135,10 +154,11 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "{sessions} sessions and {events} audit events to delete.": (
         "将删除 {sessions} 个会话、{events} 条审计事件。"
     ),
-    "{sessions} sessions, {login_codes} login codes, {tickets} tickets, {failed_attempts}"
-    " failed attempts and {audit_events} audit events deleted in {batches} batches,"
-    " {seconds:.1f} s.": (
+    "{sessions} sessions, {login_codes} login codes, {tickets} tickets, {device_codes} device"
+    " codes, {failed_attempts} failed attempts and {audit_events} audit events deleted in"
+    " {batches} batches, {seconds:.1f} s.": (
         "删除了 {sessions} 个会话、{login_codes} 个登录 code、{tickets} 张票据、"
+        "{device_codes} 个扫码代码、"
         "{failed_attempts} 条失败计数、{audit_events} 条审计事件，"
         "共 {batches} 批，用时 {seconds:.1f} 秒。"
     ),

@@ -337,7 +337,10 @@ function send({ method, url, header = {}, body, timeout = PATIENCE, signal }) {
   return new Promise((resolve, reject) => {
     // A connection for each request: a kept one may be closed by the server just when it is used.
     const { request } = url.startsWith('https:') ? https : http
-    const outgoing = request(url, { method, headers: header, agent: false, signal }, (incoming) => {
+    // Node does not say of itself how long the body of a DELETE is.
+    const length = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }
+    const headers = { ...header, ...length }
+    const outgoing = request(url, { method, headers, agent: false, signal }, (incoming) => {
       const parts = []
       incoming.on('data', (part) => parts.push(part))
       incoming.on('error', reject)

@@ -44,6 +44,11 @@ class Passwords:
         self._budget = budget
         self._limit = ConcurrencyLimit(max(1, processors() // 2), timeout=_TIMEOUT)
 
+    @property
+    def waiting(self) -> int:
+        """How many passwords wait to be hashed."""
+        return self._limit.waiting
+
     @contextmanager
     def place(self) -> Iterator[None]:
         """Hold one of the places for hashing, and for waiting to hash.

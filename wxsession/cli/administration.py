@@ -130,10 +130,10 @@ def delete(services: Services, user_id: UUID, actor: str, *, yes: bool) -> None:
     Nothing that says who it was stays in the database: no identity, name, number or address.
     """
     if not yes:
-        click.confirm("Delete this user for good?", abort=True, err=True)
+        click.confirm(words("Delete this user for good?"), abort=True, err=True)
     with Progress("sessions and events cleared") as progress:
         services.deletion.delete(user_id, actor=actor, progress=progress)
-    show({"user_id": user_id, "deleted": True}, "The user is deleted.")
+    show({"user_id": user_id, "deleted": True}, words("The user is deleted."))
 
 
 @users.command("reset-session-keys")

@@ -40,6 +40,7 @@ def payload(event: Event) -> bytes:
         "count": event.count,
         "client_address": event.client_address,
         "user_agent": event.user_agent,
+        "openids": event.openids,
     }
     told = {name: value for name, value in data.items() if value is not None}
     body = {"type": event.event, "timestamp": event.at.isoformat(), "data": told}

@@ -21,6 +21,7 @@ from wxsession.wechat.client import WeChatClient
 _APPID = re.compile(r"wx[0-9a-f]{16}")
 _APP_SECRET = re.compile(r"[0-9a-f]{32}")
 _WECHAT = "api.weixin.qq.com"
+_EXAMPLES = frozenset({"PASSWORD", "password", "postgres", "secret"})
 _CONSOLE = "copy it from the mini-program's console"
 
 
@@ -69,6 +70,13 @@ class Doctor:
                 "fault",
                 "WXSESSION_WECHAT_URL is not https: AppSecrets cross the network in clear",
                 "let it begin with https://",
+            )
+        if make_url(self._settings.database_url).password in _EXAMPLES:
+            yield Finding(
+                "settings",
+                "fault",
+                "the password in WXSESSION_DATABASE_URL is an example",
+                "set one of your own: ALTER ROLE … PASSWORD",
             )
         if self._settings.dialects == "all":
             yield Finding(

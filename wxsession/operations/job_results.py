@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, insert, select
 
 from wxsession.storage.database import Database, upsert
 from wxsession.storage.tables import job_results
@@ -41,6 +41,19 @@ def record(database: Database, job: str, counts: Mapping[str, int], *, complete:
     ]
     with database.statement() as connection:
         connection.execute(adding, rows)
+
+
+def replace(database: Database, job: str, totals: Mapping[str, int]) -> None:
+    """Set what a job found, in place of what it found before.
+
+    Raises:
+        Overloaded: the database did not answer in time.
+    """
+    with database.transaction() as transaction:
+        transaction.execute(delete(job_results).where(job_results.c.job == job))
+        for item, total in totals.items():
+            row = {"job": job, "item": item, "total": total}
+            transaction.execute(insert(job_results).values(row))
 
 
 def results(database: Database) -> list[JobResult]:

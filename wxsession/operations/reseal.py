@@ -12,13 +12,15 @@ from typing import Any, NamedTuple
 from sqlalchemy import Column, ColumnElement, Row, Select, Table, func, select, tuple_, update
 
 from wxsession.crypto import Sealer, Unsealable
-from wxsession.operations.job_results import record
+from wxsession.operations.job_results import record, replace
 from wxsession.storage.database import Database
 from wxsession.storage.tables import access_tokens, session_keys, users
 from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.wechat.session_keys import column_of_slot
 
 _PAGE = 10_000
+SEALED = "sealed_values"
+"""Under this name stands how many values each key had sealed when they were last counted."""
 
 
 class Resealed(NamedTuple):
@@ -75,10 +77,15 @@ class Resealing:
         unknown = sorted(set().union(*counts) - set(known))
         numbered: list[tuple[int | None, bytes]] = [*enumerate(known, 1)]
         numbered += [(None, key_id) for key_id in unknown]
-        return [
+        uses = [
             KeyUse(number, key_id.hex(), *(count[key_id] for count in counts))
             for number, key_id in numbered
         ]
+        totals: Counter[str] = Counter()
+        for use in uses:
+            totals[str(use.number or "unknown")] += use.session_keys + use.phone_numbers
+        replace(self._database, SEALED, totals)
+        return uses
 
     def run(self, *, batch_size: int, progress: Callable[[int], None]) -> Resealed:
         """Reseal what lies under an older key, reporting after each batch how many values so far.
@@ -103,6 +110,7 @@ class Resealing:
         done = Resealed(keys.resealed + phones.resealed, keys.unopened + phones.unopened)
         counts = {"session_keys": keys.resealed, "phone_numbers": phones.resealed}
         record(self._database, "reseal", counts, complete=not done.unopened)
+        self.status()
         return done
 
     def sample(self, size: int | None) -> "Sample":

@@ -1,10 +1,11 @@
-"""What WeChat says about users without being asked: permissions taken back, profiles cleaned."""
+"""What WeChat says about users without being asked: what they take back, and that they go."""
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from sqlalchemy import null, or_, select, update
 
+from wxsession.accounts.deletion import Deletion
 from wxsession.clock import Clock
 from wxsession.errors import InvalidRequest, PushRefused
 from wxsession.events.audit import SYSTEM, Audit
@@ -41,9 +42,10 @@ _OF_PERMISSION: Mapping[int, str] = {
 class UserEvents:
     """Does what WeChat's events about users ask for; the same event again changes nothing."""
 
-    def __init__(self, database: Database, *, apps: Apps, audit: Audit) -> None:
+    def __init__(self, database: Database, *, apps: Apps, deletion: Deletion, audit: Audit) -> None:
         self._database = database
         self._apps = apps
+        self._deletion = deletion
         self._audit = audit
 
     def take(self, appid: str, members: Mapping[str, object], *, actor: str) -> bool:
@@ -67,8 +69,9 @@ class UserEvents:
         Raises:
             Overloaded: the database did not answer in time.
         """
-        emptied = _emptied_by(event)
-        if emptied:
+        if event.event == push.CANCELLATION:
+            self._deletion.delete_wechat_user(event.appid, event.openid, actor=actor)
+        elif emptied := _emptied_by(event):
             retry_on_disconnect(lambda: self._empty(event, emptied, actor))
 
     def _empty(self, event: UserEvent, emptied: Collection[str], actor: str) -> None:

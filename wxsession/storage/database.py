@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from sqlalchemy import (
@@ -58,7 +58,7 @@ Executor = Connection | Transaction
 
 T = TypeVar("T")
 
-SCHEMA_REVISION = "20261128_05"
+SCHEMA_REVISION = "20261128_06"
 """The oldest schema that this code can work with; revisions sort by their dates."""
 
 TABLE_PREFIX = "wxsession_"
@@ -289,6 +289,11 @@ class Database:
         with self.statement() as connection:
             moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
         return moment.astimezone(UTC)
+
+    def in_use(self) -> int:
+        """Return how many connections somebody uses at this moment."""
+        pool = cast("SharingPool", self.engine.pool)
+        return max(0, pool.checkedout() - self.connections.idle)
 
     def close(self) -> None:
         """Close every connection that is not in use."""

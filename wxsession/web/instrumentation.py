@@ -2,8 +2,8 @@
 
 import logging
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request, request
@@ -14,12 +14,16 @@ from wxsession.logs import (
     current_request,
     new_request_id,
 )
+from wxsession.metrics import NUMBERS, REQUESTS
+from wxsession.operations.prometheus import Exporter
 from wxsession.web.request import ROUTE, client_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _GIVEN = "HTTP_X_REQUEST_ID"
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Anybody can invent others, and each would be a series of its own."""
 _SAFE = re.compile(r"[A-Za-z0-9._:/+=~-]{8,128}", re.ASCII)
 
 _log = logging.getLogger(ACCESS_LOG)
@@ -28,15 +32,24 @@ _log = logging.getLogger(ACCESS_LOG)
 class Instrumentation:
     """A WSGI application before all others, which gives each request an id.
 
-    `trusts_proxy` says that a proxy of ours is in front, whose ``X-Request-ID`` is taken.
+    `trusts_proxy` says that a proxy of ours is in front, whose ``X-Request-ID`` is taken. With an
+    `exporter` requests are measured, and the first one starts it.
     """
 
     def __init__(
-        self, application: "WSGIApplication", *, trusts_proxy: bool, access_log: bool
+        self,
+        application: "WSGIApplication",
+        *,
+        trusts_proxy: bool,
+        access_log: bool,
+        exporter: Exporter | None = None,
     ) -> None:
         self.application = application
+        self.logs = access_log
+        self.counts = exporter is not None
+        self._watches = self.logs or self.counts
         self._trusts_proxy = trusts_proxy
-        self._access_log = access_log
+        self._exporter = exporter
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
@@ -44,16 +57,18 @@ class Instrumentation:
         """Pass the request on."""
         current_request.set(_facts_of(environ, trusts_proxy=self._trusts_proxy))
         end = _forget
-        if self._access_log:
-            seen = _Seen(environ, start_response)
+        if self._watches:
+            if self._exporter is not None and not self._exporter.is_started:
+                self._exporter.start()
+            seen = _Seen(self, environ, start_response)
             start_response, end = seen.start, seen.end
         try:
             body = self.application(environ, start_response)
         except BaseException:
             _forget()
             raise
-        if end is _forget and type(body) is list:  # a check: nothing of ours happens any more
-            _forget()
+        if type(body) is list:  # a check: nothing of ours happens any more
+            end()
             return body
         return _Body(body, end)
 
@@ -68,10 +83,15 @@ def note_routes(app: Flask) -> None:
     app.before_request(note)
 
 
-def identify(app: Flask, *, trusts_proxy: bool) -> None:
-    """Give the requests of a host application their ids: they are not behind `Instrumentation`."""
+def identify(app: Flask, *, trusts_proxy: bool, exporter: Exporter | None) -> None:
+    """Give the requests of a host application their ids: they are not behind `Instrumentation`.
+
+    The first one starts the `exporter`; how long requests take is for the host to measure.
+    """
 
     def begin() -> None:
+        if exporter is not None and not exporter.is_started:
+            exporter.start()
         current_request.set(_facts_of(request.environ, trusts_proxy=trusts_proxy))
 
     app.before_request(begin)
@@ -112,33 +132,47 @@ class _Body:
 class _Seen:
     """One request that is watched from its beginning to its end."""
 
-    def __init__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> None:
+    __slots__ = ("_begun", "_environ", "_headers", "_owner", "_start_response", "_status")
+
+    def __init__(
+        self, owner: Instrumentation, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> None:
+        self._owner = owner
         self._environ = environ
         self._start_response = start_response
-        self._begun = time.perf_counter()
-        self._status = ""
-        self._length = 0
+        self._status = "500"
+        self._headers: list[tuple[str, str]] = []
+        self._begun = perf_counter()
 
     def start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         """Remember what is sent, and send it."""
-        self._status = status[:3]
-        lengths = (int(value) for name, value in headers if name == "Content-Length")
-        self._length = next(lengths, 0)
+        self._status, self._headers = status[:3], headers
         return self._start_response(status, headers, exc_info)
 
     def end(self) -> None:
-        """Write the line."""
-        facts, environ = current_request.get(), self._environ
+        """Count it, and write its line."""
+        seconds = perf_counter() - self._begun
+        if self._owner.counts:
+            method = self._environ["REQUEST_METHOD"]
+            known = method if method in _METHODS else "_OTHER"
+            route = self._environ.get(ROUTE, "")
+            NUMBERS.observe(REQUESTS, (known, route, self._status), seconds)
+        if self._owner.logs:
+            self._log(seconds)
         _forget()
+
+    def _log(self, seconds: float) -> None:
+        facts, environ = current_request.get(), self._environ
+        lengths = (int(value) for name, value in self._headers if name == "Content-Length")
         client = client_of(Request(environ, populate_request=False))
         method, route = environ["REQUEST_METHOD"], environ.get(ROUTE)
         fields: dict[str, object] = {
             "request_id": facts.request_id if facts else None,
             "method": method,
             "route": route,
-            "status": int(self._status or 500),
-            "ms": round((time.perf_counter() - self._begun) * 1000, 2),
-            "bytes": 0 if method == "HEAD" else self._length,
+            "status": int(self._status),
+            "ms": round(seconds * 1000, 2),
+            "bytes": 0 if method == "HEAD" else next(lengths, 0),
             "address": client.address,
             "user_agent": client.user_agent,
             "user": facts and facts.user_id and str(facts.user_id),

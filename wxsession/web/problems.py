@@ -125,6 +125,22 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
         "The ticket is not valid.",
         "It is unknown, was used, has expired, or is for another audience. Get a new one.",
     ),
+    "authorization_pending": ProblemType(
+        HTTPStatus.BAD_REQUEST,
+        "Nobody has decided yet.",
+        "Ask again after the interval, until the code has expired.",
+    ),
+    "slow_down": ProblemType(
+        HTTPStatus.BAD_REQUEST, "Too soon.", "Ask again, but not before the interval is over."
+    ),
+    "access_denied": ProblemType(
+        HTTPStatus.BAD_REQUEST, "The user does not let this device in.", "Show that to the user."
+    ),
+    "expired_token": ProblemType(
+        HTTPStatus.BAD_REQUEST,
+        "The code is not valid.",
+        "It is unknown, was used, or has expired. Let the device get a new one.",
+    ),
     "invalid_api_key": ProblemType(
         HTTPStatus.UNAUTHORIZED,
         "A valid API key is required.",

@@ -40,6 +40,7 @@ from wxsession.errors import (
     WxSessionError,
 )
 from wxsession.limits import ConcurrencyLimit
+from wxsession.metrics import NUMBERS, WECHAT_CALLS, WECHAT_ERRORS
 from wxsession.users.phone_numbers import PhoneNumber
 from wxsession.wechat import failures
 from wxsession.wechat.apps import Apps
@@ -264,6 +265,7 @@ class WeChatClient:
         body: Mapping[str, object] | None,
         begun: int,
     ) -> Mapping[str, object]:
+        sent_at = self._timing.monotonic()
         try:
             content = self._fetch(call.path, query, body)
         except (requests.RequestException, HTTPError, _TooLong, _TooLate) as error:
@@ -273,6 +275,9 @@ class WeChatClient:
         else:
             self._breaker.answered()
             reply, failure = _parsed(content), "unintelligible"
+        outcome = failure if reply is None else "refused" if reply.get("errcode") else "ok"
+        labels = (call.path, outcome)
+        NUMBERS.observe(WECHAT_CALLS, labels, self._timing.monotonic() - sent_at)
         if reply is None:
             # Outside the `except`: there the exception with the URL would become the context.
             raise _no_reply(call, failure)
@@ -429,6 +434,8 @@ def _no_reply(call: _Call, name: str) -> WxSessionError:
 def _tell(call: _Call, error: WxSessionError, told: str, **facts: object) -> None:
     """Log what went wrong in a call, in words and as fields, and note it on the error."""
     fields = {"appid": call.appid, "call": call.path, "code": error.code, **facts}
+    errcode = facts.get("errcode", facts.get("failure"))
+    NUMBERS.count(WECHAT_ERRORS, call.path, str(errcode), call.appid)
     _log.log(_level(error), "%s: %s", call, told, extra={"fields": fields})
     error.add_note(told)
 

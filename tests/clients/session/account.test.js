@@ -118,49 +118,48 @@ test('sessions are those of all devices; another one can be ended', async () => 
   for (const id of [undefined, '', 7]) assert.equal((await refused(wxs.endSession(id))).code, 'invalid_options')
 })
 
-// What the server will say to DELETE /user stands here until it says so itself.
-const deleting = (outcome) =>
-  onRequest('/user', (request) => (request.method === 'DELETE' ? outcome(request) : undefined))
-const GONE = { answer: { statusCode: 204, data: '' } }
-
 test('deleteUser leaves nobody logged in, and only a login begins anew', async () => {
   newPhone()
   const told = []
   const wxs = open()
   wxs.on('change', (user) => told.push(user))
-  await wxs.login()
+  const { id } = await wxs.login()
+  await wxs.register(account('judy'))
   const { token } = stored()
-  deleting(() => GONE)
   assert.equal(await wxs.deleteUser({ password: PASSWORD }), undefined)
   const { method, data } = sent('/user').at(-1)
   assert.deepEqual([method, data, tokens('/user')], ['DELETE', { password: PASSWORD }, [token]])
   assert.deepEqual([wxs.user, told.at(-1), stored().token], [null, null, null])
+  assert.equal((await check(token)).reason, 'user_deleted')
   assert.equal((await refused(wxs.request({ url: '/user' }))).code, 'logged_out')
   assert.equal(wx.double.logins, 1)
+  const anew = await wxs.login()
+  assert.deepEqual([anew.new, anew.id === id], [true, false])
 })
 
 test('deleteUser logs in once if the last login is too long ago', async () => {
   newPhone()
   const wxs = open()
   await wxs.login()
-  deleting(() => {
-    const isFirst = sent('/user').length === 1
-    return isFirst ? { answer: { statusCode: 403, data: { code: 'reauthentication_required' } } } : GONE
-  })
+  answerOnce('/user', 403, { code: 'reauthentication_required' })
   await wxs.deleteUser()
   assert.deepEqual([wx.double.logins, sent('/user').length], [2, 2])
+  assert.equal((await check(tokens('/user')[1])).reason, 'user_deleted')
 })
 
-test('a deleteUser that is refused, or whose answer is lost, leaves the user logged in', async () => {
+test('a deleteUser that is refused, or does not arrive, leaves the user logged in', async () => {
   newPhone()
   const wxs = open()
-  const { id } = await wxs.login()
-  for (const outcome of [{ answer: { statusCode: 401, data: { code: 'bad_credentials' } } }, { dropRequest: true }]) {
-    deleting(() => outcome)
+  await wxs.register(account('kate'))
+  const { id } = wxs.user
+  const stays = async () => {
     await refused(wxs.deleteUser({ password: 'wrong' }))
     assert.equal(wxs.user.id, id)
     assert.equal((await check(stored().token)).user.id, id)
   }
+  await stays()
+  onRequest('/user', () => ({ dropRequest: true }))
+  await stays()
 })
 
 const BUTTONS = [

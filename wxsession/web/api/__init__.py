@@ -9,6 +9,7 @@ from wxsession.services import Services
 from wxsession.web import problems
 from wxsession.web.api import (
     accounts,
+    devices,
     health,
     introspection,
     logins,
@@ -40,6 +41,7 @@ ENDPOINTS = (
     *users.ENDPOINTS,
     *signed_tokens.ENDPOINTS,
     *tickets.ENDPOINTS,
+    *devices.ENDPOINTS,
     *push.ENDPOINTS,
     *health.ENDPOINTS,
 )

@@ -52,8 +52,9 @@ def verify_push(services: Services, request: Request, appid: str) -> str:
 def push(services: Services, request: Request, appid: str) -> str:
     """Take a message from WeChat, in JSON or XML; it is encrypted if the app has a key.
 
-    When a user takes back a permission, or WeChat cleans a profile, the data are removed. Any other
-    message goes to `WXSESSION_PUSH_FORWARD`.
+    When a user takes back a permission, or WeChat cleans a profile, the data are removed; when a
+    user closes the WeChat account, the WeChat user is deleted, and the user if nothing else leads
+    to it. Any other message goes to `WXSESSION_PUSH_FORWARD`.
     """
     with services.pushes.counting_refusals(appid, client_of(request)):
         body = bodies.raw(request)

@@ -19,6 +19,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from wxsession.accounts.service import Bound
 from wxsession.clock import rfc3339
+from wxsession.logins.devices import AskingDevice
 from wxsession.operations.directory import PAGE, UserFilter
 from wxsession.operations.lookup import Found
 from wxsession.sessions.introspection import Introspected
@@ -468,6 +469,51 @@ class TicketReply(Reply):
 
     ticket: str
     expires_in: Seconds
+
+
+class DeviceLoginReply(Reply):
+    """What a device shows, as a QR code or as text, and what it polls with."""
+
+    device_code: str = Field(description="for the device alone")
+    user_code: str = Field(description="to show")
+    expires_in: Seconds
+    interval: Seconds = Field(description="how long to wait between two polls, at least")
+
+
+class DeviceCodeBody(Body):
+    """What the device polls with."""
+
+    device_code: Text = Field(min_length=1, max_length=256)
+
+
+class UserCodeBody(Body):
+    """What the device shows."""
+
+    user_code: Text = Field(min_length=1, max_length=64)
+
+
+class DecisionBody(UserCodeBody):
+    """What the device shows, and whether to let it in."""
+
+    approve: bool
+
+
+class AskingDeviceReply(Reply):
+    """Who asks to be let in, for the user to judge."""
+
+    client_address: str | None
+    user_agent: str | None
+    expires_in: Seconds
+
+    @classmethod
+    def of(cls, asking: AskingDevice) -> "AskingDeviceReply":
+        """Return the reply for a device that waits."""
+        client = asking.client
+        return cls(
+            client_address=client.address,
+            user_agent=client.user_agent,
+            expires_in=asking.expires_in,
+        )
 
 
 class AccessTokenReply(Reply):

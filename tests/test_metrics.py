@@ -1,0 +1,260 @@
+"""Prometheus learns what all workers do; the service never fails because of its metrics."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml  # type: ignore[import-untyped,unused-ignore]
+from flask import Flask
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.app import services_of
+from tests.support.service import ROOT, Service, Simulator, free_port, plain_environment, token_of
+from tests.support.settings import APPID, SECRET_KEY, environment
+from tests.support.waiting import eventually
+from wxsession.events.audit import SYSTEM
+from wxsession.metrics import METRICS, NUMBERS
+from wxsession.operations.prometheus import Exporter
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+RULES = ROOT / "deploy/prometheus/alerts.yml"
+BOARDS = sorted((ROOT / "deploy/grafana").glob("*.json"))
+NEW_KEY = "a-newer-key-" * 4
+
+
+def scrape(port: int) -> Samples:
+    """Return what Prometheus gets."""
+    answer = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=30)
+    answer.raise_for_status()
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def value(samples: Samples, name: str, **labels: str) -> float:
+    """Return the sum of the samples that have these labels."""
+    wanted = set(labels.items())
+    return sum(found for (one, its), found in samples.items() if one == name and wanted <= its)
+
+
+class Measured(Service):
+    """A service with metrics; what its commands do is done with a newer key."""
+
+    def __init__(self, folder: Path, database_url: str, **settings: object) -> None:
+        self.metrics = free_port()
+        address = f"127.0.0.1:{self.metrics}"
+        super().__init__(database_url, metrics=address, **settings)  # type: ignore[arg-type]
+        self._environment["TMPDIR"] = str(folder)
+        self.database = database_url
+
+    def samples(self) -> Samples:
+        """Return what Prometheus gets: nothing while another worker takes over."""
+        with suppress(requests.ConnectionError):
+            return scrape(self.metrics)
+        return {}
+
+    def run(self, *command: str) -> None:
+        """Run a command of an operator."""
+        keys = f"{SECRET_KEY},{NEW_KEY}"
+        subprocess.run(
+            [sys.executable, "-m", "flask", "--app", "wsgi", *command],
+            cwd=ROOT,
+            env=plain_environment() | environment(self.database, secret_keys=keys),
+            check=True,
+            capture_output=True,
+        )
+
+    def checks(self) -> float:
+        """Return how many checks there were."""
+        name = "http_server_request_duration_seconds_count"
+        return value(self.samples(), name, http_route="/check_session")
+
+
+@pytest.fixture
+def measured(sqlite_url: str, simulator: Simulator, tmp_path: Path) -> Iterator[Measured]:
+    """Return a running service with metrics."""
+    with Measured(tmp_path, sqlite_url, wechat_url=simulator.url) as service:
+        eventually(lambda: _listens(service.metrics))
+        yield service
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_every_name_is_one_that_prometheus_expects() -> None:
+    for name, metric in METRICS.items():
+        assert re.fullmatch(r"(wxsession|http_server)(_[a-z]+)+", name)
+        assert name.endswith("_total") == (metric.kind == "counter")
+        assert name.endswith("_duration_seconds") == (metric.kind == "histogram")
+        assert metric.help.endswith(".")
+        assert not {"user", "user_id", "session", "openid", "address"} & set(metric.labels)
+
+
+def alerts() -> list[dict[str, Any]]:
+    (group,) = yaml.safe_load(RULES.read_text())["groups"]
+    rules: list[dict[str, Any]] = group["rules"]
+    return rules
+
+
+def asked() -> set[tuple[str, str]]:
+    """Return every metric that an alert or a board asks for, and who does."""
+    queries = [(rule["expr"], rule["alert"]) for rule in alerts()]
+    for path in BOARDS:
+        for panel in json.loads(path.read_text())["panels"]:
+            queries += [(target["expr"], panel["title"]) for target in panel["targets"]]
+    return {
+        (name, who)
+        for query, who in queries
+        for name in re.findall(r"\b(?:wxsession|http_server)_[a-z_]+", query)
+    }
+
+
+def labels_asked() -> set[tuple[str, str]]:
+    """Return every label by which an alert or a board picks or groups, with its metric."""
+    found = set()
+    for path in (RULES, *BOARDS):
+        text = path.read_text().replace('\\"', '"')
+        for name, matchers in re.findall(r"\b((?:wxsession|http_server)_[a-z_]+)\{([^}]*)\}", text):
+            found |= {(name, label) for label in re.findall(r"(\w+)[!=]=?~?\"", matchers)}
+    return found
+
+
+def test_a_scrape_of_a_run_has_whatever_a_board_or_an_alert_asks_for(
+    measured: Measured, simulator: Simulator
+) -> None:
+    token = token_of(measured.log_in(simulator.code("seen")))
+    for _ in range(20):
+        assert measured.check(token).ok
+    simulator.fail_next(40125)
+    measured.log_in(simulator.code("seen"))
+    measured.log_in("no-such-code")
+    measured.send("BREW", "/coffee")
+    measured.send("GET", "/users/17/orders")
+    measured.run("purge-sessions")
+    measured.run("keys", "reseal")
+    measured.send("POST", "/phone_number", json={"code": "no-such-code"}, token=token)
+    eventually(lambda: measured.checks() == 20)
+    eventually(lambda: value(measured.samples(), "wxsession_sealed_values", key="2") == 1)
+    expiry = "wxsession_access_token_expires_timestamp_seconds"
+    eventually(lambda: value(measured.samples(), expiry, appid=APPID) > 0)
+    samples = measured.samples()
+    names = {name for name, _ in samples}
+    assert sorted((name, who) for name, who in asked() if name not in names) == []
+    labels = {(name, label) for name, its in samples for label, _ in its}
+    assert labels_asked() - labels == set()
+    assert {re.sub("_(bucket|count|sum)$", "", name) for name in names} >= METRICS.keys()
+    events = "wxsession_events_total"
+    assert value(samples, events, event="session.created", appid=APPID) == 1
+    assert value(samples, events, event="login.failed", reason="invalid_code") == 1
+    errors = "wxsession_wechat_errors_total"
+    assert value(samples, errors, errcode="40125", call="/sns/jscode2session", appid=APPID) == 1
+    calls = "wxsession_wechat_call_duration_seconds_count"
+    assert value(samples, calls, call="/sns/jscode2session", outcome="ok") == 1
+    assert value(samples, calls, call="/sns/jscode2session", outcome="refused") == 2
+    requests_ = "http_server_request_duration_seconds_count"
+    assert value(samples, requests_, http_request_method="_OTHER", http_route="") == 1
+    assert "orders" not in str(samples)
+    assert value(samples, "wxsession_database_connections_limit") == 2 * 16  # of two workers
+    assert value(samples, "wxsession_logins_limit") == 2 * 576
+    assert value(samples, "wxsession_build_info") == 1
+
+
+def test_workers_that_are_replaced_leave_their_last_numbers(measured: Measured) -> None:
+    for _ in range(10):
+        measured.check("wxs_nothing")
+    measured.send_signal(signal.SIGHUP)
+    eventually(lambda: len(measured.workers()) >= 4)
+    eventually(lambda: _listens(measured.metrics))
+    eventually(lambda: measured.checks() == 10)
+
+
+def test_a_worker_that_dies_takes_nothing_with_it(measured: Measured) -> None:
+    for _ in range(10):
+        measured.check("wxs_nothing")
+    eventually(lambda: measured.checks() == 10)
+    for pid in measured.workers():
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: len(measured.workers()) >= 4)
+    eventually(lambda: _listens(measured.metrics))
+    measured.check("wxs_nothing")
+    eventually(lambda: measured.checks() == 11)
+    limit = "wxsession_database_connections_limit"
+    eventually(lambda: value(measured.samples(), limit) == 2 * 16)
+
+
+def test_an_address_in_use_is_one_line_and_no_failure(sqlite_url: str, tmp_path: Path) -> None:
+    service = Measured(tmp_path, sqlite_url)
+    with socket.create_server(("127.0.0.1", service.metrics)), service:
+        assert service.send("GET", "/healthz").ok
+        said = "no metrics: "
+        eventually(lambda: any(said in line for line in service.lines()))
+        (line,) = {json.loads(one)["message"] for one in service.lines() if said in one}
+    assert line == (
+        f"no metrics: 127.0.0.1:{service.metrics}: Address already in use;"
+        " let WXSESSION_METRICS be another"
+    )
+
+
+def test_a_folder_of_somebody_else_is_one_line_and_no_failure(
+    app: Flask, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "elsewhere"
+    path.symlink_to(tmp_path)
+    exporter = Exporter(services_of(app).database, ("127.0.0.1", free_port()), folder=path)
+    exporter.start()
+    told = [text for text in caplog.messages if text.startswith("no metrics: ")]
+    assert told == [f"no metrics: {path} cannot be used: it belongs to somebody else; remove it"]
+
+
+def test_without_the_library_there_is_one_line_and_no_failure(sqlite_url: str) -> None:
+    without = (
+        "import sys; sys.modules['prometheus_client'] = None\n"
+        "import wsgi; print(wsgi.app.test_client().get('/healthz').status_code)"
+    )
+    values = environment(sqlite_url, metrics=f"127.0.0.1:{free_port()}")
+    done = subprocess.run(
+        [sys.executable, "-c", without],
+        cwd=ROOT,
+        env=plain_environment() | values,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "200\n"
+    assert "no metrics: prometheus-client is missing: pip install 'wxsession[metrics]'" in (
+        done.stderr
+    )
+
+
+def test_nothing_is_exported_unless_asked_for(app: Flask) -> None:
+    assert services_of(app).exporter is None
+
+
+def test_an_event_that_is_undone_is_not_counted(app: Flask, make_phone: Callable[..., Any]) -> None:
+    def created() -> int:
+        counts = NUMBERS.snapshot()["counts"]
+        return sum(count for name, labels, count in counts if "session.created" in labels)
+
+    before = created()
+    make_phone("alice").log_in()
+    assert created() == before + 1
+    services = services_of(app)
+    with pytest.raises(ZeroDivisionError), services.database.transaction() as transaction:
+        services.audit.write(transaction, "session.created", SYSTEM)
+        raise ZeroDivisionError
+    assert created() == before + 1
