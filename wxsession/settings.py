@@ -139,6 +139,8 @@ class Settings:
     """Who issues them: the address of this server; None: the one that a request was sent to."""
     ticket_audiences: tuple[str, ...] = ()
     """The origins to which a mini-program may take its session, in lower case."""
+    api_page: bool = False
+    """Whether the API page is served at ``/docs``."""
     cookie: bool = False
     """Whether a web-view on our own origin may have its session in a cookie."""
     device_login: bool = False
@@ -653,6 +655,7 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "ISSUER": _issuer,
     "TICKET_AUDIENCES": _origins,
     "COOKIE": _switch,
+    "API_PAGE": _switch,
     "DEVICE_LOGIN": _switch,
     "LINK_BY_UNIONID": _switch,
     "CODE_LIMIT": _limit,

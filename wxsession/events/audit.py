@@ -174,12 +174,14 @@ class Audit:
             connection.execute(self._counting(sorted(rows, key=itemgetter("id"))))
 
     def _counted(
-        self, event: str, client: ClientInfo, reason: str | None = None, **ids: object
+        self, event: str, client: ClientInfo, reason: str | None = None, **ids: Any
     ) -> dict[str, Any]:
         """Return the row of an event that is counted; its id is computed from all the rest."""
         network = network_of(client.address) if client.address is not None else None
         nothing = {"user_id": None, "appid": None, "actor": None}
-        facts = {"event": event, "reason": reason, "client_address": network, **nothing, **ids}
+        named = {"event": event, "reason": reason, "client_address": network}
+        facts: dict[str, Any] = {**named, **nothing, **ids}
+        NUMBERS.count(EVENTS, event, reason, facts["appid"])
         now = self._clock()
         row = {"id": _counted_id(now, facts), "at": now, "count": 1, **facts}
         return row | {"request_id": current_request_id()}  # of the first of them

@@ -26,6 +26,7 @@ from wxsession.web.api.endpoints import bind
 from wxsession.web.api.front import Front
 from wxsession.web.api.health import ALIVE
 from wxsession.web.api.openapi import document
+from wxsession.web.api.page import add_page
 from wxsession.web.api.sessions import CHECK
 
 if TYPE_CHECKING:
@@ -87,4 +88,6 @@ def blueprint(services: Services, url_prefix: str | None) -> Blueprint:
     def openapi() -> Response:
         return Response(page(), mimetype="application/json")
 
+    if services.settings.api_page:
+        add_page(api)
     return api

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from wxsession.errors import (
     CodeError,
+    InsufficientScope,
     InvalidApiKey,
     InvalidRequest,
     InvalidToken,
@@ -119,12 +120,16 @@ def _refusal(error: WxSessionError) -> Response:
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), _DATABASE)
     unknown = isinstance(error, _UnknownInterface)
     body = _body(code, "unknown interface" if unknown else problems.title(error), {})
-    return problems.with_body(error, body) if isinstance(error, InvalidApiKey) else _answer(body)
+    return problems.with_body(error, body) if isinstance(error, _REFUSALS) else _answer(body)
 
+
+_REFUSALS = (InvalidApiKey, InsufficientScope)
+"""Of the key, which is the back end's HTTP and not its wafer."""
 
 # More special errors come first.
 _CODES: Mapping[type[WxSessionError], int] = {
     InvalidApiKey: _SHAPE,
+    InsufficientScope: _SHAPE,
     InvalidRequest: _SHAPE,
     CodeError: 40029,
     OpenDataError: 60021,
