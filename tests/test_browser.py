@@ -1,4 +1,4 @@
-"""The cookie of a web-view in a real browser: other people's pages do nothing with it."""
+"""What a real browser does: with the cookie of a web-view, and with the API page."""
 
 import shutil
 import threading
@@ -189,3 +189,23 @@ def test_a_page_of_somebody_else_cannot_log_the_user_in_as_another(
     assert "invalid_request" in page.content()
     page.goto(f"{shop.origin}/orders")
     assert page.inner_text("h1") == user
+
+
+def test_the_api_page_shows_every_call_and_asks_nobody_else(
+    make_app: Callable[..., Flask], page: Page
+) -> None:
+    app = make_app(api_page="on")
+    port = free_port()
+    asked: list[str] = []
+    refused: list[str] = []
+    page.on("request", lambda sent: asked.append(sent.url))
+    page.on("console", lambda said: refused.append(said.text) if said.type == "error" else None)
+    with serving(app, port):
+        page.goto(f"https://login.test:{port}/docs")
+        page.wait_for_selector("#operations-logins-login")
+        shown = page.locator(".opblock").count()
+    described = app.test_client().get("/openapi.json").get_json()["paths"]
+    assert shown == sum(map(len, described.values()))
+    assert not refused
+    here = (f"https://login.test:{port}/", "data:")
+    assert [url for url in asked if not url.startswith(here)] == []
