@@ -258,6 +258,8 @@ FACTS: dict[type[WxSessionError], Callable[[], WxSessionError]] = {
     errors.TooManyAttempts: lambda: errors.TooManyAttempts(
         "passwords", retry_after=7, limit=10, window=900
     ),
+    errors.AuthorizationPending: lambda: errors.AuthorizationPending(retry_after=5),
+    errors.SlowDown: lambda: errors.SlowDown(retry_after=5),
     errors.PushRefused: lambda: errors.PushRefused("signature"),
     errors.WeChatRateLimited: lambda: errors.WeChatRateLimited(retry_after=7),
 }

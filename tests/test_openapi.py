@@ -309,7 +309,7 @@ def without_relatives(some: set[Error], others: set[Error]) -> set[Error]:
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.function.__name__)
 def test_an_endpoint_declares_what_its_services_say_they_raise(endpoint: Endpoint) -> None:
-    reads = endpoint.body or endpoint.query
+    reads = endpoint.body or endpoint.query or endpoint.query_model
     declared = {*endpoint.raises, *([errors.InvalidRequest] if reads else [])}
     said = documented(endpoint)
     assert not without_relatives(said, declared)

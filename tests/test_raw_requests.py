@@ -39,7 +39,7 @@ def shop(
         server=server,
         module="tests.support.shop:app",
         dialects="all",
-        api_keys=f"shop:{KEY}",
+        api_keys=f"shop:{KEY}:introspect+manage",
     ) as running:
         yield running
 

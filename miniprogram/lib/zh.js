@@ -60,6 +60,7 @@ const words = {
   app_rejected: BROKEN,
   internal_error: BROKEN,
   invalid_api_key: WRONG,
+  insufficient_scope: WRONG,
   push_refused: WRONG,
   not_found: WRONG,
   method_not_allowed: WRONG,
