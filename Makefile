@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer with pip; `make test` and `make bench` also need Node 20 or newer with
 # npm, because clients of mini-programs and a peer of the benchmark run in it; `make test` needs
-# jq, nginx, pgbouncer and ip, which root gets from apt; `make bench` needs wrk, too. Everything of Python goes into .venv; pip and npm are called plainly, so that their own
+# jq, nginx, pgbouncer and ip, which root gets from apt, and `make test-long` a Chromium; `make bench` needs wrk, too. Everything of Python goes into .venv; pip and npm are called plainly, so that their own
 # configuration (a mirror, a proxy) holds here as well.
 
 PYTHON ?= python3
@@ -43,7 +43,7 @@ endef
 test: $(TESTED)
 	$(call run-lanes,not long)
 
-test-long: $(TESTED)
+test-long: $(TESTED) $(VENV)/.browser
 	$(call run-lanes,long,--timeout 900)
 
 coverage: $(TESTED)
@@ -77,10 +77,12 @@ $(VENV)/.server $(VENV)/.test $(VENV)/.bench $(VENV)/.lint: $(VENV)/.%: pyprojec
 	@touch $@
 
 # What stands before or beside the service in the tests: each program with its package.
-$(VENV)/.programs: Makefile | $(BIN)/python
+$(VENV)/.programs: PROGRAMS := jq:jq nginx:nginx pgbouncer:pgbouncer ip:iproute2
+$(VENV)/.browser: PROGRAMS := chromium-headless-shell:chromium-headless-shell
+$(VENV)/.programs $(VENV)/.browser: Makefile | $(BIN)/python
 	@PATH="$$PATH:/usr/sbin:/sbin"; \
 	missing=; \
-	for program in jq:jq nginx:nginx pgbouncer:pgbouncer ip:iproute2; do \
+	for program in $(PROGRAMS); do \
 	    command -v "$${program%:*}" >/dev/null || missing="$$missing $${program#*:}"; \
 	done; \
 	install="apt-get install -y -qq --no-install-recommends$$missing"; \

@@ -37,6 +37,7 @@ PASSWORD = "canary-database-password-77aa"
 API_KEY = "canary-api-key-of-a-back-end-31bd"
 ACCOUNT_PASSWORDS = [f"canary-password-{number}-8e5c" for number in range(4)]
 PHONE_NUMBER = "13987654321"
+OWN = "https://login.example.com"
 EVERY_ERRCODE = (-1, 40001, 40013, 40029, 40125, 40163, 40164, 40226, 42001, 45011, 47001, 12345)
 
 
@@ -80,6 +81,10 @@ def server_for(url: str, clock: SettableClock, wechat: WeChat) -> Flask:
         api_keys=f"shop:{API_KEY},wafer:{OTHER_API_KEY}",
         check_session_keys="on",
         dialects="all",
+        ticket_audiences=OWN,
+        issuer=OWN,
+        cookie="on",
+        device_login="on",
     )
     return create_app(settings, clock=clock, http=wechat_transport(wechat))
 
@@ -219,6 +224,36 @@ class Canary:
             self.bodies.append(told.replace(self._wechat.openid("carol"), ""))  # they may know it
             self.send("GET", "/check_session", headers={"X-Wxsession-Api-Key": key})
 
+    def go_elsewhere(self) -> None:
+        """Go into a web-view and onto a PC, rightly and wrongly."""
+        phone, key = self.phone, {"Authorization": f"Bearer {API_KEY}"}
+        signed = phone.send("POST", "/access_token", token=phone.token).json
+        self.secrets.add(signed["access_token"])
+        for _ in range(2):
+            ticket = phone.send("POST", "/tickets", json={"audience": OWN}, token=phone.token).json
+            self.secrets.add(ticket["ticket"])
+            for audience in (OWN + "/", OWN):
+                body = {"ticket": ticket["ticket"], "audience": audience}
+                told = phone.send("POST", "/tickets/redeem", json=body, headers=key).text
+                self.bodies.append(told.replace(self._wechat.openid("carol"), ""))
+        ticket = phone.send("POST", "/tickets", json={"audience": OWN}, token=phone.token).json
+        self.secrets.add(ticket["ticket"])
+        for to in ("//evil", "/", "/"):
+            query = {"ticket": ticket["ticket"], "to": to}
+            opened = phone.send("GET", "/web-view", query_string=query)
+            self.bodies.append(opened.text)
+            if cookie := opened.headers.get("Set-Cookie"):
+                self.secrets.add(cookie.partition("=")[2].partition(";")[0])
+        begun = phone.send("POST", "/device_logins").json
+        self.secrets.add(begun["device_code"])
+        for approve in (True, False):
+            self.post("/device_logins/decide", user_code=begun["user_code"], approve=approve)
+        granted = phone.send(
+            "POST", "/device_logins/token", json={"device_code": begun["device_code"]}
+        ).json
+        self.secrets.add(granted["session_token"])
+        self.post("/device_logins/token", device_code=begun["device_code"])
+
     def be_guessed_at(self) -> None:
         """Let somebody try until the account is closed."""
         _, second, wrong, _ = ACCOUNT_PASSWORDS
@@ -289,6 +324,7 @@ def test_no_secret_shows_anywhere(
         carol.live_with_an_account()
         carol.show_open_data(clock)
         carol.be_asked_about()
+        carol.go_elsewhere()
         carol.be_guessed_at()
         bodies, secrets = bodies + carol.bodies, secrets | carol.secrets
         commands = use_the_commands(app)

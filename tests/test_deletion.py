@@ -16,6 +16,7 @@ from tests.support.databases import ON_BOTH
 from tests.support.phone import Phone, problem
 from tests.support.postgres import PostgresServer
 from tests.support.settings import APPID, OTHER_APPID, settings_for
+from tests.support.statements import overhearing
 from wxsession import create_app
 from wxsession.accounts.deletion import BATCH
 from wxsession.errors import NoSuchUser
@@ -24,7 +25,14 @@ from wxsession.events.event import Event
 from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
 from wxsession.storage.database import metadata, new_id
-from wxsession.storage.tables import audit_events, failed_attempts, identities, sessions, users
+from wxsession.storage.tables import (
+    audit_events,
+    failed_attempts,
+    identities,
+    job_results,
+    sessions,
+    users,
+)
 
 pytestmark = ON_BOTH
 
@@ -119,7 +127,7 @@ def test_in_the_end_not_even_the_id_has_a_row(
     assert problem(phone.check()) == (401, "invalid_token", None)
     left = rows(services)
     kept = {name for name, found in left.items() if found}
-    assert kept == {audit_events.name}
+    assert kept == {audit_events.name, job_results.name}  # nobody's: how many rows went when
     assert {row["event"] for row in left[audit_events.name]} == {
         "user.created",
         "session.created",
@@ -281,7 +289,7 @@ def test_a_user_with_any_number_of_rows_is_dead_at_once_and_cleared_in_batches(
 def fill(services: Services, *, live: int, dead: int, events: int) -> None:
     """Give the only user there is more sessions and events, like those there are."""
     with services.database.transaction() as transaction:
-        one = dict(transaction.execute(select(sessions)).mappings().one())
+        one = dict(transaction.execute(select(sessions).limit(1)).mappings().one())
         many = [{**one, "id": new_id()} for _ in range(live + dead)]
         for row in many[live:]:
             row |= {"ended_at": one["created_at"], "end_reason": "logout"}
@@ -291,6 +299,28 @@ def fill(services: Services, *, live: int, dead: int, events: int) -> None:
         noted = [{**one, "id": new_id()} for _ in range(events)]
         for some in range(0, len(noted), 1000):
             transaction.execute(insert(audit_events), noted[some : some + 1000])
+
+
+@pytest.mark.long
+def test_a_hundred_thousand_sessions_and_events_go_in_bounded_batches(
+    phone: Phone, services: Services
+) -> None:
+    user_id = UUID(phone.log_in().json["user"]["id"])
+    for _ in range(10):
+        fill(services, live=10, dead=9_990, events=10_000)
+    statements: list[str] = []
+    with overhearing(services.database, before=statements.append):
+        assert delete(phone).status_code == 204
+    assert len(statements) < 40
+    assert problem(phone.check())[:2] == (401, "session_ended")
+    cleared, batches = services.deletion.clear(user_id), 1
+    while not cleared.is_last:
+        assert max(cleared.sessions, cleared.events) == BATCH
+        cleared, batches = services.deletion.clear(user_id), batches + 1
+    assert batches == 100
+    left = rows(services)
+    assert phone.address not in str(left)
+    assert len(left[sessions.name]) == 101  # those that were live
 
 
 def user_id_of(phone: Phone) -> UUID:

@@ -252,6 +252,7 @@ SECRET = "something that only an exception says"
 FACTS: dict[type[WxSessionError], Callable[[], WxSessionError]] = {
     errors.InvalidRequest: lambda: errors.InvalidRequest([{"field": "code", "message": "is bad"}]),
     errors.ContentTooLarge: lambda: errors.ContentTooLarge([{"field": "a", "message": "is long"}]),
+    errors.InsufficientScope: lambda: errors.InsufficientScope("users"),
     errors.SessionExpired: lambda: errors.SessionExpired("idle"),
     errors.SessionEnded: lambda: errors.SessionEnded("logout"),
     errors.TooManyAttempts: lambda: errors.TooManyAttempts(

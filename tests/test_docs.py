@@ -26,7 +26,7 @@ import pytest
 import requests
 
 import config
-from tests.support.documents import CLIENT, PAGES, README, Document, blocks, page
+from tests.support.documents import CLIENT, PAGES, README, Document, block_with, blocks, page
 from tests.support.service import ROOT, free_port, plain_environment
 from tests.support.settings import environment
 from tests.support.waiting import eventually
@@ -181,6 +181,13 @@ def test_the_example_of_a_test_passes(tmp_path: Path) -> None:
         timeout=60,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("words", ["@sock.route", '@jobs.cli.command("remind")'])
+def test_the_socket_and_the_job_are_those_of_the_shop(words: str) -> None:
+    sources = (ROOT / "tests" / "hosts" / "shop").glob("*.py")
+    shown = block_with(words, "python")
+    assert any(shown in source.read_text("utf-8") for source in sources)
 
 
 def test_the_back_end_in_node_knows_a_session(running: Running, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from tests.support.app import services_of
 from tests.support.databases import ON_BOTH, ON_SQLITE
-from tests.support.phone import Answer, Phone, problem
+from tests.support.phone import Answer, Phone, problem, same_for_all
 from tests.support.settings import OTHER_APPID, settings_for
 from tests.support.waiting import eventually
 from tests.support.wires import API_KEY, WIRES
@@ -100,8 +100,9 @@ def rows(services: Services, table: Any) -> int:
 
 
 def shown(answer: Answer) -> tuple[object, ...]:
-    """Return all that a guesser sees of an answer but its time."""
-    return answer.status_code, answer.text, dict(answer.headers)
+    """Return all that a guesser sees of an answer but its time and the id of the request."""
+    headers = {name: value for name, value in answer.headers.items() if name != "X-Request-ID"}
+    return answer.status_code, same_for_all(answer.json), headers
 
 
 # Fifty guesses at once.

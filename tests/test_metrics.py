@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +24,7 @@ from tests.support.service import ROOT, Service, Simulator, free_port, plain_env
 from tests.support.settings import APPID, SECRET_KEY, environment
 from tests.support.waiting import eventually
 from wxsession.events.audit import SYSTEM
-from wxsession.metrics import METRICS, NUMBERS
+from wxsession.metrics import METRICS, NUMBERS, Numbers
 from wxsession.operations.prometheus import Exporter
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -239,6 +240,30 @@ def test_without_the_library_there_is_one_line_and_no_failure(sqlite_url: str) -
     assert "no metrics: prometheus-client is missing: pip install 'wxsession[metrics]'" in (
         done.stderr
     )
+
+
+def test_nothing_is_lost_among_threads_that_come_and_go() -> None:
+    numbers = Numbers()
+
+    def work() -> None:
+        for _ in range(1000):
+            numbers.count("one_total", "label", None)
+            numbers.observe("one_seconds", ("label",), 0.003)
+        numbers.observe("one_seconds", ("label",), 60)
+
+    for _ in range(4):
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        numbers.snapshot()
+        for thread in threads:
+            thread.join()
+    found = numbers.snapshot()
+    assert found["counts"] == [["one_total", ("label", ""), 16_000]]
+    ((name, labels, buckets, seconds),) = found["durations"]
+    assert (name, labels) == ("one_seconds", ("label",))
+    assert buckets == [0, 0, 16_000, *[0] * 10, 16]
+    assert seconds == pytest.approx(16_000 * 0.003 + 16 * 60)
 
 
 def test_nothing_is_exported_unless_asked_for(app: Flask) -> None:

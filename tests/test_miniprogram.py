@@ -29,6 +29,7 @@ PROMISES: Final = sorted(path.name for path in (CLIENTS / "session").glob("*.tes
 
 SOCIABLE: Final = {
     "registration_limit": "0",  # everybody here has one address
+    "device_login": "on",
     "ticket_audiences": "https://shop.example.com",
     "api_keys": "shop:an-api-key-that-is-made-up-for-tests",
 }

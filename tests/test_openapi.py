@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -16,12 +17,13 @@ from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
 
 from tests.support.phone import Phone
+from tests.support.service import ROOT
 from tests.support.settings import APPS
 from wxsession import errors
 from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat
-from wxsession.web.api import ENDPOINTS
-from wxsession.web.api.endpoints import Endpoint
+from wxsession.web.api import ENDPOINTS, users
+from wxsession.web.api.endpoints import API_KEY_ERRORS, Endpoint
 from wxsession.web.api.proxy import API_KEY_HEADER
 from wxsession.web.problems import PROBLEM_TYPES
 
@@ -32,11 +34,12 @@ API_KEY = "an-api-key-that-is-made-up-for-tests"
 def app(make_app: Callable[..., Flask]) -> Flask:
     """Return a server that a back end may ask, and that speaks our own dialect alone."""
     return make_app(
-        api_keys=f"shop:{API_KEY}",
+        api_keys=f"shop:{API_KEY}:introspect+users+phone+manage",
         dialects="none",
         code_limit="0",
         registration_limit="0",
         cookie="on",
+        device_login="on",
         ticket_audiences="http://localhost",
     )
 
@@ -94,6 +97,17 @@ def test_every_operation_says_what_opens_it(page: dict[str, Any]) -> None:
     assert opened_by["refresh"] == [{"session": []}]
 
 
+def test_every_operation_has_a_tag_that_is_described_and_the_page_our_version(
+    page: dict[str, Any],
+) -> None:
+    operations = [op for methods in page["paths"].values() for op in methods.values()]
+    described = {tag["name"] for tag in page["tags"] if tag["description"]}
+    assert {tag for operation in operations for tag in operation["tags"]} == described
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert page["info"]["version"] == project["version"]
+    assert "other dialects are not here" in page["info"]["description"]
+
+
 def test_operations_have_names_of_their_own(page: dict[str, Any]) -> None:
     names = [op["operationId"] for methods in page["paths"].values() for op in methods.values()]
     assert len(names) == len(set(names))
@@ -105,9 +119,16 @@ _REFUSED_ALL_THE_SAME = ["2xx", "400", "401", "403", "409", "429", "5xx"]
 _JUDGED = (
     *("login", "register", "bind", "unbind", "user", "user_info", "phone_number"),
     *("tickets", "tickets/redeem"),
+    *("device_logins", "device_logins/token", "device_logins/show", "device_logins/decide"),
     *("wechat/push/{appid}", "wechat/events"),
 )
 _REFUSED = ["400", "401", "403", "404", "405", "409", "413", "415", "429", "5xx"]
+
+
+def path_of(endpoint: Endpoint) -> str:
+    return endpoint.path.replace("<uuid:", "{").replace(">", "}")
+
+
 _CONFIG = SchemathesisConfig.from_dict(
     {
         "checks": {"negative_data_rejection": {"expected-statuses": _REFUSED}},
@@ -136,7 +157,10 @@ _CONFIG = SchemathesisConfig.from_dict(
             # API key or token there.
             *(
                 {"include-name": name, "checks": {"ignored_auth": {"enabled": False}}}
-                for name in ("POST /introspect", "GET /check_session", "POST /check_session")
+                for name in (
+                    *("POST /introspect", "GET /check_session", "POST /check_session"),
+                    *(f"{endpoint.methods[0]} {path_of(endpoint)}" for endpoint in users.ENDPOINTS),
+                )
             ),
         ],
     }
@@ -161,12 +185,13 @@ class Counted:
         return self.app(environ, start)
 
 
-def fuzzed(app: Flask, wechat: WeChat) -> tuple[Any, Counter[tuple[str, int]]]:
-    """Return the schema to fuzz by, and what was answered.
+def fuzzed(app: Flask, wechat: WeChat) -> tuple[Any, Counter[tuple[str, int]], str]:
+    """Return the schema to fuzz by, what was answered, and the id of a user.
 
-    Half the codes, API keys and introspected tokens that are sent are real ones.
+    Half the codes, users and introspected tokens that are sent are real ones, and so are API keys.
     """
-    token = Phone(app, wechat, "bob").log_in().json["session_token"]
+    grant = Phone(app, wechat, "bob").log_in().json
+    token, user_id = grant["session_token"], grant["user"]["id"]
     counted = Counted(app)
     schema = schemathesis.openapi.from_wsgi("/openapi.json", counted, config=_CONFIG)
 
@@ -183,11 +208,15 @@ def fuzzed(app: Flask, wechat: WeChat) -> tuple[Any, Counter[tuple[str, int]]]:
                 case.headers["Authorization"] = f"Bearer {API_KEY}"
                 if len(asked) % 2:
                     case.body = {"token": token}
+        if case.operation.path.startswith("/users"):
+            case.headers["Authorization"] = f"Bearer {API_KEY}"
+            if str(case.path_parameters.get("user_id"))[-1] in "02468ace":
+                case.path_parameters["user_id"] = user_id
         if len(case.headers.get(API_KEY_HEADER, "")) % 2:
             case.headers[API_KEY_HEADER] = API_KEY
         return case
 
-    return schema, counted.answers
+    return schema, counted.answers, user_id
 
 
 @pytest.fixture
@@ -201,7 +230,7 @@ def wechat(clock: SettableClock) -> WeChat:
 def test_no_answer_to_whatever_request_is_undeclared(
     app: Flask, wechat: WeChat, examples: int
 ) -> None:
-    schema, answered = fuzzed(app, wechat)
+    schema, answered, user_id = fuzzed(app, wechat)
 
     for result in schema.get_all_operations():
         operation = result.ok()
@@ -223,13 +252,15 @@ def test_no_answer_to_whatever_request_is_undeclared(
     assert answered["GET /check_session", 401]
     assert answered["POST /introspect", 200]
     assert answered["POST /introspect", 401]
+    assert answered["GET /users", 200]
+    assert answered[f"GET /users/{user_id}", 200]
 
 
 @pytest.mark.parametrize("stories", [20, pytest.param(300, marks=pytest.mark.long)])
 def test_no_story_of_logins_checks_refreshes_and_logouts_is_undeclared(
     app: Flask, wechat: WeChat, stories: int
 ) -> None:
-    schema, answered = fuzzed(app, wechat)
+    schema, answered, _ = fuzzed(app, wechat)
     machine = schema.as_state_machine()
     machine.run(
         settings=settings(
@@ -253,7 +284,7 @@ def test_no_story_of_logins_checks_refreshes_and_logouts_is_undeclared(
 Error = type[errors.WxSessionError]
 
 _RAISED = re.compile(r"^    ([A-Z]\w+(?:,\s+[A-Z]\w+)*):", re.MULTILINE)
-_OF_NO_SERVICE = {errors.MissingToken, errors.InvalidApiKey, errors.NotReady}
+_OF_NO_SERVICE = {errors.MissingToken, errors.NotReady, *API_KEY_ERRORS}
 """What a request is refused with before a service is called, or any query may raise."""
 
 

@@ -288,7 +288,7 @@ def test_the_command_prints_one_line(app: Flask, phone: Phone, clock: SettableCl
     assert dry.output == "3 sessions and 0 audit events to delete.\n"
     result = run(args=["purge-sessions"])
     assert result.exit_code == 0
-    others = "0 login codes, 0 tickets, 0 failed attempts and 0 audit events"
+    others = "0 login codes, 0 tickets, 0 device codes, 0 failed attempts and 0 audit events"
     gone = f"3 sessions, {others} deleted in 1 batches, "
     assert result.output.startswith(gone)
     assert result.output.count("\n") == 1
@@ -300,7 +300,14 @@ def test_the_command_prints_json(app: Flask, phone: Phone, clock: SettableClock)
     dry = run(args=["purge-sessions", "--dry-run", "--json"])
     assert json.loads(dry.output) == {"would_delete": 3, "would_delete_audit_events": 0}
     summary = json.loads(run(args=["purge-sessions", "--json", "--batch-size", "2"]).output)
-    counts = {"sessions", "login_codes", "tickets", "failed_attempts", "audit_events"}
+    counts = {
+        "sessions",
+        "login_codes",
+        "tickets",
+        "device_codes",
+        "failed_attempts",
+        "audit_events",
+    }
     assert summary.keys() == counts | {"batches", "seconds", "complete"}
     assert (summary["sessions"], summary["complete"]) == (3, True)
 

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from tests.support.databases import ON_BOTH
 from tests.support.phone import Answer, Phone, problem
-from tests.support.push import MESSAGES, SETTING, delivered
+from tests.support.push import KEY, MESSAGES, SETTING, delivered
 from tests.support.settings import APPID, APPS, OTHER_APPID
 from wxsession.errors import InvalidRequest
 from wxsession.services import Services
@@ -97,7 +97,7 @@ def wechat(clock: SettableClock) -> WeChat:
 
 @pytest.fixture
 def app(make_app: Callable[..., Flask]) -> Flask:
-    return make_app(push=SETTING, api_keys=f"shop:{API_KEY}", registration_limit="0")
+    return make_app(push=SETTING, api_keys=f"shop:{API_KEY}:manage", registration_limit="0")
 
 
 Deliver = Callable[[Push], Answer]
@@ -283,6 +283,21 @@ def test_a_message_for_another_app_is_refused(
     about = foreign.push("user_info_modified", "alice", APPID, members={"AppID": OTHER_APPID})
     assert refusal(deliver(about)) == (403, "push_refused", "appid")
     assert kept(alice) == ALL
+
+
+def test_another_key_or_mode_than_in_the_console_is_told(
+    wechat: WeChat, clock: SettableClock, deliver: Deliver
+) -> None:
+    encrypted = wechat.push("debug_demo")
+    in_plain_mode = WeChat(APPS, clock=clock, push={OTHER_APPID: ("Plain", KEY)})
+    message = in_plain_mode.push("debug_demo", "alice", OTHER_APPID)
+    assert refusal(deliver(message)) == (403, "push_refused", "no_key")
+    other_key = WeChat(APPS, clock=clock, push={APPID: ("Token0123", KEY[::-1])})
+    message = other_key.push("debug_demo", "alice")
+    assert refusal(deliver(message)) == (403, "push_refused", "encryption")
+    other_token = WeChat(APPS, clock=clock, push={APPID: ("Token01234", KEY)})
+    assert refusal(deliver(other_token.push("debug_demo"))) == (403, "push_refused", "signature")
+    assert deliver(encrypted).text == "success"
 
 
 LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10 if n else "ha"}">' for n in range(10))

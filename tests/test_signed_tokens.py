@@ -26,8 +26,8 @@ API_KEY = "an-api-key-that-is-made-up-for-tests"
 
 @pytest.fixture
 def app(make_app: Callable[..., Flask]) -> Flask:
-    """Return a server that knows its address."""
-    return make_app(issuer=ISSUER)
+    """Return a server that knows its address, and has every endpoint."""
+    return make_app(issuer=ISSUER, device_login="on")
 
 
 def signed(phone: Phone) -> str:

@@ -21,7 +21,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from wxsession.app import create_app
 from wxsession.errors import WxSessionError
-from wxsession.settings import Settings
+from wxsession.settings import SCOPES, Settings
 from wxsession.simulator import create_app as create_simulator
 from wxsession.storage.database import connect
 from wxsession.storage.migrate import upgrade
@@ -66,6 +66,7 @@ class Demo:
 
     def environment(self) -> dict[str, str]:
         """Return the demo settings; the keys survive a restart, and so does what they signed."""
+        api_key = _key_in(self.instance / "demo.api-key")
         push = _key_in(self.instance / "demo.push-key")
         return {
             "WXSESSION_DATABASE_URL": f"sqlite:///{(self.instance / 'demo.db').as_posix()}",
@@ -74,8 +75,9 @@ class Demo:
             "WXSESSION_WECHAT_URL": self.wechat,
             "WXSESSION_TICKET_AUDIENCES": self.service,
             "WXSESSION_COOKIE": "on",
+            "WXSESSION_DEVICE_LOGIN": "on",
             "WXSESSION_PUSH": f"{_APPID}:{push[:20]}:{push[20:63]}",
-            "WXSESSION_API_KEYS": f"demo:{_key_in(self.instance / 'demo.api-key')}",
+            "WXSESSION_API_KEYS": f"demo:{api_key}:{'+'.join(SCOPES)}",
         }
 
     @contextmanager

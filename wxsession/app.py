@@ -2,8 +2,8 @@
 
 import logging
 import os
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Generic, NoReturn, cast
 from uuid import UUID
 from weakref import WeakSet
 
@@ -22,7 +22,7 @@ from wxsession.settings import Settings
 from wxsession.users.merging import merged_into
 from wxsession.web import api, problems, shadows
 from wxsession.web.dialects import base, registry
-from wxsession.web.guard import GUARD, CurrentSession, Guard, UserLoader
+from wxsession.web.guard import GUARD, CurrentSession, Guard, U, current_session
 from wxsession.web.instrumentation import Instrumentation, identify, note_routes
 
 EXTENSION = "wxsession"
@@ -30,13 +30,14 @@ EXTENSION = "wxsession"
 _HOST = {"WXSESSION_URL_PREFIX": "/auth", "WXSESSION_DIALECTS": "none"}
 """The defaults that are others in a host application, so that nothing of it is hidden."""
 
-L = TypeVar("L", bound=UserLoader)
-
 _log = logging.getLogger(__name__)
 
 
-class WxSession:
+class WxSession(Generic[U]):
     """The extension for a developer's own Flask application.
+
+    Its type may name what the `user_loader` returns, ``wxsession: WxSession[User] = WxSession()``;
+    then type checkers know what `current_session.user` is.
 
     Takes its settings from `settings`, or from the ``WXSESSION_…`` keys of ``app.config``, or,
     where those have none, from the environment. Adds the endpoints, the commands, and the error
@@ -60,7 +61,7 @@ class WxSession:
         self._clock = clock
         self._http = http
         self._hasher = hasher
-        self._user_loader: UserLoader | None = None
+        self._user_loader: Callable[[UUID], U] | None = None
         self._apps: WeakSet[Flask] = WeakSet()  # a factory in tests makes many
         if app is not None:
             self.init_app(app)
@@ -87,12 +88,17 @@ class WxSession:
         app.cli.add_command(cli.group(services))
         shadows.tell(app)
 
-    def user_loader(self, load: L) -> L:
+    def user_loader(self, load: Callable[[UUID], U]) -> Callable[[UUID], U]:
         """Let a function make `current_session.user` of a user's id: ``@wxsession.user_loader``."""
         self._user_loader = load
         return load
 
-    def check(self, token: str) -> CurrentSession:
+    @property
+    def current_session(self) -> CurrentSession[U]:
+        """The `current_session` of the package, whose `user` has the type of the application's."""
+        return cast("CurrentSession[U]", current_session)
+
+    def check(self, token: str) -> CurrentSession[U]:
         """Return the live session of a token that came by another way than a request of Flask's.
 
         That counts as use, as a request does.
@@ -105,7 +111,7 @@ class WxSession:
         view = services.sessions.check(token, with_identity=False)
         return self._guard.current(view)
 
-    def session(self, session_id: UUID) -> CurrentSession | None:
+    def session(self, session_id: UUID) -> CurrentSession[U] | None:
         """Return a session if it is still live, for a socket or a job that remembers its id.
 
         It does not count as use.
@@ -150,8 +156,8 @@ class WxSession:
         return services
 
     @property
-    def _guard(self) -> Guard:
-        guard: Guard = self._app.extensions[GUARD]
+    def _guard(self) -> Guard[U]:
+        guard: Guard[U] = self._app.extensions[GUARD]
         return guard
 
     @property
@@ -162,11 +168,13 @@ class WxSession:
             return next(iter(self._apps))
         raise RuntimeError("use this inside `with app.app_context()`")
 
-    def _load_user(self, user_id: UUID) -> Any:
-        return (self._user_loader or _load_nobody)(user_id)
+    def _load_user(self, user_id: UUID) -> U:
+        if self._user_loader is None:
+            _load_nobody(user_id)
+        return self._user_loader(user_id)
 
 
-def _serve(app: Flask, services: Services, user_loader: UserLoader) -> None:
+def _serve(app: Flask, services: Services, user_loader: Callable[[UUID], object]) -> None:
     """Add our endpoints, those of the other dialects, and the guard that knows all of them."""
     settings = services.settings
     app.extensions[EXTENSION] = services
@@ -185,7 +193,7 @@ def _serve(app: Flask, services: Services, user_loader: UserLoader) -> None:
     )
 
 
-def _load_nobody(_user_id: UUID) -> Any:
+def _load_nobody(_user_id: UUID) -> NoReturn:
     raise RuntimeError("current_session.user needs a function: @wxsession.user_loader")
 
 

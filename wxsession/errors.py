@@ -27,7 +27,13 @@
     │   ├── SessionKeyStale      no stored session_key fits
     │   └── WatermarkMismatch    of another app or user, or too old
     ├── InvalidTicket            unknown, used, expired, or of another audience
+    ├── DeviceLoginError         a device that polls is not let in, or not yet (RFC 8628, 3.5)
+    │   ├── AuthorizationPending
+    │   ├── SlowDown
+    │   ├── AccessDenied
+    │   └── ExpiredToken
     ├── InvalidApiKey            no API key, or an unknown one
+    ├── InsufficientScope        the API key is not for that
     ├── PushRefused              a message that WeChat did not send, or not to us
     ├── WeChatError              WeChat did not give a usable response
     │   ├── WeChatRateLimited
@@ -197,8 +203,8 @@ class BadCredentials(AccountError):
 class TooManyAttempts(AccountError):
     """Too many attempts for this account or from this address; `retry_after` is in seconds.
 
-    `reason` is ``passwords`` (wrong ones), ``codes`` (refused ones) or ``registrations``. `limit`
-    of them are allowed in `window` seconds.
+    `reason` is ``passwords`` (wrong ones), ``codes`` (refused ones), ``registrations`` or
+    ``api_keys`` (wrong ones). `limit` of them are allowed in `window` seconds.
     """
 
     code = "too_many_attempts"
@@ -265,16 +271,69 @@ class InvalidTicket(WxSessionError):
     code = "invalid_ticket"
 
 
+class DeviceLoginError(WxSessionError):
+    """A device that shows a code is not let in, or not yet (RFC 8628, 3.5)."""
+
+
+class AuthorizationPending(DeviceLoginError):
+    """Nobody has approved or denied the code yet."""
+
+    code = "authorization_pending"
+    retryable = True
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
+class SlowDown(DeviceLoginError):
+    """The device asked sooner than the interval allows."""
+
+    code = "slow_down"
+    retryable = True
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
+class AccessDenied(DeviceLoginError):
+    """The user turned the device away, or has logged out since."""
+
+    code = "access_denied"
+
+
+class ExpiredToken(DeviceLoginError):
+    """The code is unknown, was used or decided about, or has expired; which is not told."""
+
+    code = "expired_token"
+
+
 class InvalidApiKey(WxSessionError):
     """The request has no API key, or an unknown one."""
 
     code = "invalid_api_key"
 
 
+class InsufficientScope(WxSessionError):
+    """The API key is known, but does not have the `scope` that this needs."""
+
+    code = "insufficient_scope"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__()
+        self.scope = scope
+
+    def facts(self) -> Mapping[str, object]:
+        """Return the scope that is missing."""
+        return {"scope": self.scope}
+
+
 class PushRefused(WxSessionError):
     """A message that is not WeChat's, or not for us.
 
-    `reason` is ``signature``, ``timestamp``, ``appid``, ``not_encrypted`` or ``encryption``.
+    `reason` is ``signature``, ``timestamp``, ``appid``, ``not_encrypted``, ``no_key`` (it is
+    encrypted, and the app has no key) or ``encryption`` (it is encrypted with another key).
     """
 
     code = "push_refused"

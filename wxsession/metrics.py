@@ -6,8 +6,8 @@ How the numbers of all processes reach Prometheus is the matter of `operations.p
 
 import os
 import threading
+import weakref
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
@@ -66,60 +66,95 @@ BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 """The upper bounds of the buckets of every histogram, in seconds."""
 
 
-class Durations:
-    """How many durations fell into each bucket, the last one being without end; and their sum."""
-
-    __slots__ = ("buckets", "sum")
+class _Table:
+    """What one thread has counted: no other one writes here, so nobody needs a lock."""
 
     def __init__(self) -> None:
-        self.buckets = [0] * (len(BOUNDS) + 1)
-        self.sum = 0.0
+        self.counts: dict[tuple[str, Labels], int] = {}
+        self.durations: dict[tuple[str, Labels], list[float]] = {}
+        """How many fell into each bucket, the last one being without end; and then their sum."""
+
+    def add(self, other: "_Table") -> None:
+        """Add what another thread has counted."""
+        for key, count in list(other.counts.items()):
+            self.counts[key] = self.counts.get(key, 0) + count
+        for key, numbers in list(other.durations.items()):
+            mine = self.durations.get(key, _NONE)
+            self.durations[key] = [one + more for one, more in zip(mine, numbers, strict=True)]
+
+
+_NONE = [0.0] * (len(BOUNDS) + 2)
+
+
+class _Thread:
+    """Is there as long as the thread that refers to it, whoever started that thread."""
 
 
 class Numbers:
     """The numbers of one process."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._counts: Counter[tuple[str, Labels]] = Counter()
-        self._durations: dict[tuple[str, Labels], Durations] = {}
         self._levels: dict[str, Callable[[], float]] = {}
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, in a forked child: the parent goes on to count its own."""
+        self._lock = threading.Lock()
+        self._own = threading.local()
+        self._past = _Table()
+        self._tables: list[tuple[weakref.ref[_Thread], _Table]] = []
 
     def count(self, name: str, *labels: str | None, by: int = 1) -> None:
         """Add to a counter; a label that is None is empty."""
         key = name, tuple(label or "" for label in labels)
-        with self._lock:
-            self._counts[key] += by
+        counts = self._table().counts
+        counts[key] = counts.get(key, 0) + by
 
     def observe(self, name: str, labels: Labels, seconds: float) -> None:
         """Add a duration to a histogram."""
-        key, bucket = (name, labels), bisect_left(BOUNDS, seconds)
-        with self._lock:
-            durations = self._durations.get(key)
-            if durations is None:
-                durations = self._durations[key] = Durations()
-            durations.buckets[bucket] += 1
-            durations.sum += seconds
+        try:
+            durations = self._own.table.durations
+        except AttributeError:
+            durations = self._table().durations
+        key = name, labels
+        numbers = durations.get(key)
+        if numbers is None:
+            numbers = durations[key] = [*_NONE]
+        numbers[bisect_left(BOUNDS, seconds)] += 1
+        numbers[-1] += seconds
 
     def show_level(self, name: str, level: Callable[[], float]) -> None:
         """Let a gauge without labels be what a function returns."""
         self._levels[name] = level
 
-    def forget(self) -> None:
-        """Begin anew, in a forked child: the parent goes on to count its own."""
-        self._lock = threading.Lock()
-        self._counts, self._durations = Counter(), {}
-
     def snapshot(self) -> dict[str, Any]:
         """Return all numbers as JSON has them."""
+        total = _Table()
         with self._lock:
-            counts = [[name, labels, count] for (name, labels), count in self._counts.items()]
-            durations = [
-                [name, labels, [*one.buckets], one.sum]
-                for (name, labels), one in self._durations.items()
-            ]
-        levels = [[name, level()] for name, level in self._levels.items()]
-        return {"counts": counts, "durations": durations, "levels": levels}
+            for thread, table in list(self._tables):
+                if thread() is None:
+                    self._past.add(table)
+                    self._tables.remove((thread, table))
+            for table in (self._past, *(table for _, table in self._tables)):
+                total.add(table)
+        return {
+            "counts": [[name, labels, count] for (name, labels), count in total.counts.items()],
+            "durations": [
+                [name, labels, numbers[:-1], numbers[-1]]
+                for (name, labels), numbers in total.durations.items()
+            ],
+            "levels": [[name, level()] for name, level in self._levels.items()],
+        }
+
+    def _table(self) -> _Table:
+        """Return the numbers of this thread."""
+        table: _Table | None = getattr(self._own, "table", None)
+        if table is None:
+            table, self._own.thread = _Table(), _Thread()
+            with self._lock:
+                self._tables.append((weakref.ref(self._own.thread), table))
+            self._own.table = table
+        return table
 
 
 NUMBERS: Final = Numbers()

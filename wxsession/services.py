@@ -12,6 +12,7 @@ from wxsession.accounts.passwords import OWASP_MINIMUM, Passwords
 from wxsession.accounts.profiles import Profiles
 from wxsession.accounts.service import AccountService
 from wxsession.accounts.throttle import Throttle
+from wxsession.api_keys import ApiKeys
 from wxsession.clock import Clock, now
 from wxsession.crypto import Sealer, SecretKeys
 from wxsession.events.audit import Audit
@@ -20,6 +21,7 @@ from wxsession.events.search import EventSearch
 from wxsession.events.webhooks import Sender
 from wxsession.limits import Places
 from wxsession.logins.codes import LoginCodes
+from wxsession.logins.devices import DeviceLogins
 from wxsession.logins.exchange import CodeExchange
 from wxsession.logins.identities import Identities
 from wxsession.logins.service import LoginService
@@ -31,6 +33,7 @@ from wxsession.operations.doctor import Doctor
 from wxsession.operations.export import Export
 from wxsession.operations.health import Health
 from wxsession.operations.identities import IdentityAdministration
+from wxsession.operations.lookup import Lookup
 from wxsession.operations.passwords import PasswordAdministration
 from wxsession.operations.prometheus import Exporter
 from wxsession.operations.purge import Purge
@@ -65,6 +68,7 @@ class Services:
     database: Database
     sessions: SessionService
     logins: LoginService
+    device_logins: DeviceLogins
     accounts: AccountService
     deletion: Deletion
     profiles: ProfileService
@@ -76,6 +80,7 @@ class Services:
     key_checks: KeyChecks
     phones: PhoneNumbers
     introspection: Introspection
+    api_keys: ApiKeys
     signed_tokens: SignedTokens
     tickets: Tickets
     audit: Audit
@@ -83,6 +88,7 @@ class Services:
     event_search: EventSearch
     delivery: Delivery
     directory: Directory
+    lookup: Lookup
     export: Export
     administration: Administration
     passwords: PasswordAdministration
@@ -223,6 +229,7 @@ class Services:
             database=database,
             sessions=sessions,
             logins=logins,
+            device_logins=DeviceLogins(database, sessions=sessions, throttle=throttle, clock=clock),
             accounts=accounts,
             deletion=deletion,
             profiles=profile_service,
@@ -233,7 +240,8 @@ class Services:
             session_keys=session_keys,
             key_checks=key_checks,
             phones=phones,
-            introspection=Introspection(sessions, settings.api_keys, audit, clock),
+            introspection=Introspection(sessions, clock),
+            api_keys=ApiKeys(settings.api_keys, throttle, audit),
             signed_tokens=SignedTokens(
                 sessions, keys, lifetime=settings.access_token_lifetime, clock=clock
             ),
@@ -255,6 +263,7 @@ class Services:
                 clock=clock,
             ),
             directory=Directory(database, phones=phones, clock=clock),
+            lookup=Lookup(database, phones=phones, audit=audit),
             export=Export(database, sessions=sessions, phones=phones, audit=audit, clock=clock),
             administration=Administration(database, sessions=sessions, audit=audit, clock=clock),
             passwords=PasswordAdministration(

@@ -34,6 +34,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 _SHORTEST_SECRET_KEY = 32
 _SHORTEST_API_KEY = 16
+_LONGEST_API_KEY_NAME = 64  # the actor of an audit event
 _SHORTEST_DATABASE_TIMEOUT = timedelta(seconds=3)  # a connection alone may take two
 _LONGEST_DATABASE_TIMEOUT = timedelta(seconds=60)
 _LONGEST_ACCESS_TOKEN = timedelta(hours=1)
@@ -57,6 +58,21 @@ class Limit(NamedTuple):
 
     most: int
     window: timedelta
+
+
+SCOPES = ("introspect", "users", "phone", "manage", "events")
+"""What an API key may be good for; the first is what it is good for unless it says otherwise."""
+
+
+class ApiKey(NamedTuple):
+    """The key of a back end, and what it is good for."""
+
+    key: str
+    scopes: frozenset[str]
+
+    def __repr__(self) -> str:
+        """Return the scopes, and not the key."""
+        return f"ApiKey({'+'.join(sorted(self.scopes))})"
 
 
 class PushSecrets(NamedTuple):
@@ -107,7 +123,7 @@ class Settings:
     max_sessions: int = 20
     retention: timedelta = timedelta(days=7)
     audit_retention: timedelta = timedelta(days=190)
-    api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    api_keys: Mapping[str, ApiKey] = field(default_factory=dict, repr=False)
     """Keys by the names of the back ends that use them."""
     push: Mapping[str, PushSecrets] = field(default_factory=dict, repr=False)
     """By appid: how WeChat's messages to that app are verified and opened."""
@@ -123,8 +139,12 @@ class Settings:
     """Who issues them: the address of this server; None: the one that a request was sent to."""
     ticket_audiences: tuple[str, ...] = ()
     """The origins to which a mini-program may take its session, in lower case."""
+    api_page: bool = False
+    """Whether the API page is served at ``/docs``."""
     cookie: bool = False
     """Whether a web-view on our own origin may have its session in a cookie."""
+    device_login: bool = False
+    """Whether a phone may log another device in."""
     link_by_unionid: bool = True
     """Whether WeChat users of several apps with one unionid are one user."""
     code_limit: Limit | None = DEFAULT_CODE_LIMIT
@@ -458,17 +478,29 @@ def _secret_keys(text: str) -> tuple[str, ...]:
     return keys
 
 
-def _api_keys(text: str) -> dict[str, str]:
-    keys: dict[str, str] = {}
+def _api_keys(text: str) -> dict[str, ApiKey]:
+    keys: dict[str, ApiKey] = {}
     for entry in text.split(","):
-        name, colon, key = (part.strip() for part in entry.partition(":"))
-        if not (name and colon and key):
-            raise ValueError("not of the form name:key[,name:key…]")
+        name, key, scopes = _api_key_parts(entry)
+        if len(name) > _LONGEST_API_KEY_NAME or not name.isprintable():
+            raise ValueError(f"a name has at most {_LONGEST_API_KEY_NAME} printable characters")
         _ensure_unguessable(key, _SHORTEST_API_KEY)
-        if name in keys or key in keys.values():
+        if not scopes <= set(SCOPES):
+            raise ValueError(f"has an unknown scope; known are {', '.join(SCOPES)}")
+        if name in keys or key in {known.key for known in keys.values()}:
             raise ValueError("has a name or a key twice")
-        keys[name] = key
+        keys[name] = ApiKey(key, scopes)
     return keys
+
+
+def _api_key_parts(entry: str) -> tuple[str, str, frozenset[str]]:
+    parts = [part.strip() for part in entry.split(":")]
+    match parts:
+        case [name, key] if name and key:
+            return name, key, frozenset(SCOPES[:1])
+        case [name, key, scopes] if name and key:
+            return name, key, frozenset(scope.strip() for scope in scopes.split("+"))
+    raise ValueError("not of the form name:key[:scope+scope…][,…]; a key has no colon in it")
 
 
 def _webhooks(text: str) -> dict[str, Webhook]:
@@ -623,6 +655,8 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "ISSUER": _issuer,
     "TICKET_AUDIENCES": _origins,
     "COOKIE": _switch,
+    "API_PAGE": _switch,
+    "DEVICE_LOGIN": _switch,
     "LINK_BY_UNIONID": _switch,
     "CODE_LIMIT": _limit,
     "REGISTRATION_LIMIT": _limit,

@@ -168,10 +168,11 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "{sessions} sessions and {events} audit events to delete.": (
         "将删除 {sessions} 个会话、{events} 条审计事件。"
     ),
-    "{sessions} sessions, {login_codes} login codes, {tickets} tickets, {failed_attempts}"
-    " failed attempts and {audit_events} audit events deleted in {batches} batches,"
-    " {seconds:.1f} s.": (
+    "{sessions} sessions, {login_codes} login codes, {tickets} tickets, {device_codes} device"
+    " codes, {failed_attempts} failed attempts and {audit_events} audit events deleted in"
+    " {batches} batches, {seconds:.1f} s.": (
         "删除了 {sessions} 个会话、{login_codes} 个登录 code、{tickets} 张票据、"
+        "{device_codes} 个扫码代码、"
         "{failed_attempts} 条失败计数、{audit_events} 条审计事件，"
         "共 {batches} 批，用时 {seconds:.1f} 秒。"
     ),

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "20261128_06"
-down_revision = "20261128_05"
+revision = "20261128_07"
+down_revision = "20261128_06"
 branch_labels = None
 depends_on = None
 

@@ -49,6 +49,12 @@ function addCalls(session, inner, enter) {
       return call({}, `/sessions/${encodeURIComponent(id)}`, undefined, 'DELETE').then(noop)
     }),
 
+    askingDevice: userCode => enter(() => call({}, '/device_logins/show', { user_code: userCode })),
+
+    approveDevice: userCode => decide(userCode, true),
+
+    denyDevice: userCode => decide(userCode, false),
+
     webView: url => enter(() => {
       const own = originOf(addressOf(''))
       const audience = originOf(url) || own
@@ -100,6 +106,10 @@ function addCalls(session, inner, enter) {
     return sendWithToken(context, 'request', wanted, timeout).then(response => {
       return response.statusCode === 204 ? {} : expectData(response)
     })
+  }
+
+  function decide(userCode, approve) {
+    return enter(() => call({}, '/device_logins/decide', { user_code: userCode, approve }).then(noop))
   }
 
   /** Call `ask`; if it fails with `code`, log in (unless that was just done) and call it again. */

@@ -118,6 +118,13 @@ export interface ListedSession {
   user_agent: string | null
 }
 
+/** Who shows a code of a login on another device. */
+export interface AskingDevice {
+  client_address: string | null
+  user_agent: string | null
+  expires_in: number
+}
+
 export interface Session extends CoreSession {
   request<T extends Data = Record<string, any>>(
     options: RequestOptions & Loading & Callbacks<RequestResult<T>>
@@ -152,6 +159,11 @@ export interface Session extends CoreSession {
    * WXSESSION_TICKET_AUDIENCES of the server. Open it at once: it is good once, for 60 seconds.
    */
   webView(url: string): Promise<string>
+  /** Who asks with this code to be logged in on another device; show it before you approve. */
+  askingDevice(userCode: string): Promise<AskingDevice>
+  /** Let that device in as this user. */
+  approveDevice(userCode: string): Promise<void>
+  denyDevice(userCode: string): Promise<void>
   /** Save a phone number: pass the button's code, or its whole `event.detail`. */
   phoneNumber(source: string | PhoneNumberDetail): Promise<PhoneNumber>
   /** Save a profile; a function is called again if its result belongs to an old session_key. */

@@ -34,6 +34,10 @@ const words = {
   content_too_large: '填写的内容过长',
   session_key_stale: '授权信息已过期，请重新授权',
   watermark_mismatch: '授权信息已过期，请重新授权',
+  authorization_pending: '请在手机上确认登录',
+  slow_down: BUSY,
+  access_denied: '登录请求被拒绝',
+  expired_token: '二维码已失效，请刷新后重试',
   invalid_ticket: '页面已失效，请返回后重试',
 
   missing_token: AGAIN,

@@ -74,6 +74,14 @@ def test_a_phone_can_send_open_data(post: Post) -> None:
         assert set(post(view, user="bob")) == {"errMsg", "encryptedData", "iv"}, view
 
 
+def test_an_app_can_get_unionids(wechat: WeChat, post: Post) -> None:
+    query = login_query(str(post("login")["code"]))
+    assert "unionid" not in wechat.code2session(query, HERE)
+    assert post("bind_open_platform") == {"ok": True}
+    query = login_query(str(post("login")["code"]))
+    assert wechat.code2session(query, HERE)["unionid"] == wechat.unionid("alice")
+
+
 @pytest.mark.parametrize(("view", "errcode"), [("expire_tokens", 42001), ("revoke_tokens", 40001)])
 def test_tokens_can_be_ended(http: FlaskClient, post: Post, view: str, errcode: int) -> None:
     assert http.get("/simulator/token_fetches").get_json() == {"fetches": 0}
@@ -143,6 +151,7 @@ BAD: dict[str, list[object]] = {
         {"phone_number": "+8613800001234"},
         {"phone_number": "13800001234", "country_code": None},
     ],
+    "bind_open_platform": [UNKNOWN_APP],
     "expire_tokens": [UNKNOWN_APP],
     "revoke_tokens": [{"appid": 1}],
     "push": [{}, {"event": "debug_demo"}, {"event": 1, "url": "http://127.0.0.1:9"}],

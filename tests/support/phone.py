@@ -84,6 +84,11 @@ class Phone:
         return answer
 
 
+def same_for_all(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a problem without the id of its request."""
+    return {name: value for name, value in body.items() if name != "request_id"}
+
+
 def problem(answer: TestResponse) -> tuple[int, str, str | None]:
     """Return status, code and reason of a problem, having seen that it has the form of one."""
     assert answer.mimetype == "application/problem+json", answer.text

@@ -181,9 +181,9 @@ class Simulator(Server):
 
     alive = "/simulator/exchanges"
 
-    def __init__(self) -> None:
-        """Start nothing yet."""
-        super().__init__(environment(""))
+    def __init__(self, **settings: object) -> None:
+        """Start nothing yet; its apps may be other ones."""
+        super().__init__(environment("", **settings))
 
     def command(self) -> list[str]:
         """Return how the simulator is called: by a server that takes hundreds of calls at once."""
@@ -192,10 +192,14 @@ class Simulator(Server):
         bound = ["--bind", f"127.0.0.1:{self.port}", "--log-level", "warning"]
         return [*gunicorn, *many, *bound, "wxsession.simulator:create_app()"]
 
-    def code(self, user: str) -> str:
-        """Return a code of wx.login for the first of our apps."""
-        code: str = self._post("login", user=user, appid=next(iter(APPS)))["code"]
+    def code(self, user: str, appid: str = next(iter(APPS))) -> str:
+        """Return a code of wx.login, for the first of our apps or for this one."""
+        code: str = self._post("login", user=user, appid=appid)["code"]
         return code
+
+    def bind_open_platform(self, appid: str) -> None:
+        """Return a unionid in this app from now on."""
+        self._post("bind_open_platform", appid=appid)
 
     def answer_after(self, seconds: float) -> None:
         """Hold back every later answer for so long."""

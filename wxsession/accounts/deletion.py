@@ -26,6 +26,7 @@ from wxsession.events.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.sessions.service import SessionService
 from wxsession.storage.database import Database, Executor, retry_on_disconnect
 from wxsession.storage.tables import (
+    device_codes,
     identities,
     is_live,
     merged_users,
@@ -276,6 +277,9 @@ class Deletion:
             live = [row.id for row in rows if row.lives]
             dead = [row.id for row in rows if not row.lives]
             transaction.execute(delete(sessions).where(c.id.in_(dead)))
+            # Who was let in by one of them was this user, elsewhere.
+            asked = device_codes.c.session_id.in_(batch)
+            transaction.execute(delete(device_codes).where(asked))
             self._end(transaction, user_id, c.id.in_(live))
         return len(batch)
 

@@ -1,4 +1,4 @@
-"""Limits on failed attempts: passwords, codes, registrations.
+"""Limits on failed attempts: passwords, codes, registrations, API keys.
 
 The counters are in the database, so that all workers count together. A counter's window starts
 at the first attempt and is not extended by later ones, so an attacker cannot lock the owner out
@@ -47,6 +47,7 @@ DAY = timedelta(days=1)
 FAILURES_PER_ACCOUNT = 10
 FAILURES_PER_DAY = 100  # NIST SP 800-63B, 5.2.2, has no more than that in a row
 FAILURES_PER_ADDRESS = 100  # an address may be that of a whole office, or of a carrier's NAT
+_DEVICE_LOGINS = Limit(300, timedelta(minutes=10))
 _IN_A_DAY = " in a day"
 _MOST_SUSPECTS = 10_000
 
@@ -190,6 +191,28 @@ class Throttle:
             raise
         if user_id is not None:
             self._take_back(counted)
+
+    def count_device_login(self, client: ClientInfo) -> None:
+        """Count a code that a device asks for, which anybody may.
+
+        Raises:
+            TooManyAttempts: there were too many from this address recently.
+            Overloaded: the database did not answer in time.
+        """
+        if client.address is not None:
+            counter = self._counter("devices", network_of(client.address), _DEVICE_LOGINS)
+            self._count("devices", [counter], client)
+
+    def count_api_key(self, client: ClientInfo) -> None:
+        """Count a wrong API key from this address.
+
+        Raises:
+            TooManyAttempts: there were too many recently.
+            Overloaded: the database did not answer in time.
+        """
+        if client.address is not None:
+            limit = Limit(FAILURES_PER_ADDRESS, WINDOW)
+            self._add([self._counter("api_keys", network_of(client.address), limit)], "api_keys")
 
     def unlock(self, username: str | None, user_id: UUID) -> None:
         """Forget the wrong passwords of an account, by its normalised username and its user.

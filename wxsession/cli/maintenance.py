@@ -123,9 +123,9 @@ def status(services: Services) -> None:
 
 def _summary(done: PurgeResult) -> str:
     text = words(
-        "{sessions} sessions, {login_codes} login codes, {tickets} tickets, {failed_attempts}"
-        " failed attempts and {audit_events} audit events deleted in {batches} batches,"
-        " {seconds:.1f} s.",
+        "{sessions} sessions, {login_codes} login codes, {tickets} tickets, {device_codes} device"
+        " codes, {failed_attempts} failed attempts and {audit_events} audit events deleted in"
+        " {batches} batches, {seconds:.1f} s.",
         **dataclasses.asdict(done),
     )
     return text if done.complete else text + " " + words("Time is up, more is left.")

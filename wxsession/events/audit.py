@@ -11,10 +11,11 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import Insert, or_, select, update
 
 from wxsession.clock import Clock
 from wxsession.errors import Overloaded
@@ -22,7 +23,7 @@ from wxsession.events import signals
 from wxsession.events.event import FACTS, Event
 from wxsession.logs import current_request_id
 from wxsession.metrics import EVENTS, NUMBERS
-from wxsession.storage.database import Database, new_id, upsert, uuid7
+from wxsession.storage.database import Database, Executor, new_id, upsert, uuid7
 from wxsession.storage.statements import inserting
 from wxsession.storage.tables import audit_events
 from wxsession.storage.transaction import Transaction
@@ -151,26 +152,47 @@ class Audit:
         `note_refusal`, this is not part of a transaction. It sends no signal: nobody should wait
         for what a flood of refusals starts.
         """
-        network = network_of(client.address) if client.address is not None else None
-        now = self._clock()
-        facts = {
-            "event": event,
-            "reason": reason,
-            "user_id": user_id,
-            "appid": appid,
-            "client_address": network,
-            "actor": actor,
-        }
-        # The id is computed from the facts, so the primary key finds the row to count in.
-        row = {"id": _counted_id(now, facts), "at": now, "count": 1, **facts}
-        row["request_id"] = current_request_id()  # of the first of them
-        counting = upsert(self._database, audit_events).values(row)
-        counting = counting.on_conflict_do_update(
-            index_elements=["id"], set_={"count": audit_events.c.count + 1}
-        )
+        row = self._counted(event, client, reason, user_id=user_id, appid=appid, actor=actor)
         NUMBERS.count(EVENTS, event, reason, appid)
         with suppress(Overloaded), self._database.statement() as connection:
-            connection.execute(counting)
+            connection.execute(self._counting([row]))
+
+    def count_shown_numbers(
+        self, connection: Executor, user_ids: Iterable[UUID], client: ClientInfo, *, actor: str
+    ) -> None:
+        """Count, in the same way, that `actor` is about to see the phone number of each user.
+
+        Raises:
+            Overloaded: that could not be written, so that nothing may be shown.
+        """
+        rows = [
+            self._counted("phone_number.shown", client, user_id=user_id, actor=actor)
+            for user_id in user_ids
+        ]
+        if rows:
+            # In one order everywhere, so that two statements never deadlock.
+            connection.execute(self._counting(sorted(rows, key=itemgetter("id"))))
+
+    def _counted(
+        self, event: str, client: ClientInfo, reason: str | None = None, **ids: Any
+    ) -> dict[str, Any]:
+        """Return the row of an event that is counted; its id is computed from all the rest."""
+        network = network_of(client.address) if client.address is not None else None
+        nothing = {"user_id": None, "appid": None, "actor": None}
+        named = {"event": event, "reason": reason, "client_address": network}
+        facts: dict[str, Any] = {**named, **nothing, **ids}
+        NUMBERS.count(EVENTS, event, reason, facts["appid"])
+        now = self._clock()
+        row = {"id": _counted_id(now, facts), "at": now, "count": 1, **facts}
+        return row | {"request_id": current_request_id()}  # of the first of them
+
+    def _counting(self, rows: Sequence[Mapping[str, object]]) -> Insert:
+        """Return the statement that writes each row, or adds one to its count."""
+        return (
+            upsert(self._database, audit_events)
+            .values(rows)
+            .on_conflict_do_update(index_elements=["id"], set_={"count": audit_events.c.count + 1})
+        )
 
     def forget(self, transaction: Transaction, user_ids: Sequence[UUID], *, most: int) -> int:
         """Clear the addresses and user agents of users' events; return how many, `most` at most."""

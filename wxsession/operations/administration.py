@@ -6,6 +6,7 @@ Every change is written to the audit, in the transaction that makes it.
 import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select, update
@@ -18,13 +19,24 @@ from wxsession.sessions.service import SessionService
 from wxsession.storage import tables as t
 from wxsession.storage.database import Database
 from wxsession.storage.sqlite_busy import MAX_BUSY_PAUSE
+from wxsession.users.client import ClientInfo
 from wxsession.users.merging import ensure_known
+from wxsession.users.user import select_former_ids
+
+
+class _Who(NamedTuple):
+    actor: str
+    client: ClientInfo
+
 
 _ENDED_AT_ONCE = 500  # each with an event, if each is another user's
 
 
 class Administration:
-    """What an operator may do to users and sessions; `actor` is the operator's name."""
+    """What an operator may do to users and sessions.
+
+    `actor` is the operator's name, or that of the back end that asks, and `client` is from where.
+    """
 
     def __init__(
         self,
@@ -46,6 +58,7 @@ class Administration:
         user_id: UUID,
         *,
         actor: str = UNKNOWN,
+        client: ClientInfo = SYSTEM,
         progress: Callable[[int], None] = lambda _done: None,
     ) -> int:
         """Disable a user and end every live session; return how many were ended.
@@ -57,23 +70,25 @@ class Administration:
             NoSuchUser: no user has this id.
             Overloaded: the database did not answer in time.
         """
-        self._switch(user_id, "user.disabled", actor, disabled_at=self._clock())
-        return self._end_all(user_id, "user_disabled", actor, progress)
+        who = _Who(actor, client)
+        self._switch(user_id, "user.disabled", who, disabled_at=self._clock())
+        return self._end_all(user_id, "user_disabled", who, progress)
 
-    def enable(self, user_id: UUID, *, actor: str = UNKNOWN) -> None:
+    def enable(self, user_id: UUID, *, actor: str = UNKNOWN, client: ClientInfo = SYSTEM) -> None:
         """Let a disabled user log in again; the ended sessions stay ended.
 
         Raises:
             NoSuchUser: no user has this id.
             Overloaded: the database did not answer in time.
         """
-        self._switch(user_id, "user.enabled", actor, disabled_at=None)
+        self._switch(user_id, "user.enabled", _Who(actor, client), disabled_at=None)
 
     def end_sessions(
         self,
         user_id: UUID,
         *,
         actor: str = UNKNOWN,
+        client: ClientInfo = SYSTEM,
         progress: Callable[[int], None] = lambda _done: None,
     ) -> int:
         """End every live session of a user; return how many. Can be stopped and run again.
@@ -84,7 +99,7 @@ class Administration:
         """
         with self._database.statement() as connection:
             ensure_known(connection, user_id)
-        return self._end_all(user_id, "revoked", actor, progress)
+        return self._end_all(user_id, "revoked", _Who(actor, client), progress)
 
     def end_all_sessions(
         self,
@@ -124,30 +139,42 @@ class Administration:
             self._timing.sleep(size.pause_after(self._timing.monotonic() - begun))
         return done
 
-    def end_session(self, session_id: UUID, *, actor: str = UNKNOWN) -> bool:
-        """End a session; return whether it was live.
+    def end_session(
+        self,
+        session_id: UUID,
+        *,
+        user_id: UUID | None = None,
+        actor: str = UNKNOWN,
+        client: ClientInfo = SYSTEM,
+    ) -> bool:
+        """End a session, of this user if one is named; return whether it was live.
 
         Raises:
-            NoSuchSession: no session has this id.
+            NoSuchUser: no user has this id.
+            NoSuchSession: no session has this id, or it is another user's.
             Overloaded: the database did not answer in time.
         """
         with self._database.transaction() as connection:
             it = t.sessions.c.id == session_id
-            user_id = connection.execute(select(t.sessions.c.user_id).where(it)).scalar()
-            if user_id is None:
+            owner_id = connection.execute(select(t.sessions.c.user_id).where(it)).scalar()
+            if user_id is not None:
+                ensure_known(connection, user_id)
+                former = connection.execute(select_former_ids(user_id)).scalars()
+                owner_id = owner_id if owner_id in {user_id, *former} else None
+            if owner_id is None:
                 raise NoSuchSession
             ended = self._sessions.end_rows(
                 connection,
                 it,
                 "revoked",
-                user_id=user_id,
-                client=SYSTEM,
+                user_id=owner_id,
+                client=client,
                 actor=actor,
             )
         return ended == 1
 
     def _switch(
-        self, user_id: UUID, event: str, actor: str, *, disabled_at: datetime | None
+        self, user_id: UUID, event: str, who: _Who, *, disabled_at: datetime | None
     ) -> None:
         """Disable or enable a user; for one who is so already, nothing changes."""
         query = select(t.users.c.disabled_at).where(t.users.c.id == user_id).with_for_update()
@@ -160,14 +187,14 @@ class Administration:
                 return
             switch = update(t.users).where(t.users.c.id == user_id)
             connection.execute(switch.values(disabled_at=disabled_at))
-            self._audit.write(connection, event, SYSTEM, user_id=user_id, actor=actor)
+            self._audit.write(connection, event, who.client, user_id=user_id, actor=who.actor)
 
     def _end_all(
-        self, user_id: UUID, reason: str, actor: str, progress: Callable[[int], None]
+        self, user_id: UUID, reason: str, who: _Who, progress: Callable[[int], None]
     ) -> int:
         """End every live session of a user, in bounded transactions, each with its event."""
         done = 0
-        while ended := self._sessions.end_some(user_id, reason, client=SYSTEM, actor=actor):
+        while ended := self._sessions.end_some(user_id, reason, client=who.client, actor=who.actor):
             done += ended
             progress(done)
         return done

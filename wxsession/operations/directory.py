@@ -5,7 +5,7 @@ or key in any of it.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -17,6 +17,7 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
+    exists,
     func,
     literal,
     select,
@@ -55,6 +56,8 @@ class UserFilter:
     """How the nickname begins."""
     address: str | None = None
     """Had a session from this address, within the retention of events."""
+    appid: str | None = None
+    """The app that the WeChat user with `openid` or `unionid`, or any, is of."""
     disabled: bool = False
     """Only users who are disabled."""
 
@@ -146,14 +149,15 @@ class Directory:
         Raises:
             Overloaded: the database did not answer in time.
         """
-        query = _users().where(~is_merged(), ~is_deleted(), *self._conditions(wanted))
-        query = query.order_by(t.users.c.id)
+        query = select_users_with_date().where(
+            ~is_merged(), ~is_deleted(), *matching(wanted, self._phones, self._database)
+        )
         if after is not None:
             query = query.where(t.users.c.id > after)
         with self._database.statement() as connection:
-            rows = connection.execute(query.limit(limit + 1)).all()
-        lines = [self._user_line(row) for row in rows]
-        return _page(lines, limit, lambda line: line.user_id)
+            rows = connection.execute(query.order_by(t.users.c.id).limit(limit + 1)).all()
+        lines = [self._user_line(row) for row in rows[:limit]]
+        return page_of(lines, len(rows) > limit, lambda line: line.user_id)
 
     def merges(
         self, since: datetime | None = None, *, limit: int = PAGE, after: UUID | None = None
@@ -177,7 +181,8 @@ class Directory:
                 where = literal(last.merged_at, c.merged_at.type), literal(after, c.old_id.type)
                 query = query.where(tuple_(c.merged_at, c.old_id) > tuple_(*where))
             rows = connection.execute(query.limit(limit + 1)).all()
-        return _page([Merge(*row) for row in rows], limit, lambda merge: merge.old_id)
+        merges = [Merge(*row) for row in rows[:limit]]
+        return page_of(merges, len(rows) > limit, lambda merge: merge.old_id)
 
     def user(self, user_id: UUID) -> UserDetails:
         """Return everything an operator may see of a user.
@@ -191,7 +196,8 @@ class Directory:
         live = select(func.count()).where(t.sessions.c.user_id == user_id, self._is_live())
         with self._database.statement() as connection:
             ensure_known(connection, user_id)
-            row = connection.execute(_users().where(t.users.c.id == user_id)).first()
+            query = select_users_with_date().where(t.users.c.id == user_id)
+            row = connection.execute(query).first()
             if row is None:
                 raise NoSuchUser
             return UserDetails(
@@ -226,8 +232,8 @@ class Directory:
                 ids = (user_id, *connection.execute(select_former_ids(user_id)).scalars())
                 query = query.where(t.sessions.c.user_id.in_(ids))
             rows = connection.execute(query.limit(limit + 1)).all()
-        lines = [self._session_line(session_from(row, self._phones)) for row in rows]
-        return _page(lines, limit, lambda line: line.session_id)
+        lines = [self._session_line(session_from(row, self._phones)) for row in rows[:limit]]
+        return page_of(lines, len(rows) > limit, lambda line: line.session_id)
 
     def session(self, session_id: UUID) -> SessionLine:
         """Return one session, whether it is live or not.
@@ -242,32 +248,6 @@ class Directory:
         if row is None:
             raise NoSuchSession
         return self._session_line(session_from(row, self._phones))
-
-    def _conditions(self, wanted: UserFilter) -> list[ColumnElement[bool]]:
-        found: list[ColumnElement[bool]] = []
-        if wanted.username is not None:
-            found.append(t.users.c.username == normalised_username(wanted.username))
-        if wanted.phone is not None:
-            # Hashed with each server key: not every row has the hash of the newest one yet.
-            found.append(t.users.c.phone_number_hash.in_(self._phones.hashes(wanted.phone)))
-        if wanted.openid is not None:
-            found.append(t.users.c.id.in_(_bound_where(t.identities.c.openid == wanted.openid)))
-        if wanted.unionid is not None:
-            found.append(t.users.c.id.in_(_bound_where(t.identities.c.unionid == wanted.unionid)))
-        if wanted.nickname is not None:
-            found += self._begins(t.users.c.nickname, wanted.nickname)
-        if wanted.address is not None:
-            found.append(t.users.c.id.in_(_seen_from(wanted.address)))
-        if wanted.disabled:
-            found.append(t.users.c.disabled_at.is_not(None))
-        return found
-
-    def _begins(self, column: ColumnElement[str], beginning: str) -> list[ColumnElement[bool]]:
-        """Return the conditions of a range of the index: LIKE uses it with a known value only."""
-        end = beginning + chr(sys.maxunicode)  # no character, so nothing begins with it
-        if self._database.is_postgresql:  # these compare bytes, whatever the locale
-            return [column.op("~>=~")(beginning), column.op("~<~")(end)]
-        return [column >= beginning, column < end]
 
     def _is_live(self) -> ColumnElement[bool]:
         return and_(t.is_live(self._clock()), t.has_enabled_user())
@@ -306,12 +286,38 @@ class Directory:
         return "live", None
 
 
-def _users() -> Select[Any]:
+def select_users_with_date() -> Select[Any]:
+    """Return the query for rows of users as `user_from` reads them, and since when they are."""
     return select_users().add_columns(t.users.c.created_at)
 
 
-def _bound_where(condition: ColumnElement[bool]) -> Select[Any]:
-    return select(t.identities.c.user_id).where(condition)
+def matching(
+    wanted: UserFilter, phones: PhoneNumbers, database: Database
+) -> list[ColumnElement[bool]]:
+    """Return the conditions for the users that are wanted."""
+    found: list[ColumnElement[bool]] = []
+    if wanted.username is not None:
+        found.append(t.users.c.username == normalised_username(wanted.username))
+    if wanted.phone is not None:
+        # Hashed with each server key: not every row has the hash of the newest one yet.
+        found.append(t.users.c.phone_number_hash.in_(phones.hashes(wanted.phone)))
+    if wanted.nickname is not None:
+        found += _begins(t.users.c.nickname, wanted.nickname, database)
+    if wanted.address is not None:
+        found.append(t.users.c.id.in_(_seen_from(wanted.address)))
+    if wanted.disabled:
+        found.append(t.users.c.disabled_at.is_not(None))
+    return found + _bound(wanted)
+
+
+def _begins(
+    column: ColumnElement[str], beginning: str, database: Database
+) -> list[ColumnElement[bool]]:
+    """Return the conditions of a range of the index: LIKE uses it with a known value only."""
+    end = beginning + chr(sys.maxunicode)  # no character, so nothing begins with it
+    if database.is_postgresql:  # these compare bytes, whatever the locale
+        return [column.op("~>=~")(beginning), column.op("~<~")(end)]
+    return [column >= beginning, column < end]
 
 
 def _seen_from(address: str) -> CompoundSelect[Any]:
@@ -324,7 +330,21 @@ def _seen_from(address: str) -> CompoundSelect[Any]:
     )
 
 
-def _page(found: Sequence[T], limit: int, id_of: Callable[[T], UUID]) -> Page[T]:
-    """Return the page; one more than `limit` was read, which shows whether there are more."""
-    items = tuple(found[:limit])
-    return Page(items, id_of(items[-1]) if len(found) > limit else None)
+def _bound(wanted: UserFilter) -> list[ColumnElement[bool]]:
+    """Return the condition that one WeChat user of the user is as it is wanted."""
+    c = t.identities.c
+    named = {c.openid: wanted.openid, c.unionid: wanted.unionid, c.appid: wanted.appid}
+    conditions = [column == value for column, value in named.items() if value is not None]
+    if wanted.openid is not None or wanted.unionid is not None:
+        return [t.users.c.id.in_(select(c.user_id).where(*conditions))]
+    if wanted.appid is not None:
+        # Nearly everybody may be of this app: it is asked for each user, along their ids.
+        its = exists().where(c.user_id == t.users.c.id, c.provider == t.WECHAT, *conditions)
+        return [its.correlate(t.users)]
+    return []
+
+
+def page_of(items: Iterable[T], more: bool, id_of: Callable[[T], UUID]) -> Page[T]:  # noqa: FBT001 - it is a fact, not a switch
+    """Return the page of these items; `more` says whether others follow."""
+    shown = tuple(items)
+    return Page(shown, id_of(shown[-1]) if more else None)

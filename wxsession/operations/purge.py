@@ -37,6 +37,7 @@ from wxsession.storage.database import TABLE_PREFIX, Database, Executor
 from wxsession.storage.sqlite_busy import MAX_BUSY_PAUSE
 from wxsession.storage.tables import (
     audit_events,
+    device_codes,
     failed_attempts,
     login_codes,
     sessions,
@@ -58,6 +59,7 @@ class PurgeResult:
     sessions: int
     login_codes: int
     tickets: int
+    device_codes: int
     failed_attempts: int
     audit_events: int
     batches: int
@@ -69,9 +71,9 @@ class Purge:
     """Deletes sessions that ended or expired long ago, and other rows whose time is over.
 
     These are users that were merged into others or deleted, and have no session left, login codes
-    that may not be replayed any more, tickets that nobody redeemed, failed attempts that do not
-    count any more, and audit events that are older than `audit_retention`. First it clears what is
-    left of users who were deleted.
+    that may not be replayed any more, tickets and device codes that nobody redeemed, failed
+    attempts that do not count any more, and audit events that are older than `audit_retention`.
+    First it clears what is left of users who were deleted.
     """
 
     def __init__(
@@ -148,6 +150,7 @@ class Purge:
             sessions=deleted[sessions],
             login_codes=deleted[login_codes],
             tickets=deleted[tickets],
+            device_codes=deleted[device_codes],
             failed_attempts=deleted[failed_attempts],
             audit_events=deleted[audit_events],
             batches=batches,
@@ -206,6 +209,7 @@ class Purge:
             _expired_sessions(now - older_than),
             Expired.at(login_codes, login_codes.c.expires_at, now),
             Expired.at(tickets, tickets.c.expires_at, now),
+            Expired.at(device_codes, device_codes.c.expires_at, now),
             Expired.at(failed_attempts, failed_attempts.c.expires_at, now),
             _expired_events(now - self._audit_retention),
         )

@@ -61,7 +61,7 @@ from wxsession.sessions.session import (
 from wxsession.sessions.tokens import SessionToken, TokenSigner
 from wxsession.settings import Settings
 from wxsession.storage.database import Database, new_id, retry_on_disconnect
-from wxsession.storage.tables import identities, is_live, sessions
+from wxsession.storage.tables import identities, is_live, sessions, users
 from wxsession.storage.transaction import Reply, Transaction
 from wxsession.users.client import ClientInfo
 from wxsession.users.phone_numbers import PhoneNumbers
@@ -304,7 +304,7 @@ class SessionService:
         Raises:
             TokenError: the session that opens it is not live.
         """
-        opener = self.reload(connection, opener_id, lock=True)
+        opener = self.hold(connection, opener_id)
         root, user = opener.opened_by or opener.id, opener.user
         which = and_(sessions.c.user_id == user.id, sessions.c.opened_by == root)
         self.end_rows(connection, which, "replaced", user_id=user.id, client=client)
@@ -373,6 +373,23 @@ class SessionService:
             raise InvalidToken
         session = session_from(row, self._phones)
         session.ensure_live(self._clock())
+        return session
+
+    def hold(self, connection: Transaction, session_id: UUID) -> Session:
+        """Return a session as it is now; it and its user stay, inside the caller's transaction.
+
+        Raises:
+            TokenError: it has ended.
+            Crossed: it moved to another user just now.
+        """
+        # The user's row before sessions, as everywhere; and the session is read again after that,
+        # because a merge may have moved it, or a deletion ended it, while this waited.
+        user_id = self.reload(connection, session_id).user.id
+        its_user = select(users.c.id).where(users.c.id == user_id)
+        connection.execute(its_user.with_for_update())
+        session = self.reload(connection, session_id, lock=True)
+        if session.user.id != user_id:
+            raise Crossed
         return session
 
     def end_rows(

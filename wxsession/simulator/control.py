@@ -63,6 +63,11 @@ def control(wechat: WeChat) -> Blueprint:  # noqa: C901 - a list of small views
         wechat.set_phone_number(_user(body), number, country_code)
         return jsonify(ok=True)
 
+    @blueprint.post("/bind_open_platform")
+    def bind_open_platform() -> Response:
+        wechat.bind_open_platform(_appid(_body()))
+        return jsonify(ok=True)
+
     @blueprint.post("/expire_tokens")
     def expire_tokens() -> Response:
         wechat.expire_tokens(_appid(_body()))

@@ -181,6 +181,20 @@ tickets = Table(
     Column("expires_at", UtcDateTime, nullable=False, index=True),
 )
 
+# Devices that wait to be let in; no foreign key, as above.
+device_codes = Table(
+    "wxsession_device_codes",
+    metadata,
+    Column("device_code_hash", LargeBinary(32), primary_key=True),
+    Column("user_code", String(16), nullable=False, unique=True),
+    Column("client_address", String(LONGEST_ADDRESS)),
+    Column("user_agent", String(LONGEST_USER_AGENT)),
+    Column("session_id", Uuid),
+    Column("decision", String(16)),
+    Column("polled_at", UtcDateTime),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+)
+
 access_tokens = Table(
     "wxsession_access_tokens",
     metadata,

@@ -56,6 +56,12 @@ class LooseBody(Body):
     model_config = ConfigDict(extra="ignore")
 
 
+class Query(BaseModel):
+    """What stands in a URL after the question mark: a misspelt name would ask for too much."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
 class OptionalCredentials(Body):
     """A username and its password, or neither."""
 
@@ -155,6 +161,18 @@ def read(model: type[M], values: Mapping[str, object]) -> M:
         return model.model_validate(values)
     except ValidationError as error:
         raise _invalid(error) from None
+
+
+def read_query(model: type[M], request: Request) -> M:
+    """Return the model of the URL's query.
+
+    Raises:
+        InvalidRequest: as for `read`; or it has a name twice.
+    """
+    sent = request.args.to_dict(flat=False)
+    if repeated := [name for name, values in sent.items() if len(values) > 1]:
+        raise _sent_more_than_once(repeated)
+    return read(model, {name: value for name, [value] in sent.items()})
 
 
 def read_json(model: type[M], text: bytes) -> M:

@@ -5,10 +5,11 @@ import inspect
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any, ParamSpec, TypeVar, cast, overload
+from typing import Any, Generic, ParamSpec, cast, overload
 from uuid import UUID
 
 from flask import Request, Response, after_this_request, current_app, g, request
+from typing_extensions import TypeVar
 from werkzeug.local import LocalProxy
 
 from wxsession.errors import MissingToken, TokenError, WxSessionError
@@ -25,12 +26,12 @@ GUARD = "wxsession.guard"
 
 P = ParamSpec("P")
 R = TypeVar("R")
+U = TypeVar("U", default=object)
+"""The application's own user, as the `user_loader` returns it: with None, if it may have none."""
+U_co = TypeVar("U_co", default=object, covariant=True)
 
-UserLoader = Callable[[UUID], Any]
-"""Makes the application's own user of a user's id; None if it has none."""
 
-
-class CurrentSession:
+class CurrentSession(Generic[U_co]):
     """A live session; openid, appid, unionid are None without WeChat.
 
     The first of these three that is asked for costs a query: few views need them, and each request
@@ -38,7 +39,7 @@ class CurrentSession:
     """
 
     def __init__(
-        self, view: SessionView, sessions: SessionService, user_loader: UserLoader
+        self, view: SessionView, sessions: SessionService, user_loader: Callable[[UUID], U_co]
     ) -> None:
         self._view = view
         self._sessions = sessions
@@ -65,7 +66,7 @@ class CurrentSession:
         return self._view.created_at
 
     @cached_property
-    def user(self) -> Any:
+    def user(self) -> U_co:
         """What `WxSession.user_loader` made of the user's id, once for each request."""
         return self._user_loader(self.user_id)
 
@@ -112,7 +113,7 @@ class CurrentSession:
 _OWN = Dialect(name="own")
 
 
-class Guard:
+class Guard(Generic[U]):
     """Finds the session of a request: in our own dialect, then in the others in their order.
 
     Last in the cookie of a web-view, with WXSESSION_COOKIE.
@@ -127,7 +128,7 @@ class Guard:
         dialects: Sequence[Dialect],
         *,
         default_dialect: Dialect | None = None,
-        user_loader: UserLoader,
+        user_loader: Callable[[UUID], U],
     ) -> None:
         self._services = services
         self._user_loader = user_loader
@@ -136,7 +137,7 @@ class Guard:
 
     def admit(
         self, request: Request, *, optional: bool = False, max_age: timedelta | None = None
-    ) -> CurrentSession | Response | None:
+    ) -> CurrentSession[U] | Response | None:
         """Return the live session of a request, or a refusal in its client's dialect.
 
         An `optional` session may be missing, but not be dead; one whose login is longer ago than
@@ -156,7 +157,7 @@ class Guard:
             return dialect.refusal(error)
         return self.current(view)
 
-    def current(self, view: SessionView) -> CurrentSession:
+    def current(self, view: SessionView) -> CurrentSession[U]:
         """Return a session as the application sees it."""
         return CurrentSession(view, self._services.sessions, self._user_loader)
 
@@ -248,7 +249,7 @@ def _guarded(
 
 def _admit(*, optional: bool, max_age: timedelta | None) -> Response | None:
     """Set the session of the current request, or return the refusal."""
-    guard: Guard = current_app.extensions[GUARD]
+    guard: Guard[object] = current_app.extensions[GUARD]
     asked = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Werkzeug's way to ask the proxy once
     admitted = guard.admit(asked, optional=optional, max_age=max_age)
     if isinstance(admitted, Response):
@@ -257,13 +258,13 @@ def _admit(*, optional: bool, max_age: timedelta | None) -> Response | None:
     return None
 
 
-def _current() -> CurrentSession | None:
+def _current() -> CurrentSession[object] | None:
     try:
-        return cast("CurrentSession | None", g.wxsession)
+        return cast("CurrentSession[object] | None", g.wxsession)
     except AttributeError:
         raise RuntimeError(
             "current_session is available inside @session_required only, or after require_session"
         ) from None
 
 
-current_session = cast("CurrentSession", LocalProxy(_current))
+current_session = cast("CurrentSession[object]", LocalProxy(_current))

@@ -19,6 +19,7 @@ from werkzeug.http import parse_accept_header
 from wxsession import errors
 from wxsession.errors import (
     BadCredentials,
+    InsufficientScope,
     InvalidApiKey,
     MissingToken,
     TokenError,
@@ -124,10 +125,31 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
         "The ticket is not valid.",
         "It is unknown, was used, has expired, or is for another audience. Get a new one.",
     ),
+    "authorization_pending": ProblemType(
+        HTTPStatus.BAD_REQUEST,
+        "Nobody has decided yet.",
+        "Ask again after the interval, until the code has expired.",
+    ),
+    "slow_down": ProblemType(
+        HTTPStatus.BAD_REQUEST, "Too soon.", "Ask again, but not before the interval is over."
+    ),
+    "access_denied": ProblemType(
+        HTTPStatus.BAD_REQUEST, "The user does not let this device in.", "Show that to the user."
+    ),
+    "expired_token": ProblemType(
+        HTTPStatus.BAD_REQUEST,
+        "The code is not valid.",
+        "It is unknown, was used, or has expired. Let the device get a new one.",
+    ),
     "invalid_api_key": ProblemType(
         HTTPStatus.UNAUTHORIZED,
         "A valid API key is required.",
         "Send a key of WXSESSION_API_KEYS as HTTP Basic (name and key) or as Bearer.",
+    ),
+    "insufficient_scope": ProblemType(
+        HTTPStatus.FORBIDDEN,
+        "This API key is not for that.",
+        "Use a key that has the scope, or add the scope in WXSESSION_API_KEYS.",
     ),
     "push_refused": ProblemType(
         HTTPStatus.FORBIDDEN,
@@ -221,6 +243,10 @@ def from_error(error: WxSessionError, accept_language: str | None = None) -> Res
         response.headers["WWW-Authenticate"] = _CHALLENGE
     elif isinstance(error, InvalidApiKey):
         response.headers["WWW-Authenticate"] = 'Basic realm="wxsession"'
+    elif isinstance(error, InsufficientScope):
+        response.headers["WWW-Authenticate"] = (
+            f'{_CHALLENGE}, error="insufficient_scope", scope="{error.scope}"'
+        )
     elif isinstance(error, TooManyAttempts):
         # draft-ietf-httpapi-ratelimit-headers: the policy, and what is left of it.
         response.headers["RateLimit-Policy"] = f'"{error.reason}";q={error.limit};w={error.window}'

@@ -6,8 +6,8 @@ from urllib.parse import unquote_plus, urlsplit
 
 from flask import Request
 
+from wxsession.api_keys import ApiKeys, BackEnd
 from wxsession.errors import InvalidApiKey, MissingToken
-from wxsession.sessions.introspection import Introspection
 from wxsession.settings import Settings
 from wxsession.storage.tables import LONGEST_ADDRESS, LONGEST_USER_AGENT
 from wxsession.users.client import ClientInfo, address_of
@@ -124,14 +124,21 @@ def api_key_of(request: Request) -> tuple[str | None, str]:
     return unquote_plus(name), unquote_plus(key)
 
 
-def ensure_api_key(request: Request, introspection: Introspection) -> None:
-    """Return if the request presents the API key of a back end.
+def back_end_of(request: Request, api_keys: ApiKeys) -> BackEnd:
+    """Return the back end whose API key the request presents.
 
     Raises:
         InvalidApiKey: it presents none, or one that is unknown; the audit counts that.
+        TooManyAttempts: it presents one that is unknown, as many did from this address.
     """
-    with introspection.counting_refusals(client_of(request)):
-        introspection.ensure_known(*api_key_of(request))
+    client = client_of(request)
+    try:
+        name, key = api_key_of(request)
+    except InvalidApiKey:
+        # Not limited: many HTTP libraries send their key only after a 401 has asked for it.
+        api_keys.note_refusal(client)
+        raise
+    return api_keys.holder(name, key, client)
 
 
 def client_of(request: Request) -> ClientInfo:

@@ -34,6 +34,7 @@ MODIFICATION = "user_info_modified"
 REVOCATION = "user_authorization_revoke"
 
 _ENCRYPTED = "Encrypt"
+_OF_ENCRYPTED = frozenset({"ToUserName", _ENCRYPTED})
 _PADDED_TO = 32
 _IV = 16
 _RANDOM = 16
@@ -107,6 +108,8 @@ def opened(appid: str, app: PushSecrets, query: SignedQuery, body: bytes, now: d
     if app.aes_key is None:
         ensure_signed(app, query, now)
         text = _text(body)
+        if parsed(text).keys() == _OF_ENCRYPTED:
+            raise PushRefused("no_key")
     else:
         encrypted = parsed(_text(body)).get(_ENCRYPTED)
         if not isinstance(encrypted, str):

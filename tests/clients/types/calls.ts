@@ -87,6 +87,8 @@ export async function account(): Promise<void> {
   const [first] = await wxs.identities()
   if (first) await wxs.unbind({ appid: first.appid })
   await wxs.unbind()
+  const { client_address: from } = await wxs.askingDevice('BCDF-GHJK-LMNP')
+  await (from ? wxs.approveDevice('BCDF-GHJK-LMNP') : wxs.denyDevice('BCDF-GHJK-LMNP'))
   const src: string = await wxs.webView('https://shop.example.com/cart')
   const { sessions, more } = await wxs.sessions()
   for (const { id, current } of sessions) if (!current) await wxs.endSession(id)

@@ -4,8 +4,12 @@ import os
 
 from flask import Flask
 
-from .extensions import db, include_object, migrate, wxsession
+from .customers import customers
+from .extensions import db, include_object, migrate, sock, wxsession
+from .jobs import jobs
+from .live import live
 from .orders import orders
+from .welcome import welcome
 
 
 def create_app() -> Flask:
@@ -15,6 +19,8 @@ def create_app() -> Flask:
     app.config["WXSESSION_DATABASE_URL"] = os.environ["DATABASE_URL"]
     db.init_app(app)
     migrate.init_app(app, db, include_object=include_object)
+    sock.init_app(app)
     wxsession.init_app(app)
-    app.register_blueprint(orders)
+    for part in (customers, orders, welcome, live, jobs):
+        app.register_blueprint(part)
     return app

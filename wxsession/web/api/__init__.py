@@ -9,6 +9,8 @@ from wxsession.services import Services
 from wxsession.web import problems
 from wxsession.web.api import (
     accounts,
+    devices,
+    events,
     health,
     introspection,
     logins,
@@ -17,12 +19,14 @@ from wxsession.web.api import (
     sessions,
     signed_tokens,
     tickets,
+    users,
 )
 from wxsession.web.api.door import FEWEST_THREADS, Door
 from wxsession.web.api.endpoints import bind
 from wxsession.web.api.front import Front
 from wxsession.web.api.health import ALIVE
 from wxsession.web.api.openapi import document
+from wxsession.web.api.page import add_page
 from wxsession.web.api.sessions import CHECK
 
 if TYPE_CHECKING:
@@ -36,8 +40,11 @@ ENDPOINTS = (
     *profiles.ENDPOINTS,
     *sessions.ENDPOINTS,
     *introspection.ENDPOINTS,
+    *users.ENDPOINTS,
+    *events.ENDPOINTS,
     *signed_tokens.ENDPOINTS,
     *tickets.ENDPOINTS,
+    *devices.ENDPOINTS,
     *push.ENDPOINTS,
     *health.ENDPOINTS,
 )
@@ -81,4 +88,6 @@ def blueprint(services: Services, url_prefix: str | None) -> Blueprint:
     def openapi() -> Response:
         return Response(page(), mimetype="application/json")
 
+    if services.settings.api_page:
+        add_page(api)
     return api

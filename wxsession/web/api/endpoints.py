@@ -5,21 +5,30 @@ them.
 """
 
 import enum
+import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
-from flask import Blueprint, Request, Response, request
+from flask import Blueprint, Request, Response, request, url_for
 from pydantic import BaseModel
 from werkzeug.exceptions import UnsupportedMediaType
 
-from wxsession.errors import WxSessionError
+from wxsession.errors import (
+    InsufficientScope,
+    InvalidApiKey,
+    NoSuchUser,
+    TooManyAttempts,
+    UserMerged,
+    WxSessionError,
+)
 from wxsession.services import Services
 from wxsession.settings import Settings
 from wxsession.web import bodies
-from wxsession.web.request import ensure_api_key
+from wxsession.web.api.schemas import MovedReply
+from wxsession.web.request import back_end_of
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -42,25 +51,40 @@ class Auth(enum.Enum):
     API_KEY = "an API key"
 
 
+API_KEY_ERRORS = (InvalidApiKey, InsufficientScope, TooManyAttempts)
+"""What a request with an API key may be refused with because of that key."""
+
+ETAG_HEADERS = {
+    # Whoever asks may keep it and ask whether it has changed; nobody between may keep it.
+    "Cache-Control": "private, no-cache",
+    "Vary": "Authorization",
+}
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """One endpoint: where it is, what it calls, and what the OpenAPI page says about it.
 
-    The function gets the services, the request, the path's parameters, and `body` if it asks for
-    one. It returns the reply, a model or its pieces, or None for an empty response, or a reply
-    and headers. A reply that is a string is plain text.
+    The function gets the services, the request, the path's parameters, and what it asks for of
+    `body`, `query` and `back_end`, who holds the API key. It returns the reply, a model or its
+    pieces, or None for an empty response, or a reply and headers. A reply that is a string is plain
+    text.
     """
 
     path: str
     function: Callable[..., Any]
     methods: Sequence[str]
     auth: Auth = Auth.NONE
+    scope: str = "introspect"
+    """What an API key has to be good for."""
     raises: Sequence[type[WxSessionError]] = ()
     """What the services raise; a base class stands for every error below it."""
     status: HTTPStatus = HTTPStatus.OK
     body_required: bool = True
     form: bool = False
     """Whether the body is a form; otherwise it is JSON."""
+    has_etag: bool = False
+    """Whether the response has an ETag, by which it is not sent again unchanged."""
     accepts: Sequence[str] = ()
     """The media types of a body that the function reads by itself."""
     query: Mapping[str, str] = field(default_factory=dict)
@@ -77,10 +101,24 @@ class Endpoint:
     """Whether a server with these settings has it."""
 
     @cached_property
+    def takes(self) -> Mapping[str, Any]:
+        """The types of what the function takes, by name."""
+        return get_type_hints(self.function)
+
+    @cached_property
     def body(self) -> type[BaseModel] | None:
         """The model of the request body."""
-        found: type[BaseModel] | None = get_type_hints(self.function).get("body")
-        return found
+        return self.takes.get("body")
+
+    @cached_property
+    def query_model(self) -> type[BaseModel] | None:
+        """The model of the URL's query."""
+        return self.takes.get("query")
+
+    @property
+    def moves(self) -> bool:
+        """Whether a user who was merged is found under another id."""
+        return NoSuchUser in self.raises
 
     @cached_property
     def reply(self) -> type[BaseModel] | None:
@@ -97,11 +135,12 @@ class Endpoint:
 
     def codes(self) -> list[str]:
         """Return the code of every error that a response may have."""
-        refused = ["invalid_request"] if self.body or self.query else []
+        refused = ["invalid_request"] if self.body or self.query or self.query_model else []
+        keyed = API_KEY_ERRORS if self.auth is Auth.API_KEY else ()
         missing = ["not_found"] if "<" in self.path else []
         unread = ["content_too_large"] if self.body or self.accepts else []
         unread += ["unsupported_media_type"] if self.body else []
-        raised = [code for error in self.raises for code in _codes_of(error)]
+        raised = [code for error in (*keyed, *self.raises) for code in _codes_of(error)]
         return list(dict.fromkeys([*refused, *raised, *missing, *unread, "internal_error"]))
 
 
@@ -114,7 +153,12 @@ def respond(
         WxSessionError, HTTPException: the refusal.
     """
     if endpoint.auth is Auth.API_KEY:
-        ensure_api_key(request, services.introspection)
+        back_end = back_end_of(request, services.api_keys)
+        back_end.ensure(endpoint.scope)
+        if "back_end" in endpoint.takes:
+            parameters["back_end"] = back_end
+    if endpoint.query_model is not None:
+        parameters["query"] = bodies.read_query(endpoint.query_model, request)
     if endpoint.body is not None:
         parameters["body"] = _read(endpoint, endpoint.body, request)
     result = endpoint.function(services, request, **parameters)
@@ -128,17 +172,38 @@ def respond(
             if isinstance(reply, Pieces)
             else reply.model_dump_json(exclude_none=endpoint.omits_null)
         )
-    return Response(body, endpoint.status, headers, mimetype="application/json")
+    response = Response(body, endpoint.status, headers, mimetype="application/json")
+    if isinstance(body, str) and endpoint.has_etag:
+        response.headers.update(ETAG_HEADERS)
+        response.set_etag(hashlib.sha256(body.encode()).hexdigest()[:32])
+        response.make_conditional(request)
+    return response
 
 
 def bind(endpoint: Endpoint, blueprint: Blueprint, services: Services) -> None:
     """Serve an endpoint."""
 
     def view(**parameters: object) -> Response:
-        return respond(endpoint, services, request, **parameters)
+        try:
+            return respond(endpoint, services, request, **parameters)
+        except UserMerged as merged:
+            return _moved(merged, parameters)
 
     name = endpoint.function.__name__
     blueprint.add_url_rule(endpoint.path, name, view, methods=list(endpoint.methods))
+
+
+def _moved(merged: UserMerged, parameters: Mapping[str, Any]) -> Response:
+    """Return the redirect to the same endpoint of the user that a user has become."""
+    at = url_for(request.endpoint or "", **{**parameters, "user_id": merged.new_id})
+    query = request.query_string.decode("latin-1")
+    body = MovedReply(user_id=merged.new_id).model_dump_json()
+    return Response(
+        body,
+        HTTPStatus.PERMANENT_REDIRECT,
+        {"Location": f"{at}?{query}" if query else at},
+        mimetype="application/json",
+    )
 
 
 def _codes_of(error: type[WxSessionError]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from flask import Request
 
-from wxsession.errors import InvalidApiKey, NotReady, Overloaded
+from wxsession.errors import NotReady, Overloaded
 from wxsession.services import Services
 from wxsession.web.api.endpoints import Auth, Endpoint
 from wxsession.web.api.schemas import IntrospectBody, IntrospectReply
@@ -22,7 +22,7 @@ ENDPOINTS = (
         introspect,
         methods=["POST"],
         auth=Auth.API_KEY,
-        raises=[InvalidApiKey, Overloaded, NotReady],
+        raises=[Overloaded, NotReady],
         form=True,
         omits_null=True,
     ),

@@ -3,8 +3,10 @@
 import inspect
 import json
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+from importlib.metadata import version
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,7 +14,7 @@ from pydantic.json_schema import models_json_schema
 
 from wxsession.web import problems
 from wxsession.web.api.endpoints import FORM, Auth, Endpoint
-from wxsession.web.api.schemas import Problem
+from wxsession.web.api.schemas import MovedReply, Problem
 
 _REFERENCES = "#/components/schemas/{model}"
 _SESSION: list[dict[str, list[str]]] = [{"session": []}]
@@ -20,13 +22,14 @@ _SECURITY: Mapping[Auth, list[dict[str, list[str]]]] = {
     Auth.NONE: [],
     Auth.SESSION: _SESSION,
     Auth.OPTIONAL_SESSION: [{}, *_SESSION],
-    Auth.API_KEY: [{"apiKeyBasic": []}, {"apiKeyBearer": []}],
 }
 _SCHEMES = {
     "session": {"type": "http", "scheme": "bearer"},
     "apiKeyBasic": {"type": "http", "scheme": "basic", "description": "the key's name and the key"},
     "apiKeyBearer": {"type": "http", "scheme": "bearer", "description": "the key alone"},
 }
+_IF_CHANGED = "ETags of responses that the client has: 304 if one of them still holds"
+_STRING = {"schema": {"type": "string"}}
 _BEARER = "Bearer {$response.body#/session_token}"
 _NOTABLE_HEADERS = {
     HTTPStatus.UNAUTHORIZED: "WWW-Authenticate",
@@ -35,6 +38,12 @@ _NOTABLE_HEADERS = {
 }
 
 _PARAMETER = re.compile(r"<(uuid:)?(\w+)>")
+
+_DESCRIPTION = (
+    "The endpoints of the other dialects are not here: each is as the clients that speak it have"
+    " always had it, and nobody should write a new one. They are listed in the documentation, under"
+    " Migrate."
+)
 
 Json = dict[str, Any]
 
@@ -45,6 +54,7 @@ def document(endpoints: Iterable[Endpoint], *, mounted_at: str) -> str:
     models: list[type[BaseModel]] = [Problem]
     for endpoint in endpoints:
         models += [model for model in (endpoint.body, endpoint.reply) if model]
+        models += [MovedReply] if endpoint.moves else []
     schemas = _schemas(models)
     paths: dict[str, Json] = {}
     for endpoint in endpoints:
@@ -56,12 +66,13 @@ def document(endpoints: Iterable[Endpoint], *, mounted_at: str) -> str:
         "openapi": "3.1.0",
         "info": {
             "title": "wxsession",
-            "version": "1",
+            "version": version("wxsession"),
             "summary": "Logins and sessions of WeChat mini-programs.",
-            "description": "The endpoints of the other dialects are not on this page.",
+            "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": mounted_at}],
+        "tags": list({_tag(endpoint)["name"]: _tag(endpoint) for endpoint in endpoints}.values()),
         "paths": paths,
         "components": {
             "schemas": schemas,
@@ -85,9 +96,10 @@ def _operation(endpoint: Endpoint, method: str) -> Json:
     several = len(endpoint.methods) > 1 and method != endpoint.methods[0]
     operation: Json = {
         "operationId": endpoint.function.__name__ + (f"_{method.lower()}" if several else ""),
+        "tags": [_tag(endpoint)["name"]],
         "summary": summary,
         "responses": _responses(endpoint),
-        "security": _SECURITY[endpoint.auth],
+        "security": _security(endpoint),
     }
     if description:
         operation["description"] = description.replace("\n", " ")
@@ -103,9 +115,22 @@ def _operation(endpoint: Endpoint, method: str) -> Json:
     elif endpoint.accepts:
         operation["requestBody"] = {
             "required": True,
-            "content": {media_type: {} for media_type in endpoint.accepts},
+            "content": {media_type: {"schema": {}} for media_type in endpoint.accepts},
         }
     return operation
+
+
+def _tag(endpoint: Endpoint) -> dict[str, str]:
+    """Return the tag of an endpoint: its module, described by the module's first line."""
+    module = sys.modules[endpoint.function.__module__]
+    described = inspect.cleandoc(module.__doc__ or "").partition("\n")[0]
+    return {"name": module.__name__.rpartition(".")[2], "description": described}
+
+
+def _security(endpoint: Endpoint) -> list[dict[str, list[str]]]:
+    if endpoint.auth is Auth.API_KEY:  # what is in the list is the scope that the key has to have
+        return [{"apiKeyBasic": [endpoint.scope]}, {"apiKeyBearer": [endpoint.scope]}]
+    return _SECURITY[endpoint.auth]
 
 
 def _parameters(endpoint: Endpoint) -> list[Json]:
@@ -128,11 +153,31 @@ def _parameters(endpoint: Endpoint) -> list[Json]:
         }
         for name, meaning in endpoint.query.items()
     ]
+    if_changed = {"If-None-Match": _IF_CHANGED} if endpoint.has_etag else {}
     in_header = [
-        {"name": name, "in": "header", "description": meaning, "schema": {"type": "string"}}
-        for name, meaning in endpoint.request_headers.items()
+        _header_parameter(name, meaning)
+        for name, meaning in {**endpoint.request_headers, **if_changed}.items()
     ]
-    return in_path + in_query + in_header
+    return in_path + in_query + _query_parameters(endpoint.query_model) + in_header
+
+
+def _query_parameters(model: type[BaseModel] | None) -> list[Json]:
+    if model is None:
+        return []
+    found = []
+    for name, schema in model.model_json_schema()["properties"].items():
+        schema.pop("title", None)
+        if "anyOf" in schema:  # what is left out is None; nobody can send that in a URL
+            [sent] = [one for one in schema.pop("anyOf") if one != {"type": "null"}]
+            schema.pop("default")
+            schema.update(sent)
+        description = {"description": told} if (told := schema.pop("description", None)) else {}
+        found.append({"name": name, "in": "query", **description, "schema": schema})
+    return found
+
+
+def _header_parameter(name: str, meaning: str) -> Json:
+    return {"name": name, "in": "header", "description": meaning, "schema": {"type": "string"}}
 
 
 def _responses(endpoint: Endpoint) -> Json:
@@ -146,11 +191,21 @@ def _responses(endpoint: Endpoint) -> Json:
             name: {"description": meaning, "schema": {"type": "string"}}
             for name, meaning in endpoint.response_headers.items()
         }
+    others: Json = {}
+    if endpoint.has_etag:
+        success.setdefault("headers", {})["ETag"] = _STRING
+        others["304"] = {"description": "the client has it already", "headers": {"ETag": _STRING}}
+    if endpoint.moves:
+        others["308"] = {
+            "description": "the user was merged into another one",
+            "headers": {"Location": _STRING},
+            "content": {"application/json": {"schema": _reference(MovedReply)}},
+        }
     codes: dict[HTTPStatus, list[str]] = {}
     for code in endpoint.codes():
         codes.setdefault(problems.PROBLEM_TYPES[code].status, []).append(code)
     failures = {str(int(status)): _problem(status, names) for status, names in codes.items()}
-    return {str(int(endpoint.status)): success, **failures}
+    return {str(int(endpoint.status)): success, **others, **failures}
 
 
 def _problem(status: HTTPStatus, codes: Iterable[str]) -> Json:
@@ -159,7 +214,7 @@ def _problem(status: HTTPStatus, codes: Iterable[str]) -> Json:
         "content": {problems.MEDIA_TYPE: {"schema": _reference(Problem)}},
     }
     if name := _NOTABLE_HEADERS.get(status):
-        response["headers"] = {name: {"schema": {"type": "string"}}}
+        response["headers"] = {name: _STRING}
     return response
 
 

@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 from flask import Request
 
-from wxsession.sessions.introspection import Introspection
+from wxsession.api_keys import ApiKeys
 from wxsession.sessions.session import SessionView
 from wxsession.web.request import client_of
 
@@ -17,16 +17,18 @@ IDENTITY_HEADERS = {
 }
 
 
-def is_for_proxy(request: Request, introspection: Introspection) -> bool:
+def is_for_proxy(request: Request, api_keys: ApiKeys) -> bool:
     """Return whether a proxy of the operator asks, which may see what the client may not.
 
     Raises:
         InvalidApiKey: it presents a key that is unknown.
+        TooManyAttempts: the same, and many were so from this address.
+        InsufficientScope: it presents a key that is not for introspection.
     """
     if API_KEY_HEADER not in request.headers:
         return False
-    with introspection.counting_refusals(client_of(request)):
-        introspection.ensure_known(None, request.headers[API_KEY_HEADER])
+    holder = api_keys.holder(None, request.headers[API_KEY_HEADER], client_of(request))
+    holder.ensure("introspect")
     return True
 
 

@@ -3,12 +3,13 @@
 from flask import Request
 from pydantic import Field
 
-from wxsession.errors import InvalidApiKey, NotReady, Overloaded, PushRefused
+from wxsession.api_keys import BackEnd
+from wxsession.errors import NotReady, Overloaded, PushRefused
 from wxsession.services import Services
 from wxsession.web import bodies
 from wxsession.web.api.endpoints import Auth, Endpoint
 from wxsession.web.api.schemas import TakenReply, WeChatEventBody
-from wxsession.web.request import api_key_of, client_of
+from wxsession.web.request import client_of
 from wxsession.wechat.push import SignedQuery
 
 TAKEN = "success"
@@ -62,14 +63,15 @@ def push(services: Services, request: Request, appid: str) -> str:
     return TAKEN
 
 
-def wechat_event(services: Services, request: Request, body: WeChatEventBody) -> TakenReply:
+def wechat_event(
+    services: Services, _request: Request, body: WeChatEventBody, back_end: BackEnd
+) -> TakenReply:
     """Take a message from WeChat that a server of the operator's received and verified.
 
     `taken` is false for a message that is not about a user: that remains the sender's.
     """
-    back_end = services.introspection.ensure_known(*api_key_of(request))
     members = body.model_dump(by_alias=True, exclude_none=True)
-    return TakenReply(taken=services.user_events.take(body.app_id, members, actor=back_end))
+    return TakenReply(taken=services.user_events.take(body.app_id, members, actor=back_end.name))
 
 
 ENDPOINTS = (
@@ -96,6 +98,7 @@ ENDPOINTS = (
         wechat_event,
         methods=["POST"],
         auth=Auth.API_KEY,
-        raises=[InvalidApiKey, Overloaded, NotReady],
+        scope="manage",
+        raises=[Overloaded, NotReady],
     ),
 )

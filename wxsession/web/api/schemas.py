@@ -19,9 +19,15 @@ from pydantic.json_schema import SkipJsonSchema
 
 from wxsession.accounts.service import Bound
 from wxsession.clock import rfc3339
+from wxsession.events.feed import MOST as MOST_EVENTS
+from wxsession.logins.devices import AskingDevice
+from wxsession.operations.directory import PAGE, UserFilter
+from wxsession.operations.lookup import Found
 from wxsession.sessions.introspection import Introspected
 from wxsession.sessions.session import Grant, SessionView
 from wxsession.storage.tables import LONGEST_AVATAR_URL, LONGEST_NICKNAME, LONGEST_ORIGIN
+from wxsession.users import phone_numbers
+from wxsession.users.phone_numbers import PhoneNumber
 from wxsession.users.user import User
 from wxsession.web.bodies import (
     Body,
@@ -31,6 +37,7 @@ from wxsession.web.bodies import (
     OpenDataText,
     OptionalCredentials,
     Password,
+    Query,
     Text,
     UserInfoBody,
     Username,
@@ -40,6 +47,7 @@ from wxsession.wechat.open_data import is_avatar_url, is_nickname
 Moment = Annotated[
     datetime, PlainSerializer(rfc3339), Field(json_schema_extra={"format": "date-time"})
 ]
+MOST_IN_A_PAGE = 200
 Seconds = Annotated[int, Field(ge=0, description="whole seconds")]
 Audience = Annotated[
     Text,
@@ -464,6 +472,51 @@ class TicketReply(Reply):
     expires_in: Seconds
 
 
+class DeviceLoginReply(Reply):
+    """What a device shows, as a QR code or as text, and what it polls with."""
+
+    device_code: str = Field(description="for the device alone")
+    user_code: str = Field(description="to show")
+    expires_in: Seconds
+    interval: Seconds = Field(description="how long to wait between two polls, at least")
+
+
+class DeviceCodeBody(Body):
+    """What the device polls with."""
+
+    device_code: Text = Field(min_length=1, max_length=256)
+
+
+class UserCodeBody(Body):
+    """What the device shows."""
+
+    user_code: Text = Field(min_length=1, max_length=64)
+
+
+class DecisionBody(UserCodeBody):
+    """What the device shows, and whether to let it in."""
+
+    approve: bool
+
+
+class AskingDeviceReply(Reply):
+    """Who asks to be let in, for the user to judge."""
+
+    client_address: str | None
+    user_agent: str | None
+    expires_in: Seconds
+
+    @classmethod
+    def of(cls, asking: AskingDevice) -> "AskingDeviceReply":
+        """Return the reply for a device that waits."""
+        client = asking.client
+        return cls(
+            client_address=client.address,
+            user_agent=client.user_agent,
+            expires_in=asking.expires_in,
+        )
+
+
 class AccessTokenReply(Reply):
     """A signed access token for back ends (RFC 6750, 4)."""
 
@@ -506,6 +559,170 @@ class TakenReply(Reply):
     taken: bool
 
 
+Named = Annotated[Text, Field(min_length=1, max_length=256)]
+Limit = Annotated[int, Field(ge=1, le=MOST_IN_A_PAGE, description="how many at most")]
+After = Annotated[UUID | None, Field(description="continue after this id: `next` of the last page")]
+
+
+class UsersQuery(Query):
+    """Which users; all that is named has to hold, and openid, unionid and appid of one identity."""
+
+    username: Named | None = None
+    openid: Named | None = None
+    unionid: Named | None = None
+    appid: Named | None = None
+    phone_number: str | None = Field(
+        default=None,
+        pattern=f"^{phone_numbers.NUMBER.pattern}$",
+        description="needs the scope `phone`; without the country code",
+    )
+    country_code: str = Field(default="86", pattern=f"^{phone_numbers.COUNTRY_CODE.pattern}$")
+    after: After = None
+    limit: Limit = PAGE
+
+    def wanted(self) -> UserFilter:
+        """Return it in the form that the services take."""
+        phone = PhoneNumber(self.phone_number, self.country_code) if self.phone_number else None
+        return UserFilter(
+            username=self.username,
+            phone=phone,
+            openid=self.openid,
+            unionid=self.unionid,
+            appid=self.appid,
+        )
+
+
+class SessionsQuery(Query):
+    """Which sessions of a user."""
+
+    all: bool = Field(default=False, description="expired and ended ones too")
+    after: After = None
+    limit: Limit = PAGE
+
+
+class EventsQuery(Query):
+    """From where to read on."""
+
+    after: Text | None = Field(
+        default=None, max_length=64, description="continue after this: `next` of the last page"
+    )
+    limit: Annotated[int, Field(ge=1, le=MOST_EVENTS, description="how many at most")] = 100
+
+
+class EventReply(Reply):
+    """What happened to a user or a session."""
+
+    id: UUID
+    at: Moment
+    event: str = Field(description="as in `user.merged`")
+    reason: str | None
+    user_id: UUID | None
+    new_user_id: UUID | None = Field(description="the id afterwards: `user.merged`, `user.split`")
+    session_id: UUID | None
+    appid: str | None
+    client_address: str | None
+    user_agent: str | None
+    count: int = Field(description="how often, so far, within ten minutes")
+    actor: str | None = Field(description="the operator, or the back end, who did it")
+    request_id: str | None
+    openids: dict[str, str] | None = Field(description="of who was deleted, by appid")
+
+
+class EventsReply(Reply):
+    """Events, oldest first."""
+
+    events: list[EventReply]
+    next: str | None = Field(description="the cursor after them; null before the first event")
+
+
+class IdentityReply(Reply):
+    """A WeChat user, as WeChat names it."""
+
+    appid: str
+    openid: str
+    unionid: str | None
+
+
+class FoundUserReply(Reply):
+    """A user, as back ends see it."""
+
+    id: UUID
+    username: str | None
+    nickname: str | None
+    avatar_url: str | None
+    phone_number: str | None = Field(description="whole with the scope `phone`, otherwise masked")
+    country_code: str | None
+    identities: list[IdentityReply]
+    disabled: bool
+    created_at: Moment
+
+    @classmethod
+    def of(cls, found: Found) -> "FoundUserReply":
+        """Return the reply for a user."""
+        identities = [IdentityReply(**one._asdict()) for one in found.identities]
+        return cls(**{**asdict(found), "identities": identities})
+
+
+class FoundUsersReply(Reply):
+    """Users in the order of their ids, oldest first."""
+
+    users: list[FoundUserReply]
+    next: UUID | None = Field(description="where the next page begins; null at the end")
+
+
+class FoundSessionReply(Reply):
+    """A session of a user, as back ends see it."""
+
+    session_id: UUID
+    user_id: UUID
+    appid: str | None
+    openid: str | None
+    state: Literal["live", "ended", "expired"]
+    reason: str | None = Field(description="why it is not live")
+    created_at: Moment
+    auth_time: Moment
+    expires_at: Moment
+    absolute_expires_at: Moment
+    ended_at: Moment | None
+    client_address: str | None
+    user_agent: str | None
+
+
+class FoundSessionsReply(Reply):
+    """Sessions of a user, newest first."""
+
+    sessions: list[FoundSessionReply]
+    next: UUID | None = Field(description="where the next page begins; null at the end")
+
+
+class MovedReply(Reply):
+    """The user that this one has become."""
+
+    user_id: UUID
+
+
+class StandingReply(Reply):
+    """Whether a user may log in, from now on."""
+
+    user_id: UUID
+    disabled: bool
+    sessions_ended: int
+
+
+class EndedSessionsReply(Reply):
+    """How many sessions of a user were ended."""
+
+    user_id: UUID
+    sessions_ended: int
+
+
+class EndedSessionReply(Reply):
+    """A session that is not live any more."""
+
+    session_id: UUID
+    ended: bool = Field(description="whether it was live before")
+
+
 class HealthReply(Reply):
     """Alive, or ready."""
 
@@ -532,5 +749,6 @@ class Problem(Reply):
         default=None,
         description="with session_expired, session_ended, too_many_attempts, push_refused",
     )
+    scope: str | None = Field(default=None, description="with insufficient_scope: what is missing")
     errors: list[FieldError] | None = Field(default=None, description="with invalid_request")
     request_id: str | None = Field(default=None, description="what the server's log calls it")

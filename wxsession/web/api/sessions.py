@@ -6,9 +6,9 @@ from uuid import UUID
 
 from flask import Request
 
-from wxsession.errors import InvalidApiKey, MissingToken, NotReady, Overloaded, TokenError
+from wxsession.errors import MissingToken, NotReady, Overloaded, TokenError
 from wxsession.services import Services
-from wxsession.web.api.endpoints import Auth, Endpoint
+from wxsession.web.api.endpoints import API_KEY_ERRORS, Auth, Endpoint
 from wxsession.web.api.proxy import (
     API_KEY_HEADER,
     IDENTITY_HEADERS,
@@ -33,7 +33,7 @@ def check_session(services: Services, request: Request) -> tuple[CheckReply, Map
     A proxy that authenticates its clients here sends its API key as well. Only such a response says
     who the client is, in headers that the proxy passes on to the application behind it.
     """
-    for_proxy = is_for_proxy(request, services.introspection)
+    for_proxy = is_for_proxy(request, services.api_keys)
     view = services.sessions.check(bearer_token(request), lambda: client_of(request))
     return CheckReply.of(view), identity_headers(view) if for_proxy else {}
 
@@ -70,7 +70,7 @@ ENDPOINTS = (
         check_session,
         methods=["GET", "POST"],
         auth=Auth.SESSION,
-        raises=[TokenError, Overloaded, NotReady, InvalidApiKey],
+        raises=[TokenError, Overloaded, NotReady, *API_KEY_ERRORS],
         request_headers={
             API_KEY_HEADER: "the API key of a proxy that asks on behalf of its client"
         },

@@ -7,7 +7,6 @@ from flask import Request
 from werkzeug.http import dump_cookie
 
 from wxsession.errors import (
-    InvalidApiKey,
     InvalidRequest,
     InvalidTicket,
     NotReady,
@@ -78,7 +77,7 @@ ENDPOINTS = (
         redeem_ticket,
         methods=["POST"],
         auth=Auth.API_KEY,
-        raises=[InvalidApiKey, InvalidTicket, Overloaded, NotReady],
+        raises=[InvalidTicket, Overloaded, NotReady],
         omits_null=True,
     ),
     Endpoint(

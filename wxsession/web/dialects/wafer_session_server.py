@@ -19,6 +19,7 @@ from pydantic import Field
 
 from wxsession.errors import (
     CodeError,
+    InsufficientScope,
     InvalidApiKey,
     InvalidRequest,
     InvalidToken,
@@ -32,7 +33,7 @@ from wxsession.services import Services
 from wxsession.sessions.session import SessionView
 from wxsession.web import bodies, problems
 from wxsession.web.dialects.base import Dialect, log_in_by_code
-from wxsession.web.request import ensure_api_key
+from wxsession.web.request import back_end_of
 from wxsession.wechat.open_data import OpenData, user_info
 
 _DATABASE, _SHAPE = 1001, 1007
@@ -99,7 +100,7 @@ def _add_routes(routes: Blueprint, services: Services) -> None:
     @routes.post("/mina_auth")
     @routes.post("/mina_auth/")
     def mina_auth() -> Response:
-        ensure_api_key(request, services.introspection)
+        back_end_of(request, services.api_keys).ensure("introspect")
         call = bodies.read_json(_Call, bodies.raw(request)).interface
         if call.name not in interfaces:
             raise _UnknownInterface
@@ -119,12 +120,16 @@ def _refusal(error: WxSessionError) -> Response:
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), _DATABASE)
     unknown = isinstance(error, _UnknownInterface)
     body = _body(code, "unknown interface" if unknown else problems.title(error), {})
-    return problems.with_body(error, body) if isinstance(error, InvalidApiKey) else _answer(body)
+    return problems.with_body(error, body) if isinstance(error, _REFUSALS) else _answer(body)
 
+
+_REFUSALS = (InvalidApiKey, InsufficientScope)
+"""Of the key, which is the back end's HTTP and not its wafer."""
 
 # More special errors come first.
 _CODES: Mapping[type[WxSessionError], int] = {
     InvalidApiKey: _SHAPE,
+    InsufficientScope: _SHAPE,
     InvalidRequest: _SHAPE,
     CodeError: 40029,
     OpenDataError: 60021,
