@@ -143,7 +143,7 @@ class Purge:
             finish_merges(self._database)
             for user_id in self._deleted_users():
                 self._deletion.forget(user_id, self._clock() - older_than)
-            every = (sessions, login_codes, tickets, failed_attempts, audit_events)
+            every = [expired.table for expired in self._expired(self._clock(), older_than)]
             counts = {short_name(table): deleted[table] for table in every}
             record(self._database, JOB, counts, complete=complete)
         return PurgeResult(
