@@ -458,6 +458,7 @@ _IN_POSTGRESQL: Sequence[str] = (
     "ALTER SYSTEM SET wal_recycle = off",
     "SELECT pg_reload_conf()",
     "VACUUM (FULL, ANALYZE)",
+    "VACUUM FULL pg_statistic",  # in which ANALYZE has just replaced the samples of before
     "CHECKPOINT",
     "SELECT pg_switch_wal()",
     "CHECKPOINT",
