@@ -164,7 +164,7 @@ def test_an_address_tries_a_hundred_names_at_once_and_no_more(
     assert len(scales.evaluated) == FAILURES_PER_ADDRESS
     # What one counter refused is not counted in the other.
     # Each account has one for a quarter of an hour and one for a day.
-    assert sorted(attempts(services_of(weighed))) == [1] * 200 + [100]
+    assert sorted(attempts(services_of(weighed))) == [1] * 100 + [100]
 
 
 def test_right_ones_at_once_close_nothing(weighed: Flask, wechat: WeChat) -> None:
