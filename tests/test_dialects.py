@@ -291,7 +291,8 @@ def test_every_error_is_worded_in_every_dialect(dialect: Dialect) -> None:
             assert WIRES[dialect.name].token(body) is None
         is_over = isinstance(error, TokenError)
         if dialect.name == "wafer-session-server":
-            assert answer.status_code == (401 if isinstance(error, errors.InvalidApiKey) else 200)
+            statuses = {errors.InvalidApiKey: 401, errors.InsufficientScope: 403}
+            assert answer.status_code == statuses.get(type(error), 200)
             assert (body["returnCode"] in {60011, 60012}) == is_over
             continue
         assert answer.status_code == PROBLEM_TYPES[error.code].status
