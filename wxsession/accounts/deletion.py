@@ -21,9 +21,10 @@ from sqlalchemy import ColumnElement, delete, exists, null, select, update
 
 from wxsession.accounts.authenticator import Authenticator
 from wxsession.clock import Clock
-from wxsession.errors import Crossed, NoSuchUser
+from wxsession.errors import Crossed, NoSuchUser, ReauthenticationRequired
 from wxsession.events.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.sessions.service import SessionService
+from wxsession.sessions.session import SessionView
 from wxsession.storage.database import Database, Executor, retry_on_disconnect
 from wxsession.storage.tables import (
     device_codes,
@@ -97,10 +98,18 @@ class Deletion:
         """
         view = self._sessions.check(presented)
         if password is None:
-            self._sessions.ensure_recent(view)
+            self._ensure_recent(view, client)
         else:
             self._authenticator.verify_again(view, password, client)
         retry_on_disconnect(lambda: self._delete_own(view.session_id))
+
+    def _ensure_recent(self, view: SessionView, client: ClientInfo) -> None:
+        """Return if the login is recent; otherwise count that: a thief may have the session."""
+        try:
+            self._sessions.ensure_recent(view)
+        except ReauthenticationRequired as refusal:
+            self._audit.count("deletion.refused", client, reason=refusal.code, user_id=view.user.id)
+            raise
 
     def delete(
         self,
