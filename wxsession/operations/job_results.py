@@ -39,8 +39,9 @@ def record(database: Database, job: str, counts: Mapping[str, int], *, complete:
         {"job": job, "item": item, "total": count, "succeeded_at": now}
         for item, count in counts.items()
     ]
-    with database.statement() as connection:
-        connection.execute(adding, rows)
+    # Several rows in one call would not wait for other writers of an SQLite file; BEGIN does.
+    with database.transaction() as transaction:
+        transaction.execute(adding, rows)
 
 
 def replace(database: Database, job: str, totals: Mapping[str, int]) -> None:
