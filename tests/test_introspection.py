@@ -19,7 +19,7 @@ from tests.support.databases import ON_BOTH
 from tests.support.phone import Answer, Phone, problem
 from tests.support.settings import APPID
 from tests.support.statements import overhearing
-from wxsession.api_keys import ApiKeys
+from wxsession.accounts.api_keys import ApiKeys
 from wxsession.errors import InvalidApiKey
 from wxsession.sessions.session import SessionView
 from wxsession.settings import ApiKey

@@ -6,13 +6,14 @@ import requests
 from argon2 import PasswordHasher
 
 from wxsession import metrics
+from wxsession.accounts.api_keys import ApiKeys
 from wxsession.accounts.authenticator import Authenticator
 from wxsession.accounts.deletion import Deletion
 from wxsession.accounts.passwords import OWASP_MINIMUM, Passwords
-from wxsession.accounts.profiles import Profiles
+from wxsession.accounts.profile_rows import Profiles
+from wxsession.accounts.profiles import ProfileService
 from wxsession.accounts.service import AccountService
 from wxsession.accounts.throttle import Throttle
-from wxsession.api_keys import ApiKeys
 from wxsession.clock import Clock, now
 from wxsession.crypto import Sealer, SecretKeys
 from wxsession.events.audit import Audit
@@ -39,7 +40,6 @@ from wxsession.operations.prometheus import Exporter
 from wxsession.operations.purge import Purge
 from wxsession.operations.reseal import Resealing
 from wxsession.operations.wechat_events import Pushes, UserEvents
-from wxsession.profiles import ProfileService
 from wxsession.sessions.introspection import Introspection
 from wxsession.sessions.service import SessionService
 from wxsession.sessions.signed_tokens import SignedTokens

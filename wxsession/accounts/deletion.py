@@ -111,6 +111,15 @@ class Deletion:
             self._audit.count("deletion.refused", client, reason=refusal.code, user_id=view.user.id)
             raise
 
+    def begin(self, user_id: UUID, *, actor: str) -> None:
+        """Delete a user, who is gone from then on; what many rows are left, the purge clears.
+
+        Raises:
+            NoSuchUser: no user has this id, nor has one had it that is not cleared yet.
+            Overloaded: the database did not answer in time.
+        """
+        retry_on_disconnect(lambda: self._delete_known(user_id, actor))
+
     def delete(
         self,
         user_id: UUID,
@@ -126,7 +135,7 @@ class Deletion:
             NoSuchUser: no user has this id, nor has one had it that is not cleared yet.
             Overloaded: the database did not answer in time.
         """
-        retry_on_disconnect(lambda: self._delete_known(user_id, actor))
+        self.begin(user_id, actor=actor)
         done, is_last = 0, False
         while not is_last:
             cleared = self.clear(user_id)

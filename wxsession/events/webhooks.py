@@ -12,7 +12,7 @@ import json
 import socket
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -77,20 +77,41 @@ class Sender:
 
     def send(self, webhook: Webhook, event: Event, at: datetime) -> str | None:
         """Send an event; return None if the receiver took it, otherwise why not, in words."""
-        body = payload(event)
-        try:
-            with self._session.post(
-                webhook.url,
-                data=body,
-                headers=headers(webhook, str(event.id), at, body),
-                timeout=_TIMEOUT,
-                allow_redirects=False,
-                stream=True,  # whatever it answers beside the status is not read
-            ) as answer:
-                status = answer.status_code
-        except requests.RequestException as error:
-            return _in_words(error)
-        return None if status in _TAKEN else f"answered {status}"
+        return post(self._session, webhook, Message(str(event.id), payload(event)), at)
+
+
+class Message(NamedTuple):
+    """What is sent: an id, the same at each attempt, and a body."""
+
+    id: str
+    body: bytes
+
+
+def post(
+    session: requests.Session,
+    webhook: Webhook,
+    message: Message,
+    at: datetime,
+    *,
+    timeout: tuple[float, float] = _TIMEOUT,
+) -> str | None:
+    """Send a message; return None if the receiver took it, otherwise why not, in words.
+
+    `timeout` is in seconds: to connect, and for each read.
+    """
+    try:
+        with session.post(
+            webhook.url,
+            data=message.body,
+            headers=headers(webhook, message.id, at, message.body),
+            timeout=timeout,
+            allow_redirects=False,
+            stream=True,  # whatever it answers beside the status is not read
+        ) as answer:
+            status = answer.status_code
+    except (requests.RequestException, ValueError) as error:
+        return _in_words(error)
+    return None if status in _TAKEN else f"answered {status}"
 
 
 class _PublicConnection(HTTPConnection):
@@ -129,7 +150,7 @@ def _public(connection: HTTPConnection, opened: socket.socket) -> socket.socket:
 _PRIVATE: Final = "its address is not public"
 
 
-def _in_words(error: requests.RequestException) -> str:
+def _in_words(error: Exception) -> str:
     """Return what is wrong, without the URL, which may hold a secret."""
     if _PRIVATE in str(error):
         return _PRIVATE

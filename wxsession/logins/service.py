@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wxsession.accounts.authenticator import Account, Credentials
-from wxsession.accounts.profiles import Profiles
+from wxsession.accounts.profile_rows import Profiles
 from wxsession.accounts.service import AccountService
 from wxsession.errors import CodeUsed
 from wxsession.limits import logins_at_database

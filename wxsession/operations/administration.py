@@ -72,7 +72,9 @@ class Administration:
         """
         who = _Who(actor, client)
         self._switch(user_id, "user.disabled", who, disabled_at=self._clock())
-        return self._end_all(user_id, "user_disabled", who, progress)
+        return self._sessions.end_every(
+            user_id, "user_disabled", client=client, actor=actor, progress=progress
+        )
 
     def enable(self, user_id: UUID, *, actor: str = UNKNOWN, client: ClientInfo = SYSTEM) -> None:
         """Let a disabled user log in again; the ended sessions stay ended.
@@ -99,7 +101,9 @@ class Administration:
         """
         with self._database.statement() as connection:
             ensure_known(connection, user_id)
-        return self._end_all(user_id, "revoked", _Who(actor, client), progress)
+        return self._sessions.end_every(
+            user_id, "revoked", client=client, actor=actor, progress=progress
+        )
 
     def end_all_sessions(
         self,
@@ -188,13 +192,3 @@ class Administration:
             switch = update(t.users).where(t.users.c.id == user_id)
             connection.execute(switch.values(disabled_at=disabled_at))
             self._audit.write(connection, event, who.client, user_id=user_id, actor=who.actor)
-
-    def _end_all(
-        self, user_id: UUID, reason: str, who: _Who, progress: Callable[[int], None]
-    ) -> int:
-        """End every live session of a user, in bounded transactions, each with its event."""
-        done = 0
-        while ended := self._sessions.end_some(user_id, reason, client=who.client, actor=who.actor):
-            done += ended
-            progress(done)
-        return done

@@ -115,10 +115,9 @@ class PasswordAdministration:
                 actor=actor,
             )
         self._authenticator.unlock(user)
-        done, reason = 0, "password_changed"
-        while ended := self._sessions.end_some(user_id, reason, client=SYSTEM, actor=actor):
-            done += ended
-            progress(done)
+        done = self._sessions.end_every(
+            user_id, "password_changed", client=SYSTEM, actor=actor, progress=progress
+        )
         return TemporaryPassword(user_id, user.username, password, valid_until, done)
 
     def unlock(self, whom: UUID | str, *, actor: str = UNKNOWN) -> UUID:

@@ -411,7 +411,7 @@ class SessionService:
         self._audit.write_ends(connection, with_reason, client, user_id=user_id, actor=actor)
         return len(ended)
 
-    def end_some(
+    def end_every(
         self,
         user_id: UUID,
         reason: str,
@@ -419,17 +419,20 @@ class SessionService:
         client: ClientInfo,
         actor: str | None = None,
         but: UUID | None = None,
+        progress: Callable[[int], None] = lambda _done: None,
     ) -> int:
-        """End live sessions of a user, never `but`, as many as one transaction may.
+        """End every live session of a user, never `but`; return how many.
 
-        Return how many. Call it until that is 0: a user may have any number of sessions.
+        In bounded transactions; after each, `progress` is told how many are ended so far.
+
+        Raises:
+            Overloaded: the database did not answer in time; run it again for the rest.
         """
-        now = self._clock()
-        which = some_live(user_id, now, but=but)
-        with self._database.transaction() as connection:
-            return self.end_rows(
-                connection, which, reason, user_id=user_id, client=client, actor=actor
-            )
+        done = 0
+        while ended := self._end_some(user_id, reason, client=client, actor=actor, but=but):
+            done += ended
+            progress(done)
+        return done
 
     def end_next(
         self,
@@ -475,16 +478,31 @@ class SessionService:
         ended = self._make_room(connection, user_id, None, self._clock(), wanted=0)
         self._audit.write_ends(connection, ended.rows, client, user_id=user_id)
 
+    def _end_some(
+        self,
+        user_id: UUID,
+        reason: str,
+        *,
+        client: ClientInfo,
+        actor: str | None = None,
+        but: UUID | None = None,
+    ) -> int:
+        """End live sessions of a user, as many as one transaction may; return how many."""
+        now = self._clock()
+        which = some_live(user_id, now, but=but)
+        with self._database.transaction() as connection:
+            return self.end_rows(
+                connection, which, reason, user_id=user_id, client=client, actor=actor
+            )
+
     def _log_out(self, token: SessionToken, client: ClientInfo, *, everywhere: bool) -> None:
         now = self._clock()
         if everywhere:
             session, standing, _ = self._find(token, now)
             session.ensure_live(now)
             # The one that asks goes last: if this stops half way, it can ask again.
-            while standing is not Standing.OLDER and self.end_some(
-                session.user.id, "logout", client=client, but=session.id
-            ):
-                pass
+            if standing is not Standing.OLDER:
+                self.end_every(session.user.id, "logout", client=client, but=session.id)
         its = self._known_hashes(token) | {"now": now, "today": now.date()}
         with self._database.transaction() as transaction:
             for (user_id,) in transaction.run(self._log_out_one, its):

@@ -6,14 +6,12 @@ the signature turns garbage away before it costs a query, and only the hash is s
 """
 
 import hashlib
-import hmac
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from itsdangerous import Signer
 from sqlalchemy import bindparam, delete
 
 from wxsession.clock import Clock
@@ -22,6 +20,7 @@ from wxsession.errors import InvalidRequest, InvalidTicket, TokenError
 from wxsession.sessions.introspection import Introspected
 from wxsession.sessions.service import Asking, SessionService
 from wxsession.sessions.session import Grant
+from wxsession.sessions.tokens import Signatures
 from wxsession.storage.database import Database
 from wxsession.storage.statements import Statement, inserting
 from wxsession.storage.tables import tickets
@@ -72,10 +71,7 @@ class Tickets:
         self._sessions = sessions
         self._audiences = frozenset(audiences)
         self._clock = clock
-        self._signers = [
-            Signer(key, key_derivation="none", digest_method=hashlib.sha256)
-            for key in reversed(keys.derive("ticket signature"))
-        ]
+        self._signatures = Signatures(keys.derive("ticket signature"))
 
     def issue(self, presented: str, audience: str, asking: Asking) -> Ticket:
         """Return a ticket of a live session for one audience; that counts as use of the session.
@@ -90,7 +86,7 @@ class Tickets:
         if audience not in self._audiences:
             raise InvalidRequest.of("audience", "is not in WXSESSION_TICKET_AUDIENCES")
         payload = urlsafe_b64encode(secrets.token_bytes(_SECRET_BYTES)).rstrip(b"=")
-        ticket = PREFIX + self._signers[0].sign(payload).decode()
+        ticket = PREFIX + self._signatures.sign(payload)
         row = {
             "ticket_hash": _hash(ticket),
             "session_id": view.session_id,
@@ -138,12 +134,9 @@ class Tickets:
         Raises:
             InvalidTicket: it is not.
         """
-        if len(ticket) == _LENGTH and ticket.startswith(PREFIX) and ticket.isascii():
-            payload, _, signature = ticket[len(PREFIX) :].encode().partition(b".")
-            for signer in self._signers:
-                if hmac.compare_digest(signer.get_signature(payload), signature):
-                    return
-        raise InvalidTicket
+        has_form = len(ticket) == _LENGTH and ticket.startswith(PREFIX) and ticket.isascii()
+        if not has_form or self._signatures.payload(ticket[len(PREFIX) :]) is None:
+            raise InvalidTicket
 
 
 def _taking(ticket: str, audience: str, now: datetime) -> dict[str, object]:

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -50,15 +51,38 @@ class SessionToken(NamedTuple):
         return hmac.compare_digest(self.hash, stored)
 
 
+class Signatures:
+    """Signs what travels with the newest key, and takes what any of the keys has signed.
+
+    ``payload.signature``, both as they are spelled: base64 has several spellings of the same bytes,
+    and its readers accept them; so a signed text has one.
+    """
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        # The keys are derived already, each for one purpose alone.
+        self._signers = [
+            Signer(key, key_derivation="none", digest_method=hashlib.sha256)
+            for key in reversed(keys)
+        ]
+
+    def sign(self, payload: bytes) -> str:
+        """Return a payload with its signature."""
+        return self._signers[0].sign(payload).decode()
+
+    def payload(self, signed: str) -> bytes | None:
+        """Return the payload of a signed text in ASCII, or None if no key of ours has signed it."""
+        payload, _, signature = signed.encode().partition(b".")
+        for signer in self._signers:
+            if hmac.compare_digest(signer.get_signature(payload), signature):
+                return payload
+        return None
+
+
 class TokenSigner:
     """Writes and reads session tokens; accepts those of every key, signs with the newest."""
 
     def __init__(self, keys: SecretKeys) -> None:
-        # The keys are derived already, each for this purpose alone.
-        self._signers = [
-            Signer(key, key_derivation="none", digest_method=hashlib.sha256)
-            for key in reversed(keys.derive("session token signature"))
-        ]
+        self._signatures = Signatures(keys.derive("session token signature"))
         self._succession = keys.derive("session token succession")
 
     def draw(self, session_id: UUID) -> SessionToken:
@@ -80,7 +104,7 @@ class TokenSigner:
     def dump(self, token: SessionToken) -> str:
         """Return the token as the string that travels."""
         payload = urlsafe_b64encode(token.key + token.secret)
-        return PREFIX + self._signers[0].sign(payload).decode()
+        return PREFIX + self._signatures.sign(payload)
 
     def load(self, text: str) -> SessionToken:
         """Return the token that `text` spells.
@@ -90,11 +114,8 @@ class TokenSigner:
         """
         if len(text) != _LENGTH or not text.startswith(PREFIX) or not text.isascii():
             raise InvalidToken
-        # Base64 has several spellings of the same bytes, and its readers accept them. Payload and
-        # signature are compared as they are spelled, so a token has one.
-        payload, _, signature = text[len(PREFIX) :].encode().partition(b".")
-        for signer in self._signers:
-            if hmac.compare_digest(signer.get_signature(payload), signature):
-                raw = urlsafe_b64decode(payload)
-                return SessionToken(raw[:_ID_BYTES], raw[_ID_BYTES:])
-        raise InvalidToken
+        payload = self._signatures.payload(text[len(PREFIX) :])
+        if payload is None:
+            raise InvalidToken
+        raw = urlsafe_b64decode(payload)
+        return SessionToken(raw[:_ID_BYTES], raw[_ID_BYTES:])

@@ -6,7 +6,7 @@ from urllib.parse import unquote_plus, urlsplit
 
 from flask import Request
 
-from wxsession.api_keys import ApiKeys, BackEnd
+from wxsession.accounts.api_keys import ApiKeys, BackEnd
 from wxsession.errors import InvalidApiKey, MissingToken
 from wxsession.settings import Settings
 from wxsession.storage.tables import LONGEST_ADDRESS, LONGEST_USER_AGENT

@@ -11,13 +11,12 @@ import logging
 import time
 from concurrent.futures import Future
 from datetime import datetime
-from http import HTTPStatus
 from threading import Thread
 
 import requests
 
 from wxsession.clock import Clock
-from wxsession.events.webhooks import headers
+from wxsession.events import webhooks
 from wxsession.limits import Places
 from wxsession.settings import Webhook
 from wxsession.wechat.push import Message
@@ -64,22 +63,8 @@ class Forwarder:
     def _send(self, message: Message) -> str | None:
         """Return why the receiver did not take a message; None if it did."""
         now = self._clock()
-        body = payload(message, now)
-        try:
-            with self._http.post(
-                self._receiver.url,
-                data=body,
-                headers=headers(self._receiver, message_id(message), now, body),
-                timeout=_TIMEOUT,
-                allow_redirects=False,
-                stream=True,  # nobody reads what it answers
-            ) as response:
-                status = response.status_code
-        except requests.Timeout:
-            return "no answer in time"
-        except (requests.RequestException, ValueError) as error:  # its text has the URL
-            return type(error).__name__
-        return None if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES else f"status {status}"
+        sent = webhooks.Message(message_id(message), payload(message, now))
+        return webhooks.post(self._http, self._receiver, sent, now, timeout=_TIMEOUT)
 
 
 def payload(message: Message, at: datetime) -> bytes:

@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 from flask import Request
 
-from wxsession.api_keys import ApiKeys
+from wxsession.accounts.api_keys import ApiKeys
 from wxsession.sessions.session import SessionView
 from wxsession.web.request import client_of
 

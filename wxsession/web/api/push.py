@@ -3,7 +3,7 @@
 from flask import Request
 from pydantic import Field
 
-from wxsession.api_keys import BackEnd
+from wxsession.accounts.api_keys import BackEnd
 from wxsession.errors import NotReady, Overloaded, PushRefused
 from wxsession.services import Services
 from wxsession.web import bodies

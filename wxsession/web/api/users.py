@@ -6,7 +6,7 @@ from uuid import UUID
 
 from flask import Request
 
-from wxsession.api_keys import BackEnd
+from wxsession.accounts.api_keys import BackEnd
 from wxsession.errors import NoSuchSession, NoSuchUser, NotReady, Overloaded
 from wxsession.operations.lookup import Asker
 from wxsession.services import Services
@@ -104,7 +104,7 @@ def delete_found_user(
     services: Services, _request: Request, user_id: UUID, back_end: BackEnd
 ) -> None:
     """Delete a user, and everything that is known of it."""
-    services.deletion.delete(user_id, actor=back_end.name)
+    services.deletion.begin(user_id, actor=back_end.name)
 
 
 def _asker(request: Request, back_end: BackEnd) -> Asker:
