@@ -1,7 +1,10 @@
 """Webhooks: a receiver gets every event in order for each user, whatever becomes of it."""
 
 import json
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,13 +14,14 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 from standardwebhooks import Webhook as Signer
 
 from tests.support.app import services_of
 from tests.support.databases import ON_BOTH
 from tests.support.phone import Phone
-from tests.support.settings import settings_for
+from tests.support.service import ROOT, plain_environment
+from tests.support.settings import environment, settings_for
 from tests.support.waiting import eventually
 from tests.test_accounts import user_of
 from tests.test_administration import Operator
@@ -248,6 +252,38 @@ def test_an_event_that_is_purged_is_not_waited_for(
     with services.database.statement() as connection:
         assert connection.execute(select(webhook_failures)).all() == []
     assert services.delivery.run("shop") == Delivered(0, 0, 0, 0)
+
+
+@pytest.mark.long
+def test_a_delivery_that_goes_on_for_ever_survives_a_kill_and_an_outage_of_the_schema(
+    services: Services, receiver: Receiver, database_url: str
+) -> None:
+    url = f"http://127.0.0.1:{receiver.port}/events"
+    settings = environment(database_url, webhooks=f"shop:{url}:{SECRET}", webhooks_to_private="on")
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "events", "deliver", "--forever"]
+
+    def awaits(event: str) -> None:
+        eventually(lambda: event in receiver.types)
+
+    def renamed(old: str, new: str) -> None:
+        with services.database.transaction() as transaction:
+            transaction.execute(text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+    for number in range(2):
+        with subprocess.Popen(command, cwd=ROOT, env=plain_environment() | settings) as process:
+            try:
+                happen(services, f"first.{number}")
+                awaits(f"first.{number}")
+                renamed("wxsession_webhook_cursors", "elsewhere")
+                time.sleep(2)  # in which it looks for something new
+                renamed("elsewhere", "wxsession_webhook_cursors")
+                happen(services, f"second.{number}")
+                awaits(f"second.{number}")
+            finally:
+                process.kill()
+    # What was on its way then is sent again, by the same id.
+    assert len(set(receiver.asked)) == 4
+    assert list(dict.fromkeys(receiver.types)) == ["first.0", "second.0", "first.1", "second.1"]
 
 
 def test_only_one_process_delivers_to_a_webhook(

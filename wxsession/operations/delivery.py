@@ -17,7 +17,7 @@ from uuid import UUID
 from sqlalchemy import and_, delete, exists, func, insert, select, update
 
 from wxsession.clock import Clock
-from wxsession.errors import DeliveryRunning, Overloaded, UnknownWebhook
+from wxsession.errors import DeliveryRunning, UnknownWebhook, WxSessionError
 from wxsession.events.event import EVENT_COLUMNS, Event
 from wxsession.events.feed import Feed
 from wxsession.events.webhooks import Sender
@@ -134,8 +134,10 @@ class Delivery:
         while True:
             try:
                 self.run(name)
-            except (Overloaded, DeliveryRunning) as error:
+            except WxSessionError as error:
                 _log.warning("webhook %s has to wait: %s", name, error.code)
+            except Exception:  # noqa: BLE001 - it is tried again, and other webhooks go on
+                _log.exception("webhook %s has to wait", name)
             time.sleep(_REST)
 
     def replay(self, name: str, event_id: UUID | None = None) -> int:
@@ -162,11 +164,10 @@ class Delivery:
 
     def _due(self, name: str, state: _State) -> Iterator[_Waiting]:
         """Yield what waited long enough, and then what is new, until the receiver is left alone."""
-        while self._may_go_on(state):
-            waiting = self._heads(name)
-            if not waiting:
-                break
-            yield from self._while_it_answers(waiting, state)
+        while self._may_go_on(state) and (waiting := self._heads(name)):
+            for one in waiting:
+                if self._may_go_on(state):
+                    yield one
         while self._may_go_on(state):
             page = self._feed.read(state.cursor, limit=_PAGE)
             if not page.events:
@@ -179,11 +180,6 @@ class Delivery:
                     self._let_wait(name, state, event)
                 else:
                     yield _Waiting(event, 0)
-
-    def _while_it_answers(self, waiting: Sequence[_Waiting], state: _State) -> Iterator[_Waiting]:
-        for one in waiting:
-            if self._may_go_on(state):
-                yield one
 
     def _may_go_on(self, state: _State) -> bool:
         return state.paused_until is None or state.paused_until <= self._clock()
