@@ -31,10 +31,10 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 # Of this application, as the server knows it: what else runs there must not hold the feed up.
 _SETTLED_IN_POSTGRESQL: Final = text(
-    "SELECT least(clock_timestamp() - interval '1 second', min(xact_start)) FROM pg_stat_activity"
+    "SELECT least(clock_timestamp() - :settled, min(xact_start)) FROM pg_stat_activity"
     " WHERE pid <> pg_backend_pid() AND datname = current_database()"
     " AND application_name = current_setting('application_name')"
-)
+).bindparams(settled=_SETTLED)
 
 
 @dataclass(frozen=True, slots=True)

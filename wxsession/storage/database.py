@@ -261,7 +261,7 @@ class Database:
             except BaseException:
                 transaction.roll_back()
                 raise
-        transaction.told()
+        transaction.call_after_commit()
 
     @contextmanager
     def long_transaction(self) -> Iterator[Connection]:

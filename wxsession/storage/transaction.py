@@ -79,8 +79,8 @@ class Transaction:
         """Call something when the transaction is committed and its connection given back."""
         self._afterwards.append(call)
 
-    def told(self) -> None:
-        """Make the calls of `after_commit`."""
+    def call_after_commit(self) -> None:
+        """Make the calls that were asked for."""
         for call in self._afterwards:
             call()
 
