@@ -275,7 +275,7 @@ class Services:
                 clock=clock,
             ),
             identities=IdentityAdministration(
-                database, users=users, sessions=sessions, audit=audit
+                database, accounts=accounts, users=users, sessions=sessions, audit=audit
             ),
             user_events=user_events,
             pushes=pushes,

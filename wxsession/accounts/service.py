@@ -213,6 +213,57 @@ class AccountService:
         chosen = None if everything else self._apps.ensure_known(appid)
         return retry_on_disconnect(lambda: self._unbind(view.session_id, chosen, client))
 
+    def release(
+        self,
+        transaction: Transaction,
+        user: User,
+        appid: str | None,
+        client: ClientInfo,
+        *,
+        keeping: UUID | None = None,
+        actor: str | None = None,
+    ) -> list[UUID]:
+        """Unbind the WeChat user of an app, or of all, from a locked user; return the new users.
+
+        In the caller's transaction. The sessions of the WeChat user end; the session `keeping`
+        stays, as one of the account.
+
+        Raises:
+            LastCredential: the user would have no way left to log in.
+        """
+        mine = identities.c.user_id == user.id, identities.c.provider == WECHAT
+        query = select(*IDENTITY_COLUMNS).where(*mine)
+        bound = [Identity._make(row) for row in transaction.execute(query)]
+        leaving = [one for one in bound if appid in {None, one.appid}]  # None: of all apps
+        if not leaving:
+            return []
+        if user.username is None and len(leaving) == len(bound):
+            raise LastCredential
+        parted = self._users.part(transaction, user.id, leaving)
+        theirs = sessions.c.identity_id.in_([one.id for one in leaving])
+        others = theirs & (sessions.c.user_id == user.id)
+        if keeping is not None:
+            others &= sessions.c.id != keeping
+        self._sessions.end_rows(
+            transaction, others, "unbound", user_id=user.id, client=client, actor=actor
+        )
+        if keeping is not None:
+            own = update(sessions).where(sessions.c.id == keeping, theirs)
+            transaction.execute(own.values(identity_id=null()))
+        for one, new_user_id in parted:
+            for event in ("identity.unbound", "user.split"):
+                self._audit.write(
+                    transaction,
+                    event,
+                    client,
+                    user_id=user.id,
+                    new_user_id=new_user_id,
+                    session_id=keeping,
+                    appid=one.appid,
+                    actor=actor,
+                )
+        return [new_user_id for _, new_user_id in parted]
+
     def change_password(
         self, presented: str, password: str | None, new_password: str, client: ClientInfo
     ) -> Grant:
@@ -354,33 +405,8 @@ class AccountService:
     def _unbind(self, session_id: UUID, appid: str | None, client: ClientInfo) -> User:
         with self._database.transaction() as transaction:
             session, _ = self._lock_own(transaction, session_id)
-            user = session.user
-            mine = identities.c.user_id == user.id, identities.c.provider == WECHAT
-            query = select(*IDENTITY_COLUMNS).where(*mine)
-            bound = [Identity._make(row) for row in transaction.execute(query)]
-            leaving = [one for one in bound if appid in {None, one.appid}]  # None: of all apps
-            if not leaving:
-                return user
-            if user.username is None and len(leaving) == len(bound):
-                raise LastCredential
-            parted = self._users.part(transaction, user.id, leaving)
-            theirs = sessions.c.identity_id.in_([one.id for one in leaving])
-            others = theirs & (sessions.c.user_id == user.id) & (sessions.c.id != session.id)
-            self._sessions.end_rows(transaction, others, "unbound", user_id=user.id, client=client)
-            own = update(sessions).where(sessions.c.id == session.id, theirs)
-            transaction.execute(own.values(identity_id=null()))
-            for one, new_user_id in parted:
-                for event in ("identity.unbound", "user.split"):
-                    self._audit.write(
-                        transaction,
-                        event,
-                        client,
-                        user_id=user.id,
-                        new_user_id=new_user_id,
-                        session_id=session.id,
-                        appid=one.appid,
-                    )
-            return user
+            self.release(transaction, session.user, appid, client, keeping=session.id)
+            return session.user
 
     def _set_username(
         self,

@@ -7,9 +7,9 @@ from uuid import UUID
 
 from sqlalchemy import select
 
+from wxsession.accounts.service import AccountService
 from wxsession.errors import (
     InvalidRequest,
-    LastCredential,
     NoSuchUser,
     UserBlocked,
 )
@@ -26,9 +26,16 @@ class IdentityAdministration:
     """What an operator may do about WeChat users of accounts; `actor` is the operator's name."""
 
     def __init__(
-        self, database: Database, *, users: Users, sessions: SessionService, audit: Audit
+        self,
+        database: Database,
+        *,
+        accounts: AccountService,
+        users: Users,
+        sessions: SessionService,
+        audit: Audit,
     ) -> None:
         self._database = database
+        self._accounts = accounts
         self._users = users
         self._sessions = sessions
         self._audit = audit
@@ -46,14 +53,10 @@ class IdentityAdministration:
         """
         with self._database.transaction() as transaction:
             user = self._lock(transaction, user_id)[user_id]
-            identity, others = _identities(transaction, user_id, appid)
-            if user.username is None and not others:
-                raise LastCredential
-            [(_, new_user_id)] = self._users.part(transaction, user_id, [identity])
-            self._end_sessions(transaction, user_id, identity, actor)
-            self._write(transaction, "identity.unbound", user_id, new_user_id, appid, actor)
-            self._write(transaction, "user.split", user_id, new_user_id, appid, actor)
-        return new_user_id
+            released = self._accounts.release(transaction, user, appid, SYSTEM, actor=actor)
+            if not released:
+                raise _none_of(appid)
+        return released[0]
 
     def move(self, user_id: UUID, appid: str, new_user_id: UUID, *, actor: str = UNKNOWN) -> bool:
         """Move the WeChat user of an app from one user to another; return whether they are merged.
@@ -76,7 +79,10 @@ class IdentityAdministration:
             if user.disabled_at is not None or new_user.disabled_at is not None:
                 raise UserBlocked
             identity, others = _identities(transaction, user_id, appid)
-            self._end_sessions(transaction, user_id, identity, actor)
+            theirs = (sessions.c.user_id == user_id) & (sessions.c.identity_id == identity.id)
+            self._sessions.end_rows(
+                transaction, theirs, "unbound", user_id=user_id, client=SYSTEM, actor=actor
+            )
             merged = user.username is None and not others
             if merged:
                 self._users.merge(transaction, user, new_user)
@@ -94,14 +100,6 @@ class IdentityAdministration:
             if user_id not in locked:  # registered since the lock was taken
                 raise NoSuchUser
         return locked
-
-    def _end_sessions(
-        self, transaction: Transaction, user_id: UUID, identity: Identity, actor: str
-    ) -> None:
-        theirs = (sessions.c.user_id == user_id) & (sessions.c.identity_id == identity.id)
-        self._sessions.end_rows(
-            transaction, theirs, "unbound", user_id=user_id, client=SYSTEM, actor=actor
-        )
 
     def _write(
         self,
@@ -137,5 +135,9 @@ def _identities(
     bound = [Identity._make(row) for row in transaction.execute(query)]
     of_app = [one for one in bound if one.appid == appid]
     if not of_app:
-        raise InvalidRequest.of("user", f"has no WeChat user of {appid}")
+        raise _none_of(appid)
     return of_app[0], [one for one in bound if one.appid != appid]
+
+
+def _none_of(appid: str) -> InvalidRequest:
+    return InvalidRequest.of("user", f"has no WeChat user of {appid}")
