@@ -39,6 +39,7 @@ from wxsession.metrics import (
     TOKEN_EXPIRY,
 )
 from wxsession.operations import job_results, purge
+from wxsession.operations.live_sessions import LIVE
 from wxsession.operations.reseal import SEALED
 from wxsession.storage.database import SCHEMA_REVISION, Database
 from wxsession.storage.tables import access_tokens
@@ -252,6 +253,8 @@ class _Stored:
         for result in job_results.results(self._database):
             if result.job == SEALED:
                 yield SEALED_VALUES, (result.item,), result.total
+                continue
+            if result.job == LIVE:  # no job of its own
                 continue
             if result.job == purge.JOB:
                 yield PURGED_ROWS, (result.item,), result.total
