@@ -27,6 +27,9 @@ from wxsession.logins.exchange import CodeExchange
 from wxsession.logins.identities import Identities
 from wxsession.logins.service import LoginService
 from wxsession.operations.administration import Administration
+from wxsession.operations.admins.passkeys import Passkeys
+from wxsession.operations.admins.register import Admins
+from wxsession.operations.admins.signing_in import AdminSessions
 from wxsession.operations.database_checks import DatabaseChecks
 from wxsession.operations.delivery import Delivery
 from wxsession.operations.directory import Directory
@@ -61,6 +64,9 @@ from wxsession.wechat.key_checks import KeyChecks
 from wxsession.wechat.open_data import OpenDataReader
 from wxsession.wechat.session_keys import SessionKeyStore
 
+EXTENSION = "wxsession"
+"""Where an application has its services, among its extensions."""
+
 
 @dataclass(frozen=True)
 class Services:
@@ -93,6 +99,9 @@ class Services:
     lookup: Lookup
     export: Export
     administration: Administration
+    admins: Admins
+    admin_sessions: AdminSessions
+    passkeys: Passkeys
     passwords: PasswordAdministration
     identities: IdentityAdministration
     user_events: UserEvents
@@ -219,6 +228,14 @@ class Services:
             wechat=wechat,
             key_checks=key_checks,
         )
+        admin_sessions = AdminSessions(
+            database,
+            passwords=passwords,
+            throttle=throttle,
+            sealer=sealer,
+            audit=audit,
+            clock=clock,
+        )
         receiver = settings.push_forward
         user_events = UserEvents(database, apps=apps, deletion=deletion, audit=audit)
         pushes = Pushes(
@@ -271,6 +288,9 @@ class Services:
             lookup=Lookup(database, phones=phones, audit=audit),
             export=Export(database, sessions=sessions, phones=phones, audit=audit, clock=clock),
             administration=Administration(database, sessions=sessions, audit=audit, clock=clock),
+            admins=Admins(database, sealer=sealer, throttle=throttle, audit=audit, clock=clock),
+            admin_sessions=admin_sessions,
+            passkeys=Passkeys(database, keys, sessions=admin_sessions, audit=audit, clock=clock),
             passwords=PasswordAdministration(
                 database,
                 authenticator=authenticator,

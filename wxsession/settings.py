@@ -168,6 +168,8 @@ class Settings:
     """Whether the server prepares statements; behind some poolers it cannot."""
     access_log: bool = False
     """Whether the service logs a line for each request."""
+    console_url: str = "http://127.0.0.1:8002"
+    """Where a browser finds the console: the links of its admins begin with it."""
     metrics: tuple[str, int] | None = None
     """The address at which Prometheus may ask."""
     files: Mapping[str, Path] = field(default_factory=dict, compare=False)
@@ -740,6 +742,7 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "DATABASE_TIMEOUT": _database_timeout,
     "PREPARED_STATEMENTS": _switch,
     "ACCESS_LOG": _switch,
+    "CONSOLE_URL": _http_url,
     "METRICS": _address,
 }
 

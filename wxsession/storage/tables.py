@@ -5,6 +5,7 @@ since it was read.
 """
 
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
@@ -45,6 +46,8 @@ LONGEST_ORIGIN = 280  # a scheme, a host name of at most 253 characters, and a p
 LONGEST_REQUEST_ID = 128
 LONGEST_CALL = 64
 LONGEST_OUTCOME = 32
+LONGEST_ADMIN_NAME = 32
+LONGEST_PASSKEY_NAME = 64
 
 users = Table(
     "wxsession_users",
@@ -370,6 +373,69 @@ for _name, _condition in {
         postgresql_where=_condition,
         sqlite_where=_condition,
     )
+
+# Who may use the console.
+admins = Table(
+    "wxsession_admins",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", String(LONGEST_ADMIN_NAME), nullable=False, unique=True),
+    Column("role", String(16), nullable=False),
+    Column("password_hash", String(255)),
+    Column("totp_sealed", LargeBinary),
+    # The period of the last code that was accepted: none is accepted twice.
+    Column("totp_step", BigInteger),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("disabled_at", UtcDateTime),
+    Column("last_login_at", UtcDateTime),
+)
+
+
+def _admin_id() -> Column[UUID]:
+    return Column(
+        "admin_id",
+        Uuid,
+        ForeignKey("wxsession_admins.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    )
+
+
+# Links by which an admin sets a password and a second factor, whose secret waits here.
+admin_links = Table(
+    "wxsession_admin_links",
+    metadata,
+    Column("link_hash", LargeBinary(32), primary_key=True),
+    _admin_id(),
+    Column("totp_sealed", LargeBinary, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+)
+
+admin_sessions = Table(
+    "wxsession_admin_sessions",
+    metadata,
+    Column("token_hash", LargeBinary(32), primary_key=True),
+    _admin_id(),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("last_used_at", UtcDateTime, nullable=False),
+    Column("second_factor_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("client_address", String(LONGEST_ADDRESS)),
+    Column("user_agent", String(LONGEST_USER_AGENT)),
+)
+
+admin_passkeys = Table(
+    "wxsession_admin_passkeys",
+    metadata,
+    Column("credential_id", LargeBinary(1023), primary_key=True),
+    _admin_id(),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("sign_count", BigInteger, nullable=False),
+    Column("name", String(LONGEST_PASSKEY_NAME), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    # No response to a challenge of before is accepted: so none is accepted twice.
+    Column("last_used_at", UtcDateTime, nullable=False),
+)
 
 
 def is_live(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
