@@ -43,6 +43,7 @@ from wxsession.operations.passwords import PasswordAdministration
 from wxsession.operations.prometheus import Exporter
 from wxsession.operations.purge import Purge
 from wxsession.operations.reseal import Resealing
+from wxsession.operations.user_search import UserSearch
 from wxsession.operations.wechat_events import Pushes, UserEvents
 from wxsession.sessions.introspection import Introspection
 from wxsession.sessions.service import SessionService
@@ -96,6 +97,7 @@ class Services:
     event_search: EventSearch
     delivery: Delivery
     directory: Directory
+    user_search: UserSearch
     lookup: Lookup
     export: Export
     administration: Administration
@@ -236,6 +238,7 @@ class Services:
             audit=audit,
             clock=clock,
         )
+        directory = Directory(database, phones=phones, clock=clock)
         receiver = settings.push_forward
         user_events = UserEvents(database, apps=apps, deletion=deletion, audit=audit)
         pushes = Pushes(
@@ -284,7 +287,8 @@ class Services:
                 audit=audit,
                 clock=clock,
             ),
-            directory=Directory(database, phones=phones, clock=clock),
+            directory=directory,
+            user_search=UserSearch(directory),
             lookup=Lookup(database, phones=phones, audit=audit),
             export=Export(database, sessions=sessions, phones=phones, audit=audit, clock=clock),
             administration=Administration(database, sessions=sessions, audit=audit, clock=clock),

@@ -59,6 +59,7 @@ def render(template: str, *, status: int = 200, **values: Any) -> Response:
         language=spoken,
         say=say,
         reason=partial(wording.reason, spoken),
+        happened=partial(wording.happened, spoken),
         url=_url,
         file=lambda name: _url("static", filename=name),
         here=request.full_path.rstrip("?"),

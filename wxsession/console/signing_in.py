@@ -93,9 +93,12 @@ def choose_language(guest: Guest) -> Response:
     return response
 
 
-def link_path(link: Link) -> str:
-    """Return the path of an admin's link, below that of the console."""
-    return url_for(".open_link", link=link.token)
+def link_address(link: Link) -> str:
+    """Return where an admin opens a link: at the host by which this page was opened."""
+    is_here = site().host in {"localhost", "127.0.0.1", "::1"}
+    # Over plain HTTP the console can be used on this machine only.
+    scheme = request.scheme if is_here else "https"
+    return f"{scheme}://{request.host}{url_for('.open_link', link=link.token)}"
 
 
 def _form(

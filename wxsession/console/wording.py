@@ -1,26 +1,367 @@
 """What the pages say, in Chinese: the English text is the key, and stands where it is used.
 
-A test finds a Chinese text for whatever the templates say.
+A test finds a Chinese text for whatever the templates and the acts say.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
-from wxsession.wording import in_language
+from wxsession.wording import CHINESE, in_language
 
-IN_CHINESE: Final[Mapping[str, str]] = {}
+HAPPENED: Final[Mapping[str, str]] = {
+    "user.created": "user created",
+    "user.merged": "merged into another user",
+    "user.split": "a WeChat user left",
+    "user.updated": "profile changed",
+    "user.disabled": "user disabled",
+    "user.enabled": "user enabled",
+    "user.deleted": "user deleted",
+    "user.exported": "user exported",
+    "identity.bound": "WeChat user bound",
+    "identity.unbound": "WeChat user unbound",
+    "session.created": "logged in",
+    "session.ended": "session ended",
+    "phone_number.set": "phone number set",
+    "phone_number.shown": "whole phone number shown",
+    "password.changed": "password changed",
+    "session_key.reset": "session_key replaced",
+    "login.failed": "login refused",
+    "login.locked": "password locked for a while",
+    "login.unlocked": "password unlocked",
+    "registration.failed": "registration refused",
+    "api_key.refused": "API key refused",
+    "push.refused": "message of WeChat refused",
+    "push.lost": "message of WeChat lost",
+    "deletion.refused": "deletion refused",
+    "admin.added": "admin added",
+    "admin.reset": "admin reset",
+    "admin.disabled": "admin disabled",
+    "admin.enabled": "admin enabled",
+    "admin.role_changed": "role of an admin changed",
+    "admin.signed_in": "admin signed in",
+    "admin.signed_out": "admin signed out",
+    "admin.refused": "admin refused",
+    "admin.passkey_added": "passkey added",
+    "admin.passkey_removed": "passkey removed",
+}
+"""What an event says that happened."""
 
-REASONS: Final[Mapping[str, str]] = {}
+REASONS: Final[Mapping[str, str]] = {
+    "logout": "the user logged out",
+    "revoked": "an operator ended it",
+    "replaced": "the same device logged in again",
+    "evicted": "there were too many sessions: the oldest had to go",
+    "user_disabled": "the user was disabled",
+    "user_deleted": "the user was deleted",
+    "password_changed": "the password was changed",
+    "token_reused": "an old token was used again: it may have been stolen",
+    "unbound": "the WeChat user was unbound from the account",
+    "idle": "it was not used for too long",
+    "absolute": "it reached its longest life",
+    "bind": "by binding an account",
+    "unionid": "by the unionid",
+    "moved": "an operator moved the WeChat user",
+    "username": "got a username",
+    "web_view": "in a web-view",
+    "reset": "an operator set it",
+    "user_authorization_revoke": "the user took the permission back in WeChat",
+    "user_info_modified": "WeChat had it removed",
+    "bad_credentials": "wrong username, password or code",
+    "too_many_attempts": "too many attempts",
+    "invalid_code": "WeChat does not know the code",
+    "code_used": "the code was used already",
+    "user_blocked": "the user is disabled",
+    "reauthentication_required": "the login was too long ago",
+}
 """Why something happened, as an event or a session has it."""
+
+_LOG: Final = "原因见控制台的日志。"
+_AGAIN: Final = "请稍后重新打开页面；重复操作之前，先看看已经完成了哪些。"
+
+IN_CHINESE: Final[Mapping[str, str]] = {
+    # The frame, and what all screens have.
+    "Skip to the content": "跳到正文",
+    "Screens": "页面",
+    "Sign out": "退出",
+    "Your account": "我的账号",
+    "More": "更多",
+    "Search": "搜索",
+    "State": "状态",
+    "Since": "创建时间",
+    "Until": "截止",
+    "From": "来源",
+    "When": "时间",
+    "Why": "原因",
+    "By": "操作人",
+    "Event": "事件",
+    "Events": "事件",
+    "App": "小程序",
+    "Name": "名称",
+    "None.": "无。",
+    "all": "全部",
+    "Remove": "移除",
+    "What can be done": "操作",
+    "enabled": "正常",
+    "disabled": "已禁用",
+    "live": "有效",
+    "ended": "已结束",
+    "expired": "已过期",
+    "password": "密码",
+    # At the door.
+    "Sign in": "登录",
+    "Password": "密码",
+    "Code of your authenticator app": "身份验证器的验证码",
+    "Sign in with a passkey": "用通行密钥登录",
+    "The name, the password or the code is wrong, or the code was used already: wait for the next"
+    " one.": "名称、密码或验证码不对，或者验证码已经用过：请等下一个。",
+    "This passkey is not accepted, or it took too long. Try again.": (
+        "这个通行密钥未被接受，或者用时太久。请重试。"
+    ),
+    "The browser has found no passkey of this console.": "浏览器没有找到本控制台的通行密钥。",
+    "Lost your phone, or your password?": "手机丢了，或者忘了密码？",
+    "Somebody with a shell on the server runs this, and gives you the link that it prints:": (
+        "请能登录服务器的人执行这条命令，把输出的链接发给你："
+    ),
+    "Welcome": "欢迎",
+    "Welcome, {name}": "欢迎，{name}",
+    "1. Choose a password": "1. 设置密码",
+    "At least 8 characters, and none of the common ones.": "至少 8 个字符，不能是常见密码。",
+    "2. Scan this with an authenticator app": "2. 用身份验证器扫码",
+    "QR code of the secret below": "下面密钥的二维码",
+    "Or type this secret into the app:": "或者把这个密钥输入验证器：",
+    "The code that the app shows now": "验证器现在显示的验证码",
+    "Is it you?": "请确认是你本人",
+    "This is not accepted, or the code was used already: wait for the next one.": (
+        "未被接受，或者验证码已经用过：请等下一个。"
+    ),
+    "What you asked for needs your second factor again. It is done as soon as you have shown it,"
+    " and for ten minutes nobody asks again.": (
+        "这项操作需要再次验证第二因素。验证之后立即执行，此后十分钟内不再询问。"
+    ),
+    "Go on": "继续",
+    "Use a passkey": "使用通行密钥",
+    # What fails.
+    "That is not accepted.": "提交的内容有误。",
+    "Go back, and change it.": "请返回修改。",
+    "Your role does not allow that.": "你的角色没有这个权限。",
+    "Ask an owner to do it.": "请让 owner 来操作。",
+    "This form is not valid any more.": "这个表单已失效。",
+    "Nothing was changed. Open the page again, and send the form from there.": (
+        "没有任何改动。请重新打开页面，再提交一次。"
+    ),
+    "It never existed, or was deleted, merged or purged, perhaps by another admin just now.": (
+        "它从未存在，或者已被删除、合并或清理，也许是另一位管理员刚刚操作的。"
+    ),
+    "This link is not valid.": "链接无效。",
+    "It was used, or is older than an hour. Ask for a new one; on the server: flask --app wsgi"
+    " admins reset NAME": (
+        "它已经用过，或者超过了一小时。请索要新的链接；在服务器上执行："
+        "flask --app wsgi admins reset NAME"
+    ),
+    "Too many wrong attempts.": "错误次数过多。",
+    "Wait {minutes} minutes, sign in with a passkey, or have the admin reset on the server: flask"
+    " --app wsgi admins reset NAME": (
+        "请等待 {minutes} 分钟，或用通行密钥登录，或在服务器上重置该管理员："
+        "flask --app wsgi admins reset NAME"
+    ),
+    "The server is busy.": "服务繁忙。",
+    "Open the page again in a moment, and look what is done already before you repeat it.": _AGAIN,
+    "The database does not respond.": "数据库没有响应。",
+    "Open the page again in a moment, and look what is done already before you repeat it. The log"
+    " of the console says why.": _AGAIN + _LOG,
+    "The database has no schema of this version.": "数据库还没有当前版本的表结构。",
+    "Run on the server: flask --app wsgi upgrade-database": (
+        "请在服务器上执行：flask --app wsgi upgrade-database"
+    ),
+    "The log of the console says why.": _LOG,
+    "To the console": "返回控制台",
+    "Request {id}": "请求 {id}",
+    # What a service refuses: the field, and why.
+    "name": "名称",
+    "code": "验证码",
+    "role": "角色",
+    "user": "用户",
+    "passkey": "通行密钥",
+    "needs 8 to 128 characters": "需要 8 到 128 个字符",
+    "is one of the most common passwords": "是最常见的密码之一",
+    "is the username": "与用户名相同",
+    "is not the one that the app shows now": "不是验证器现在显示的那个",
+    "is that of an admin already": "已被另一位管理员使用",
+    "needs 1 to 32 characters, and no blanks": "需要 1 到 32 个字符，不能有空白",
+    "is none of viewer, support and owner": "必须是 viewer、support 或 owner",
+    "is your own: ask another owner": "是你自己：请让另一位 owner 操作",
+    "is not accepted, or took too long": "未被接受，或者用时太久",
+    "is registered already": "已经注册过",
+    "has no username, so a password opens nothing": "没有用户名，设置密码没有意义",
+    # Users.
+    "Users": "用户",
+    "User": "用户",
+    "User id": "用户 ID",
+    "Username": "用户名",
+    "Nickname": "昵称",
+    "Phone number": "手机号",
+    "Username, phone number, openid, unionid, id, or how the nickname begins": (
+        "用户名、手机号、openid、unionid、ID，或昵称的开头"
+    ),
+    "disabled only": "仅已禁用",
+    "No user.": "没有找到用户。",
+    "A nickname is found by how it begins, everything else by the whole of it.": (
+        "昵称按开头查找，其他都要完整输入。"
+    ),
+    "There are more: type more of the nickname.": "还有更多：请多输入几个字。",
+    "This is longer than anything that a user can be found by: {longest} characters.": (
+        "太长了：用户的任何信息都不超过 {longest} 个字符。"
+    ),
+    "Disabled since": "禁用时间",
+    "Live sessions": "有效会话",
+    "WeChat users": "微信用户",
+    "Logged out since": "退出登录的时间：",
+    "The temporary password of {username}, shown only now:": (
+        "{username} 的临时密码，只显示这一次："
+    ),
+    "It opens the account until it is changed, at the latest until:": (
+        "在修改之前可以登录，最迟到："
+    ),
+    "Enable": "启用",
+    "Disable": "禁用",
+    "The user can log in no more, and every session ends at once.": (
+        "该用户将无法登录，全部会话立即结束。"
+    ),
+    "End all sessions": "全部踢下线",
+    "The user is logged out everywhere, and may log in again.": (
+        "该用户在所有设备上退出登录，之后可以再次登录。"
+    ),
+    "Unlock": "解除密码锁定",
+    "Set a password": "设置密码",
+    "The user gets a temporary password, which you see once, and every session ends.": (
+        "用户得到一个临时密码，你只能看到这一次；全部会话将结束。"
+    ),
+    "Show the phone number": "显示完整手机号",
+    "Export": "导出",
+    "Delete": "删除",
+    "Everything that says who this was is deleted for good. This cannot be undone.": (
+        "能识别该用户的一切信息将被彻底删除，无法恢复。"
+    ),
+    # Sessions.
+    "Sessions": "会话",
+    "No session.": "没有会话。",
+    "Begun": "开始",
+    "End": "踢下线",
+    "The session is ended.": "会话已结束。",
+    # Admins, and one's own account.
+    "Admins": "管理员",
+    "Role": "角色",
+    "Last login": "上次登录",
+    "Last used": "上次使用",
+    "Give this link to {name}; it is good once, until:": "请把链接发给 {name}；只能用一次，截止：",
+    "Change the role": "修改角色",
+    "Reset": "重置",
+    "Password, second factors and sessions are forgotten, and you get a new link.": (
+        "密码、第二因素和会话都会清除，并生成新的链接。"
+    ),
+    "The admin can sign in no more, and every session ends at once.": (
+        "该管理员将无法登录，全部会话立即结束。"
+    ),
+    "Add an admin": "添加管理员",
+    "Add": "添加",
+    "viewer": "viewer（查看）",
+    "support": "support（客服）",
+    "owner": "owner（所有者）",
+    "looks, and sees no whole phone number": "只能查看，看不到完整手机号",
+    "also ends sessions, disables, enables and unlocks users, sets passwords, sees phone numbers": (
+        "还可以踢下线、禁用、启用和解锁用户，设置密码，查看手机号"
+    ),
+    "also exports and deletes users, and says who is an admin": (
+        "还可以导出和删除用户，管理管理员"
+    ),
+    "The role is changed.": "角色已修改。",
+    "Passkeys": "通行密钥",
+    "A passkey is on your phone, your computer or a key: it replaces password and code.": (
+        "通行密钥保存在你的手机、电脑或安全密钥里，可以代替密码和验证码。"
+    ),
+    "Added": "添加时间",
+    "Name of the passkey": "通行密钥的名称",
+    "my phone": "我的手机",
+    "Add a passkey": "添加通行密钥",
+    "The browser has made no passkey.": "浏览器没有创建通行密钥。",
+    "The passkey is registered.": "通行密钥已添加。",
+    "The passkey is removed.": "通行密钥已移除。",
+    # What happened.
+    "user created": "新用户",
+    "merged into another user": "合并到另一个用户",
+    "a WeChat user left": "微信用户离开账号",
+    "profile changed": "资料变更",
+    "user disabled": "用户被禁用",
+    "user enabled": "用户被启用",
+    "user deleted": "用户被删除",
+    "user exported": "导出用户信息",
+    "WeChat user bound": "绑定微信用户",
+    "WeChat user unbound": "解绑微信用户",
+    "logged in": "登录",
+    "session ended": "会话结束",
+    "phone number set": "手机号变更",
+    "whole phone number shown": "查看完整手机号",
+    "password changed": "密码变更",
+    "session_key replaced": "更换 session_key",
+    "login refused": "登录被拒绝",
+    "password locked for a while": "密码登录暂时锁定",
+    "password unlocked": "密码登录解除锁定",
+    "registration refused": "注册被拒绝",
+    "API key refused": "API 密钥被拒绝",
+    "message of WeChat refused": "微信推送被拒绝",
+    "message of WeChat lost": "微信推送丢失",
+    "deletion refused": "注销被拒绝",
+    "admin added": "添加管理员",
+    "admin reset": "重置管理员",
+    "admin disabled": "禁用管理员",
+    "admin enabled": "启用管理员",
+    "role of an admin changed": "修改管理员角色",
+    "admin signed in": "管理员登录",
+    "admin signed out": "管理员退出",
+    "admin refused": "管理员登录被拒绝",
+    "passkey added": "添加通行密钥",
+    "passkey removed": "移除通行密钥",
+    # Why.
+    "the user logged out": "用户主动退出",
+    "an operator ended it": "被管理员踢下线",
+    "the same device logged in again": "同一设备重新登录",
+    "there were too many sessions: the oldest had to go": "会话数超过上限，最早的被挤下线",
+    "the user was disabled": "用户被禁用",
+    "the user was deleted": "用户被删除",
+    "the password was changed": "密码已修改",
+    "an old token was used again: it may have been stolen": "旧令牌被再次使用，可能已泄露",
+    "the WeChat user was unbound from the account": "微信用户已与账号解绑",
+    "it was not used for too long": "长时间未使用",
+    "it reached its longest life": "达到最长有效期",
+    "by binding an account": "绑定账号",
+    "by the unionid": "unionid 相同",
+    "an operator moved the WeChat user": "管理员移动了微信用户",
+    "got a username": "设置了用户名",
+    "in a web-view": "在 web-view 中",
+    "an operator set it": "由管理员设置",
+    "the user took the permission back in WeChat": "用户在微信里撤回了授权",
+    "WeChat had it removed": "微信要求清除",
+    "wrong username, password or code": "用户名、密码或验证码不对",
+    "too many attempts": "尝试次数过多",
+    "WeChat does not know the code": "微信不认这个 code",
+    "the code was used already": "code 已被使用",
+    "the user is disabled": "用户已被禁用",
+    "the login was too long ago": "距上次登录太久",
+}
 
 
 def say(language: str, text: str, **values: object) -> str:
     """Return a text in a language, with these values in it; in English if it is not known there."""
-    said = IN_CHINESE.get(text, text) if language == "zh" else text
-    said = in_language(said, language) if said == text else said
+    said = IN_CHINESE.get(text) if language == CHINESE else None
+    said = said or in_language(text, language)
     return said.format(**values) if values else said
 
 
 def reason(language: str, code: str) -> str:
     """Return why something happened, in words; a code that has none stays as it is."""
     return say(language, REASONS[code]) if code in REASONS else code
+
+
+def happened(language: str, event: str) -> str:
+    """Return what happened, in words; an event that has none stays as it is."""
+    return say(language, HAPPENED[event]) if event in HAPPENED else event

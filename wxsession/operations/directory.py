@@ -143,9 +143,14 @@ class Directory:
         self._clock = clock
 
     def users(
-        self, wanted: UserFilter, *, limit: int = PAGE, after: UUID | None = None
+        self,
+        wanted: UserFilter,
+        *,
+        limit: int = PAGE,
+        after: UUID | None = None,
+        newest_first: bool = False,
     ) -> Page[UserLine]:
-        """Return users in the order of their ids, oldest first.
+        """Return users in the order of their ids, oldest first unless `newest_first`.
 
         Raises:
             Overloaded: the database did not answer in time.
@@ -153,10 +158,12 @@ class Directory:
         query = select_users_with_date().where(
             ~is_merged(), ~is_deleted(), *matching(wanted, self._phones, self._database)
         )
+        key = t.users.c.id
         if after is not None:
-            query = query.where(t.users.c.id > after)
+            query = query.where(key < after if newest_first else key > after)
+        query = query.order_by(key.desc() if newest_first else key).limit(limit + 1)
         with self._database.statement() as connection:
-            rows = connection.execute(query.order_by(t.users.c.id).limit(limit + 1)).all()
+            rows = connection.execute(query).all()
         lines = [self._user_line(row) for row in rows[:limit]]
         return page_of(lines, len(rows) > limit, lambda line: line.user_id)
 
