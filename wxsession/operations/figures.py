@@ -69,6 +69,10 @@ class Plot:
     points: Sequence[datetime]
     lines: Sequence[Line]
 
+    def total(self) -> float:
+        """Return the sum of all curves."""
+        return sum(line.total() for line in self.lines)
+
 
 class LiveSessions(NamedTuple):
     """How many sessions were live when a purge last counted them."""
@@ -97,6 +101,10 @@ class Overview:
     last_purge: Run | None
     complete_since: datetime | None
 
+    def failing(self) -> float:
+        """Return the part of the calls to WeChat that failed, from 0 to 1."""
+        return self.outcomes.total() / self.wechat_calls if self.wechat_calls else 0.0
+
 
 class AppState(NamedTuple):
     """How WeChat gets on with an app; what went wrong last is explained by `failure`."""
@@ -104,6 +112,7 @@ class AppState(NamedTuple):
     appid: str
     is_default: bool
     token_expires_at: datetime | None
+    """Of the access_token, if there is one that is still valid."""
     succeeded_at: datetime | None
     failed_at: datetime | None
     call: str | None
@@ -188,7 +197,8 @@ class Figures:
         of_day = select(c.appid, c.outcome, func.sum(c["count"])).group_by(c.appid, c.outcome)
         of_day = of_day.where(c.hour >= now - timedelta(hours=24))
         with self._database.statement() as connection:
-            tokens = {row.appid: row.expires_at for row in connection.execute(_TOKENS)}
+            valid = connection.execute(_TOKENS.where(access_tokens.c.expires_at > now))
+            tokens = {row.appid: row.expires_at for row in valid}
             states = {row.appid: row for row in connection.execute(select(wechat_states))}
             lately = connection.execute(of_day).all()
             given = select(c.appid, func.sum(c["count"])).group_by(c.appid)

@@ -246,7 +246,7 @@ class _Stored:
             self._asked_at = time.monotonic()
             with suppress(Overloaded, NotReady):
                 self._known = [*self._of_jobs(), *self._of_tokens()]
-        return [(BUILD_INFO, (_version(), SCHEMA_REVISION), 1.0), *self._known]
+        return [(BUILD_INFO, (installed_version(), SCHEMA_REVISION), 1.0), *self._known]
 
     def _of_jobs(self) -> Iterator[tuple[str, tuple[str, ...], float]]:
         last: dict[str, float] = {}
@@ -326,7 +326,8 @@ def _cumulative(buckets: list[int]) -> list[tuple[str, int]]:
     return found
 
 
-def _version() -> str:
+def installed_version() -> str:
+    """Return the version of this package, as far as it is known."""
     try:
         return version("wxsession")
     except PackageNotFoundError:
