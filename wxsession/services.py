@@ -35,6 +35,7 @@ from wxsession.operations.delivery import Delivery
 from wxsession.operations.directory import Directory
 from wxsession.operations.doctor import Doctor
 from wxsession.operations.export import Export
+from wxsession.operations.figures import Figures
 from wxsession.operations.health import Health
 from wxsession.operations.identities import IdentityAdministration
 from wxsession.operations.lookup import Lookup
@@ -57,6 +58,7 @@ from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.wechat.access_tokens import AccessTokens
 from wxsession.wechat.api import WeChatApi
 from wxsession.wechat.apps import Apps
+from wxsession.wechat.call_counts import CallCounts
 from wxsession.wechat.client import WeChatClient, keep_queries_out_of_logs, longest_call, transport
 from wxsession.wechat.forwarding import Forwarder
 from wxsession.wechat.key_checks import KeyChecks
@@ -110,6 +112,7 @@ class Services:
     purge: Purge
     health: Health
     doctor: Doctor
+    figures: Figures
     exporter: Exporter | None
 
     @classmethod
@@ -153,6 +156,7 @@ class Services:
             apps=apps,
             concurrency=calls,
         )
+        client.report_to(CallCounts(database, clock).add)
         leases = Leases(patience=longest_call(settings.wechat_timeout))
         access_tokens = AccessTokens(database, client, sealer=sealer, clock=clock, leases=leases)
         wechat = WeChatApi(client, access_tokens=access_tokens, apps=apps, places=places)
@@ -274,12 +278,13 @@ class Services:
             ),
             audit=audit,
             feed=feed,
-            event_search=EventSearch(database),
+            event_search=EventSearch(database, audit),
             delivery=Delivery(
                 database,
                 feed=feed,
                 webhooks=settings.webhooks,
                 sender=Sender(to_private=settings.webhooks_to_private),
+                audit=audit,
                 clock=clock,
             ),
             directory=directory,
@@ -309,6 +314,7 @@ class Services:
             ),
             health=Health(database),
             doctor=Doctor(settings, database=checks, wechat=client),
+            figures=Figures(database, apps=apps, clock=clock),
             exporter=_exporter(settings, database, places, passwords),
         )
 

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20261129_02"
-down_revision = "20261128_08"
+down_revision = "20261129_01"
 branch_labels = None
 depends_on = None
 

@@ -14,7 +14,19 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from wxsession.accounts.passwords import OWASP_MINIMUM
 from wxsession.clock import Clock, now
-from wxsession.console import account, admins, failures, sessions, signing_in, users
+from wxsession.console import (
+    account,
+    admins,
+    apps,
+    events,
+    failures,
+    overview,
+    sessions,
+    signing_in,
+    system,
+    users,
+    webhooks,
+)
 from wxsession.console.admission import Screens, admitting, protected
 from wxsession.console.pages import BLUEPRINT, Menu, go
 from wxsession.errors import WxSessionError
@@ -22,7 +34,16 @@ from wxsession.logs import RequestFacts, current_request, new_request_id
 from wxsession.services import EXTENSION, Services
 from wxsession.settings import Settings
 
-SCREENS: Final[tuple[Screens, ...]] = (users.screens, sessions.screens, admins.screens)
+SCREENS: Final[tuple[Screens, ...]] = (
+    overview.screens,
+    users.screens,
+    sessions.screens,
+    events.screens,
+    apps.screens,
+    webhooks.screens,
+    system.screens,
+    admins.screens,
+)
 """In the order of the menu."""
 
 _LARGEST_FORM = 256 * 1024

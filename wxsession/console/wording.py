@@ -43,6 +43,8 @@ HAPPENED: Final[Mapping[str, str]] = {
     "admin.refused": "admin refused",
     "admin.passkey_added": "passkey added",
     "admin.passkey_removed": "passkey removed",
+    "events.exported": "events exported",
+    "events.replayed": "events delivered again",
 }
 """What an event says that happened."""
 
@@ -72,6 +74,17 @@ REASONS: Final[Mapping[str, str]] = {
     "code_used": "the code was used already",
     "user_blocked": "the user is disabled",
     "reauthentication_required": "the login was too long ago",
+    "passwords": "too many wrong passwords",
+    "codes": "too many wrong codes from one address",
+    "registrations": "too many registrations from one address",
+    "wechat_rate_limited": "WeChat limits the calls",
+    "wechat_busy": "WeChat is busy",
+    "wechat_unreachable": "WeChat cannot be reached",
+    "wechat_timeout": "WeChat did not answer in time",
+    "wechat_unintelligible": "WeChat's answer is not intelligible",
+    "app_rejected": "WeChat refuses the app",
+    "overloaded": "the server was overloaded",
+    "invalid_request": "the request was malformed",
 }
 """Why something happened, as an event or a session has it."""
 
@@ -347,6 +360,157 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "the code was used already": "code 已被使用",
     "the user is disabled": "用户已被禁用",
     "the login was too long ago": "距上次登录太久",
+    # The overview.
+    "Overview": "概览",
+    "Period": "时间范围",
+    "last 24h": "最近 24 小时",
+    "last 7d": "最近 7 天",
+    "last 30d": "最近 30 天",
+    "So many events since the last purge are not counted yet: some are missing before this moment."
+    " Let purge-sessions run every hour.": (
+        "上次清理之后的事件太多，还没有统计完：以下时刻之前的数据不完整。"
+        "请让 purge-sessions 每小时运行一次。"
+    ),
+    "Logins": "登录",
+    "Refused logins": "登录失败",
+    "counted at": "统计于",
+    "counted by the next purge": "由下一次清理统计",
+    "Calls to WeChat": "调用微信",
+    "{rate} % of them failed": "其中 {rate}% 失败",
+    "Last purge": "最近一次清理",
+    "complete": "已完成",
+    "not complete": "未完成",
+    "none yet": "尚未运行",
+    "let purge-sessions run every hour": "请让 purge-sessions 每小时运行一次",
+    "What the doctor finds": "诊断结果",
+    "The doctor finds nothing wrong with settings, files and database.": (
+        "设置、文件和数据库都没有发现问题。"
+    ),
+    "All that was looked at": "检查过的全部项目",
+    "Subject": "项目",
+    "Found": "结果",
+    "What to do": "处理办法",
+    "ok": "正常",
+    "warning": "警告",
+    "fault": "故障",
+    "To ask WeChat for the access_token of each app as well, run on the server:": (
+        "如果还要向微信获取每个小程序的 access_token，请在服务器上执行："
+    ),
+    "Refused logins, by reason": "登录失败（按原因）",
+    "Ended sessions, by reason": "结束的会话（按原因）",
+    "How long WeChat takes": "微信接口耗时",
+    "in milliseconds": "毫秒",
+    "p50": "中位数",
+    "p95": "95 分位",
+    "What WeChat refuses, by errcode": "微信返回的错误（按 errcode）",
+    "As numbers": "查看数值",
+    "Nothing in this time.": "这段时间没有数据。",
+    "Why logins were refused and sessions ended": "登录为什么失败，会话为什么结束",
+    "Ended sessions": "结束的会话",
+    "Count": "次数",
+    # Events.
+    "What": "事件",
+    "anything": "全部",
+    "any": "全部",
+    "Reason": "原因",
+    "Address": "IP 地址",
+    "Done by": "操作者",
+    "Clear": "清空",
+    "Without JavaScript, all times are in UTC.": "没有启用 JavaScript，所有时间均为 UTC。",
+    "Time": "时间",
+    "the user": "用户本人",
+    "id of the request, as the log has it": "请求 id，与日志中的一致",
+    "None among those until this moment:": "查到这个时刻为止，没有符合条件的：",
+    "Search on": "继续查询",
+    "Nothing of that kind happened.": "没有符合条件的事件。",
+    "All of these as CSV": "全部导出为 CSV",
+    # Other events, and reasons.
+    "events exported": "导出事件",
+    "events delivered again": "重新投递事件",
+    "the session that opened it is over": "打开它的会话已结束",
+    "too many wrong passwords": "密码错误次数过多",
+    "too many wrong codes from one address": "同一地址的无效 code 过多",
+    "too many registrations from one address": "同一地址注册过多",
+    "WeChat limits the calls": "微信限制了调用频率",
+    "WeChat is busy": "微信系统繁忙",
+    "WeChat cannot be reached": "无法连接微信",
+    "WeChat did not answer in time": "微信没有及时响应",
+    "WeChat's answer is not intelligible": "微信的响应无法识别",
+    "WeChat refuses the app": "微信拒绝了该小程序",
+    "the server was overloaded": "服务繁忙",
+    "the request was malformed": "请求格式有误",
+    # Apps.
+    "Apps": "小程序",
+    "default": "默认",
+    "AppSecret is refused": "AppSecret 被拒绝",
+    "WeChat accepts it": "微信调用正常",
+    "the last call failed": "最近一次调用失败",
+    "not asked yet": "还没有调用过",
+    "Last answer as wanted": "最近一次成功",
+    "Access_token valid until": "access_token 有效期至",
+    "none yet: the next call that needs one fetches it": "暂无，需要时会自动获取",
+    "Calls in 24 hours": "24 小时内的调用",
+    "{count} of them failed": "其中 {count} 次失败",
+    "Phone numbers this month": "本月获取手机号",
+    "{yuan} yuan": "{yuan} 元",
+    "Last failure": "最近一次失败",
+    "WeChat gives the first 1,000 phone numbers of an app free of charge; the sum here does not"
+    " know how many of them are left. Apps and their secrets are set in WXSESSION_APPS.": (
+        "每个小程序有 1,000 次免费额度，这里的金额没有扣除剩余额度。"
+        "小程序及其 AppSecret 在 WXSESSION_APPS 里设置。"
+    ),
+    # Webhooks.
+    "Webhooks": "Webhook",
+    "Delivered until": "已投递到",
+    "Waiting": "等待中",
+    "Given up": "已放弃",
+    "not delivered to yet": "还没有投递过",
+    "failed {count} times in a row": "连续失败 {count} 次",
+    "takes what it is sent": "接收正常",
+    "left alone until": "暂停投递至",
+    "Deliver again": "重新投递",
+    "Events are delivered by this command, all the time or from a timer:": (
+        "事件由下面的命令投递，可以常驻运行，也可以由定时器启动："
+    ),
+    "There is no webhook. WXSESSION_WEBHOOKS names those who are to be told of events.": (
+        "没有 webhook。要把事件通知给其他程序，请设置 WXSESSION_WEBHOOKS。"
+    ),
+    "Path": "路径",
+    "Not delivered to {name}": "没有送达 {name} 的事件",
+    "Attempts": "尝试次数",
+    "Next attempt": "下次尝试",
+    "waits for an earlier event of its user": "等待该用户更早的事件",
+    "given up": "已放弃",
+    "Everything was delivered.": "所有事件都已送达。",
+    "its certificate is not valid": "证书无效",
+    "did not answer in time": "没有及时响应",
+    "could not be reached": "无法连接",
+    "its address is not public": "地址不是公网地址",
+    # The system.
+    "System": "系统",
+    "Version": "版本",
+    "Schema of the database": "数据库表结构",
+    "Purges": "清理记录",
+    "Ended": "结束时间",
+    "Rows deleted": "删除行数",
+    "Took": "用时",
+    "{seconds} s": "{seconds} 秒",
+    "time was up": "时间到了，没有做完",
+    "No purge has run yet.": "还没有运行过清理。",
+    "Sealed values, by key of WXSESSION_SECRET_KEYS": (
+        "加密的值（按 WXSESSION_SECRET_KEYS 中的密钥）"
+    ),
+    "Key": "密钥",
+    "Values": "数量",
+    "unknown key": "未知密钥",
+    "key {number}": "第 {number} 个密钥",
+    "Not counted yet:": "还没有统计过：",
+    "Settings": "设置",
+    "What is secret is left out. Bold is what differs from the default.": (
+        "不显示机密内容。与默认值不同的以粗体显示。"
+    ),
+    "Setting": "名称",
+    "Value": "值",
 }
 
 

@@ -30,6 +30,7 @@ from wxsession.clock import Clock
 from wxsession.errors import NoSuchSession, NoSuchUser, SessionEnded, SessionExpired
 from wxsession.events.event import Event
 from wxsession.events.search import EventFilter, find_events
+from wxsession.operations.session_search import SessionFilter, find_sessions
 from wxsession.sessions.queries import select_sessions, session_from
 from wxsession.sessions.session import Session
 from wxsession.storage import tables as t
@@ -241,6 +242,22 @@ class Directory:
             rows = connection.execute(query.limit(limit + 1)).all()
         lines = [self._session_line(session_from(row, self._phones)) for row in rows[:limit]]
         return page_of(lines, len(rows) > limit, lambda line: line.session_id)
+
+    def find_sessions(
+        self, wanted: SessionFilter, *, limit: int = PAGE, after: UUID | None = None
+    ) -> Page[SessionLine]:
+        """Return sessions of anybody, newest first, having looked through 3,000 of them at most.
+
+        Where few are as they are wanted, there may be none on a page before the last.
+
+        Raises:
+            InvalidRequest: nothing is known about `after` any more.
+            Overloaded: the database did not answer in time.
+        """
+        with self._database.statement() as connection:
+            found = find_sessions(connection, wanted, now=self._clock(), limit=limit, after=after)
+        lines = (self._session_line(session_from(row[:-1], self._phones)) for row in found.rows)
+        return Page(tuple(lines), found.next)
 
     def session(self, session_id: UUID) -> SessionLine:
         """Return one session, whether it is live or not.

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import (
     BigInteger,
     BindParameter,
+    Boolean,
     CheckConstraint,
     Column,
     ColumnElement,
@@ -43,6 +44,8 @@ LONGEST_ACTOR = 64
 LONGEST_WEBHOOK = 32
 LONGEST_ORIGIN = 280  # a scheme, a host name of at most 253 characters, and a port
 LONGEST_REQUEST_ID = 128
+LONGEST_CALL = 64
+LONGEST_OUTCOME = 32
 LONGEST_ADMIN_NAME = 32
 LONGEST_PASSKEY_NAME = 64
 
@@ -245,6 +248,19 @@ job_results = Table(
     Column("succeeded_at", UtcDateTime),
 )
 
+# What each run of a job did, for as long as `job_results.record` keeps it.
+job_runs = Table(
+    "wxsession_job_runs",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("job", String(64), nullable=False),
+    Column("ended_at", UtcDateTime, nullable=False),
+    Column("milliseconds", BigInteger, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("complete", Boolean, nullable=False),
+    Index(None, "job", "ended_at", "id"),
+)
+
 # No foreign keys: an event outlives its user and its session.
 audit_events = Table(
     "wxsession_events",
@@ -273,6 +289,44 @@ audit_events = Table(
     Index(None, "client_address", "at"),
     Index(None, "event", "at"),
     Index(None, "recorded_at", "id"),
+)
+
+# How often what happened, in each hour that is over: written once, by the purge, and kept when the
+# events are gone. A reason or an app that an event has not is empty: NULLs would not be unique.
+event_counts = Table(
+    "wxsession_event_counts",
+    metadata,
+    Column("hour", UtcDateTime, primary_key=True),
+    Column("event", String(32), primary_key=True),
+    Column("reason", String(32), primary_key=True),
+    Column("appid", String(64), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+
+# What WeChat answered in each hour: a row for each outcome, and for each bucket of a histogram of
+# how long it took. The longest one has no bound, and is the number `OPEN_END`.
+wechat_counts = Table(
+    "wxsession_wechat_counts",
+    metadata,
+    Column("hour", UtcDateTime, primary_key=True),
+    Column("appid", String(64), primary_key=True),
+    Column("call", String(LONGEST_CALL), primary_key=True),
+    Column("outcome", String(LONGEST_OUTCOME), primary_key=True),
+    Column("within_milliseconds", Integer, primary_key=True, autoincrement=False),
+    Column("count", BigInteger, nullable=False),
+    Column("milliseconds", BigInteger, nullable=False),
+)
+
+# When WeChat last did what it was asked for an app, and what it last refused.
+wechat_states = Table(
+    "wxsession_wechat_states",
+    metadata,
+    Column("appid", String(64), primary_key=True),
+    Column("succeeded_at", UtcDateTime),
+    Column("failed_at", UtcDateTime),
+    Column("call", String(LONGEST_CALL)),
+    Column("outcome", String(LONGEST_OUTCOME)),
+    Column("rid", String(64)),
 )
 
 
@@ -307,6 +361,18 @@ webhook_failures = Table(
     Index("ix_wxsession_webhook_failures_order", "webhook", "recorded_at", "event_id"),
     Index("ix_wxsession_webhook_failures_of_user", "webhook", "user_id", "recorded_at", "event_id"),
 )
+for _name, _condition in {
+    "dead": webhook_failures.c.dead_at.is_not(None),
+    "waiting": webhook_failures.c.dead_at.is_(None),
+}.items():
+    Index(
+        f"ix_wxsession_webhook_failures_{_name}",
+        webhook_failures.c.webhook,
+        webhook_failures.c.recorded_at,
+        webhook_failures.c.event_id,
+        postgresql_where=_condition,
+        sqlite_where=_condition,
+    )
 
 # Who may use the console.
 admins = Table(

@@ -54,3 +54,8 @@ if (window.PublicKeyCredential && !/^[\d.]+$|:/.test(location.hostname)) {
 
 localise(document)
 document.addEventListener('htmx:load', event => localise(event.target))
+
+// Moments that are typed are in the zone of the browser: the form says how far that is from UTC.
+for (const form of document.querySelectorAll('form[data-zoned]')) {
+  form.elements.zone.value = new Date().getTimezoneOffset()
+}
