@@ -18,8 +18,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 .DELETE_ON_ERROR:
 
 help:
-	@echo 'make run    start the service with a simulated WeChat, and print a login to try'
-	@echo '            (other ports: make run PORT=9000 SIMULATOR_PORT=9001)'
+	@echo 'make run    start the service with its console and a simulated WeChat, and print a login to try'
+	@echo '            (other ports: make run PORT=9000 SIMULATOR_PORT=9001 CONSOLE_PORT=9002)'
 	@echo 'make test   run what a change must not break, in less than 5 minutes, on SQLite and on PostgreSQL'
 	@echo '            (some: make test ARGS="-k login"; with the coverage of branches: make coverage)'
 	@echo '            (what takes longer, samples of proofs and benchmark among it: make test-long)'
@@ -30,7 +30,7 @@ help:
 	@echo 'make clean  remove .venv and every cache; instance/, with the data of make run, stays'
 	@echo 'Another Python than python3: make run PYTHON=python3.12'
 
-run: $(VENV)/.server
+run: $(VENV)/.demo
 	@exec $(BIN)/python scripts/run.py
 
 # Two lanes: what is independent, on two processors, and then what needs the machine for itself. A
@@ -71,7 +71,7 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One environment; a stamp for each extra, and pip is asked again only when a list has changed.
-$(VENV)/.server $(VENV)/.test $(VENV)/.bench $(VENV)/.lint: $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.demo $(VENV)/.test $(VENV)/.bench $(VENV)/.lint: $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'Installing wxsession[$*] into $(VENV) ...'
 	@$(INSTALL) --editable '.[$*]'
 	@touch $@

@@ -86,8 +86,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @contextmanager
 def whole_demo(instance: Path) -> Iterator[Running]:
     """Run what `make run` starts, and see that it ends well at Ctrl-C."""
-    port, simulator_port = str(free_port()), str(free_port())
-    ours = {"PORT": port, "SIMULATOR_PORT": simulator_port, "INSTANCE": str(instance)}
+    port, simulator_port, console_port = (str(free_port()) for _ in range(3))
+    ours = {
+        "PORT": port,
+        "SIMULATOR_PORT": simulator_port,
+        "CONSOLE_PORT": console_port,
+        "INSTANCE": str(instance),
+    }
     with start_demo(ours) as demo:
         assert demo.stdout is not None
         printed = []

@@ -8,7 +8,7 @@ from typing import Final
 
 import requests
 from argon2 import PasswordHasher
-from flask import Blueprint, Flask, Response, redirect, request, url_for
+from flask import Blueprint, Flask, Response, request
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -28,7 +28,7 @@ from wxsession.console import (
     webhooks,
 )
 from wxsession.console.admission import Screens, admitting, protected
-from wxsession.console.pages import Menu
+from wxsession.console.pages import BLUEPRINT, Menu, go
 from wxsession.errors import WxSessionError
 from wxsession.logs import RequestFacts, current_request, new_request_id
 from wxsession.services import EXTENSION, Services
@@ -94,7 +94,7 @@ def create_console(
 
 
 def _blueprint(services: Services, url_prefix: str | None) -> Blueprint:
-    edge = Blueprint("wxsession-console", __name__, url_prefix=url_prefix, static_folder="static")
+    edge = Blueprint(BLUEPRINT, __name__, url_prefix=url_prefix, static_folder="static")
     menu = Menu()
     for screens in (signing_in.screens, account.screens, *SCREENS):
         menu.says |= screens.says
@@ -107,7 +107,7 @@ def _blueprint(services: Services, url_prefix: str | None) -> Blueprint:
     @edge.get("/")
     def home() -> Response:
         first, *_ = menu.entries[0]
-        return redirect(url_for(f".{first}"), 303)  # type: ignore[return-value]
+        return go(first)
 
     @edge.route("/<path:_path>")
     def nowhere(_path: str) -> Response:

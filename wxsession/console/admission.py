@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from flask import Response, redirect, request, url_for
+from flask import Response, request
 
 from wxsession.console import pages
 from wxsession.errors import BadCredentials, Forbidden, NotSignedIn
@@ -94,7 +94,7 @@ class Visit(Guest):
         """Go on to a screen after an act, and say there what was done."""
         values |= {pages.DONE: (request.endpoint or "").rpartition(".")[2]}
         values |= {pages.COUNT: count} if count else {}
-        return redirect(url_for(f".{endpoint}", **values), 303)  # type: ignore[return-value]
+        return pages.go(endpoint, **values)
 
     def _known(self) -> dict[str, Any]:
         return super()._known() | {"visit": self}

@@ -1,8 +1,6 @@
 """The screen of events: what happened, to whom, from where, by whom; on the page and as CSV."""
 
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -10,17 +8,15 @@ from flask import Response, request
 
 from wxsession.console import wording
 from wxsession.console.admission import Screens, Visit
+from wxsession.console.forms import address_in, moment_in, text_in
 from wxsession.errors import InvalidRequest
 from wxsession.events.search import EventFilter
 from wxsession.operations.admins.admin import Role
-from wxsession.users.client import address_of
 
 screens = Screens("Events")
 
 _PAGE: Final = 50
 _TEXTS: Final = ("event", "reason", "appid", "actor")
-_LONGEST: Final = 64
-_FURTHEST_ZONE: Final = 15 * 60
 
 
 @screens.page("/events")
@@ -58,31 +54,15 @@ def _wanted(typed: Mapping[str, str]) -> EventFilter:
     found: dict[str, Any] = {}
     for name in _TEXTS:
         if text := typed.get(name):
-            if len(text) > _LONGEST or "\0" in text:
-                raise InvalidRequest.of(name, f"must have at most {_LONGEST} characters")
-            found[name] = text
+            found[name] = text_in(name, text)
     if user := typed.get("user"):
         try:
             found["user_id"] = UUID(user)
         except ValueError:
             raise InvalidRequest.of("user", "is not the id of a user") from None
     if address := typed.get("address"):
-        if len(address) > _LONGEST or not re.fullmatch(r"[0-9A-Fa-f:.]+(%\w+)?", address, re.ASCII):
-            raise InvalidRequest.of("address", "is not an IPv4 or IPv6 address")
-        found["address"] = address_of(address)
+        found["address"] = address_in("address", address)
     for name in ("since", "until"):
         if text := typed.get(name):
-            found[name] = _moment(name, text, typed.get("zone", ""))
+            found[name] = moment_in(name, text, typed.get("zone", ""))
     return EventFilter(**found)
-
-
-def _moment(name: str, text: str, zone: str) -> datetime:
-    """Return the moment that was typed, by the clock of a browser so many minutes from UTC."""
-    minutes = int(zone) if re.fullmatch(r"-?\d{1,3}", zone, re.ASCII) else 0
-    if abs(minutes) > _FURTHEST_ZONE:
-        minutes = 0
-    try:
-        typed = datetime.fromisoformat(text)
-        return typed.replace(tzinfo=UTC) + timedelta(minutes=minutes)
-    except (ValueError, OverflowError):
-        raise InvalidRequest.of(name, "is not a date, or not one with a time") from None

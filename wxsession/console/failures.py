@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from flask import Response, redirect, request, url_for
+from flask import Response, request
 from werkzeug.exceptions import HTTPException
 
 from wxsession.console import pages
@@ -72,7 +72,7 @@ def refuse(error: WxSessionError) -> Response:
     if isinstance(error, NotSignedIn):
         return _sign_in_first()
     if isinstance(error, UserMerged):
-        return redirect(url_for(".show_user", user_id=error.new_id), 303)  # type: ignore[return-value]
+        return pages.go("show_user", user_id=error.new_id)
     code = "stale_form" if isinstance(error, StaleForm) else error.code
     failure = FAILURES.get(code, FAILURES["internal_error"])
     if code not in FAILURES:
@@ -121,4 +121,4 @@ def _page(
 def _sign_in_first() -> Response:
     """Go to the form, and from there to the page that was asked for; an act is not repeated."""
     wanted = request.full_path.rstrip("?") if request.method == "GET" else None
-    return redirect(url_for(".sign_in", next=wanted), 303)  # type: ignore[return-value]
+    return pages.go("sign_in", next=wanted)

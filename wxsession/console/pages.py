@@ -8,14 +8,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final
+from http import HTTPStatus
+from typing import Any, Final, cast
 
-from flask import Response, request, url_for
+from flask import Response, redirect, request, url_for
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from wxsession.console import wording
 from wxsession.wording import CHINESE, ENGLISH
 
+BLUEPRINT: Final = "wxsession-console"
 LANGUAGE: Final = "wxsession_console_language"
 """The cookie that has the language, once somebody has chosen one."""
 DONE: Final = "done"
@@ -60,8 +62,8 @@ def render(template: str, *, status: int = 200, **values: Any) -> Response:
         say=say,
         reason=partial(wording.reason, spoken),
         happened=partial(wording.happened, spoken),
-        url=_url,
-        file=lambda name: _url("static", filename=name),
+        url=url,
+        file=lambda name: url("static", filename=name),
         here=request.full_path.rstrip("?"),
         **values,
     )
@@ -82,8 +84,19 @@ def done(menu: Menu) -> Callable[[], str | None]:
     return tell
 
 
-def _url(endpoint: str, **values: object) -> str:
-    return url_for(f".{endpoint}", **values)  # type: ignore[arg-type] # of this blueprint, wherever it is
+def url(endpoint: str, **values: Any) -> str:
+    """Return the path of an endpoint of the console, wherever it is mounted."""
+    return url_for(f"{BLUEPRINT}.{endpoint}", **values)
+
+
+def go(endpoint: str, **values: Any) -> Response:
+    """Return the redirect to an endpoint, after an act or in place of a page."""
+    return go_to(url(endpoint, **values))
+
+
+def go_to(path: str) -> Response:
+    """Return the redirect to a path of our own."""
+    return cast("Response", redirect(path, HTTPStatus.SEE_OTHER))
 
 
 def moment(value: datetime) -> Mapping[str, str]:

@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 
 import segno
-from flask import Response, redirect, request, url_for
+from flask import Response, request
 
 from wxsession.console.admission import (
     COOKIE,
@@ -14,7 +14,7 @@ from wxsession.console.admission import (
     site,
     visit_of,
 )
-from wxsession.console.pages import LANGUAGE
+from wxsession.console.pages import LANGUAGE, go, go_to, url
 from wxsession.errors import BadCredentials, InvalidRequest, NotSignedIn
 from wxsession.operations.admins.register import Link
 from wxsession.operations.admins.signing_in import SignIn
@@ -78,7 +78,7 @@ def accept_link(guest: Guest, link: str) -> Response:
 def sign_out(guest: Guest) -> Response:
     """End the session, and let the browser forget it."""
     _end_old(guest)
-    return forget(_see_other("sign_in"))
+    return forget(go("sign_in"))
 
 
 @screens.open("/language", "POST")
@@ -98,7 +98,7 @@ def link_address(link: Link) -> str:
     is_here = site().host in {"localhost", "127.0.0.1", "::1"}
     # Over plain HTTP the console can be used on this machine only.
     scheme = request.scheme if is_here else "https"
-    return f"{scheme}://{request.host}{url_for('.open_link', link=link.token)}"
+    return f"{scheme}://{request.host}{url('open_link', link=link.token)}"
 
 
 def _form(
@@ -138,16 +138,12 @@ def _end_old(guest: Guest) -> None:
 def _go_on() -> Response:
     """Go to the page that was asked for, if it is one of ours, or to the first one."""
     wanted = _next()
-    return redirect(wanted, 303) if wanted else _see_other("home")  # type: ignore[return-value]
+    return go_to(wanted) if wanted else go("home")
 
 
 def _next() -> str:
     """Return the path that was asked for, nothing for what is not a path below the console."""
     wanted = request.values.get("next", "")
-    parts, root = urlsplit(wanted), url_for(".home")
+    parts, root = urlsplit(wanted), url("home")
     is_ours = not parts.scheme and not parts.netloc and parts.path.startswith(root)
     return wanted if is_ours and "\\" not in wanted and not wanted.startswith("//") else ""
-
-
-def _see_other(endpoint: str) -> Response:
-    return redirect(url_for(f".{endpoint}"), 303)  # type: ignore[return-value]

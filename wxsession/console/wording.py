@@ -258,6 +258,9 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     # Sessions.
     "Sessions": "会话",
     "No session.": "没有会话。",
+    "Begun since": "开始时间不早于",
+    "ended ones as well": "包括已结束的",
+    "None among the sessions that were looked through.": "已查找的会话中没有符合条件的。",
     "Begun": "开始",
     "End": "踢下线",
     "The session is ended.": "会话已结束。",
