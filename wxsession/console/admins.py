@@ -2,6 +2,7 @@
 
 from flask import Response, request
 
+from wxsession.accounts.passwords import normalised_username
 from wxsession.console.admission import Screens, Visit
 from wxsession.console.signing_in import link_address
 from wxsession.errors import InvalidRequest
@@ -82,5 +83,5 @@ def _role() -> Role:
 
 def _ensure_another(visit: Visit, name: str) -> None:
     """Return if this is about somebody else: so an owner is always left."""
-    if name == visit.admin.name:
+    if normalised_username(name) == visit.admin.name:
         raise InvalidRequest.of("name", "is your own: ask another owner")
