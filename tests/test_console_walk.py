@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from tests.support.console import (
     HOSTILE,
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.long
 
 PATIENCE: Final = 60_000
 """Milliseconds for what a page does; the machine may have other things to do."""
-WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+WIDE, NARROW = ViewportSize(width=1280, height=800), ViewportSize(width=390, height=844)
 AXE: Final = ROOT / "tests/clients/node_modules/axe-core/axe.min.js"
 LARGEST_PICTURE: Final = 150_000
 
@@ -153,7 +153,7 @@ def look(page: Page, language: str) -> None:
     assert page.get_attribute("html", "lang") == ("zh-CN" if language == "zh-CN" else "en")
     assert page.inner_text("h1").strip()
     for size in (NARROW, WIDE):
-        page.set_viewport_size(size)  # type: ignore[arg-type]
+        page.set_viewport_size(size)
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= size["width"], f"{page.url} is {width} wide"
 
@@ -162,7 +162,7 @@ def ensure_accessible(page: Page) -> None:
     """Let axe look at a page, at both widths: nothing is serious."""
     page.evaluate(AXE.read_text())
     for size in (NARROW, WIDE):
-        page.set_viewport_size(size)  # type: ignore[arg-type]
+        page.set_viewport_size(size)
         found = page.evaluate("axe.run({resultTypes: ['violations']}).then(r => r.violations)")
         serious = [
             f"{page.url} at {size['width']}: {one['id']}: {node['html'][:200]}"

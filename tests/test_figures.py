@@ -133,6 +133,17 @@ def test_counts_outlive_the_events(services: Services, clock: SettableClock) -> 
     assert sum(counted(services).values()) == 3
 
 
+def test_hours_that_are_missing_are_counted_together_and_each_by_itself(
+    services: Services, clock: SettableClock
+) -> None:
+    began = clock().replace(minute=0)
+    for _ in range(40):
+        happen(services, "session.created")
+        clock.advance(hours=5)
+    assert fold(services.database, clock(), timing=Stopwatch())  # as quick as can be
+    assert counted(services) == {(began + 5 * HOUR * number, CREATED): 1 for number in range(40)}
+
+
 def test_a_purge_whose_time_is_up_counts_the_rest_later(
     services: Services, clock: SettableClock
 ) -> None:

@@ -5,6 +5,7 @@ events are deleted: so the counts outlive them. What is newer is counted when so
 the index on the time, and up to a number of events that takes a moment to read.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
+from wxsession.clock import Timing
 from wxsession.events.audit import COUNTED_FOR
 from wxsession.storage.database import Database, UtcDateTime, upsert
 from wxsession.storage.tables import audit_events, event_counts
@@ -21,6 +23,9 @@ HOUR: Final = timedelta(hours=1)
 
 SETTLED: Final = COUNTED_FOR + timedelta(minutes=5)
 """How long after its end an hour changes at most: refusals are counted in a row for ten minutes."""
+
+_SHORT_SECONDS: Final = 0.05
+_LONGEST_SPAN: Final = timedelta(days=4)
 
 MOST_LIVE: Final = 50_000
 """How many events are counted when somebody looks."""
@@ -37,39 +42,68 @@ Counts = dict[tuple[datetime, Happened], int]
 """How often what happened, by hours."""
 
 
-def fold(database: Database, now: datetime, *, is_time: Callable[[], bool] = lambda: True) -> bool:
+def fold(
+    database: Database,
+    now: datetime,
+    *,
+    is_time: Callable[[], bool] = lambda: True,
+    timing: Timing = time,
+) -> bool:
     """Count the events of every hour that is over and not counted yet; return whether all are.
 
-    Each hour is a transaction: it may be stopped at any time, and run again.
+    Hours that are missing are counted several at a time, as long as that is quick. What is counted
+    stays: it may be stopped at any time, and run again.
 
     Raises:
         Overloaded: the database did not answer in time.
     """
-    c = audit_events.c
+    end = hour_of(now - SETTLED)
     with database.statement() as connection:
         start = _counted_until(connection)
-    while True:
-        if not is_time():
-            return False
-        oldest = select(func.min(c.at, type_=UtcDateTime()))
-        if start is not None:
-            oldest = oldest.where(c.at >= start)
+    span = HOUR
+    while is_time():
+        first = _oldest(database, start)
+        if first is None or first + HOUR > end:
+            return True
+        until = min(first + span, end)
+        begun = timing.monotonic()
         with database.statement() as connection:
-            first = connection.execute(oldest).scalar_one()
-            hour = None if first is None else hour_of(first)
-            if hour is None or hour + HOUR + SETTLED > now:
-                return True
-            appid, reason = func.coalesce(c.appid, ""), func.coalesce(c.reason, "")
-            query = select(c.event, reason, appid, func.sum(c["count"]))
-            query = query.where(c.at >= hour, c.at < hour + HOUR).group_by(c.event, reason, appid)
-            rows = [
-                {"hour": hour, "event": event, "reason": why, "appid": app, "count": int(count)}
-                for event, why, app, count in connection.execute(query)
-            ]
+            rows = _count(connection, first, until)
+        elapsed = timing.monotonic() - begun
         with database.transaction() as transaction:
             # Whoever lost the lock of the job meanwhile has counted the same.
             transaction.execute(upsert(database, event_counts).on_conflict_do_nothing(), rows)
-        start = hour + HOUR
+        start = until
+        span = min(2 * span, _LONGEST_SPAN) if elapsed < _SHORT_SECONDS else max(span // 2, HOUR)
+        span = span // HOUR * HOUR
+    return False
+
+
+def _oldest(database: Database, since: datetime | None) -> datetime | None:
+    """Return the hour of the oldest event that is not counted yet."""
+    oldest = select(func.min(audit_events.c.at, type_=UtcDateTime()))
+    if since is not None:
+        oldest = oldest.where(audit_events.c.at >= since)
+    with database.statement() as connection:
+        first: datetime | None = connection.execute(oldest).scalar_one()
+    return None if first is None else hour_of(first)
+
+
+def _count(connection: Connection, since: datetime, until: datetime) -> list[dict[str, Any]]:
+    """Return the rows of some hours."""
+    c = audit_events.c
+    what = (
+        _hour(connection, c.at),
+        c.event,
+        func.coalesce(c.reason, ""),
+        func.coalesce(c.appid, ""),
+    )
+    query = select(*what, func.sum(c["count"])).where(c.at >= since, c.at < until).group_by(*what)
+    names = ("hour", "event", "reason", "appid", "count")
+    return [
+        dict(zip(names, (_moment(hour), *rest, int(count)), strict=True))
+        for hour, *rest, count in connection.execute(query)
+    ]
 
 
 class Counted(NamedTuple):
@@ -126,8 +160,7 @@ def _add_live(
     for text, event, reason, count, number, first in connection.execute(query):
         rows, oldest = rows + number, min(oldest, first)
         if event in names:
-            began = datetime.fromisoformat(text).replace(tzinfo=UTC)
-            counts[began, Happened(event, reason or "")] += int(count)
+            counts[_moment(text), Happened(event, reason or "")] += int(count)
     return oldest if rows == MOST_LIVE else None
 
 
@@ -137,6 +170,10 @@ def _hour(connection: Connection, column: ColumnElement[datetime]) -> ColumnElem
         return func.to_char(func.timezone("UTC", column), "YYYY-MM-DD HH24:00")
     text: ColumnElement[Any] = func.strftime("%Y-%m-%d %H:00", column)
     return text
+
+
+def _moment(hour: str) -> datetime:
+    return datetime.fromisoformat(hour).replace(tzinfo=UTC)
 
 
 def _counted_until(connection: Connection) -> datetime | None:
