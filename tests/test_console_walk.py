@@ -173,6 +173,14 @@ def ensure_accessible(page: Page) -> None:
         assert serious == []
 
 
+def test_a_page_that_is_not_accessible_is_found(browser: Browser) -> None:
+    page = browser.new_page()
+    page.set_content("<html lang=en><title>x</title><main><h1>x</h1><input></main></html>")
+    with pytest.raises(AssertionError, match="label"):
+        ensure_accessible(page)
+    page.close()
+
+
 def pages_of(role: Role) -> dict[str, str]:
     return PAGES | (OF_OWNERS if role is Role.OWNER else {})
 
