@@ -56,7 +56,7 @@ def test_a_user_who_is_disabled_there_is_dead_at_the_next_check(desk: Desk, alic
     assert problem(alice.check()) == (401, "session_ended", "user_disabled")
     assert problem(by_password(alice))[:2] == (403, UserBlocked.code)
     page = words_of(desk.get(path))
-    assert "Logged out since" in page
+    assert "Logged out:" in page
     assert "the user was disabled" in page
     done = desk.act(f"{path}/enable")
     assert "The user may log in." in words_of(desk.get(done.headers["Location"]))

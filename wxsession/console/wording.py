@@ -228,7 +228,7 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "Disabled since": "禁用时间",
     "Live sessions": "有效会话",
     "WeChat users": "微信用户",
-    "Logged out since": "退出登录的时间：",
+    "Logged out:": "已退出登录：",
     "The temporary password of {username}, shown only now:": (
         "{username} 的临时密码，只显示这一次："
     ),
