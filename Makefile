@@ -78,13 +78,15 @@ $(VENV)/.demo $(VENV)/.test $(VENV)/.bench $(VENV)/.lint: $(VENV)/.%: pyproject.
 
 # What stands before or beside the service in the tests: each program with its package.
 $(VENV)/.programs: PROGRAMS := jq:jq nginx:nginx pgbouncer:pgbouncer ip:iproute2
-$(VENV)/.browser: PROGRAMS := chromium-headless-shell:chromium-headless-shell
+$(VENV)/.browser: PROGRAMS := chromium-headless-shell:chromium-headless-shell fc-list:fontconfig
+$(VENV)/.browser: CHINESE := fonts-wqy-microhei
 $(VENV)/.programs $(VENV)/.browser: Makefile | $(BIN)/python
 	@PATH="$$PATH:/usr/sbin:/sbin"; \
 	missing=; \
 	for program in $(PROGRAMS); do \
 	    command -v "$${program%:*}" >/dev/null || missing="$$missing $${program#*:}"; \
 	done; \
+	[ -z "$(CHINESE)" ] || fc-list :lang=zh 2>/dev/null | grep -q . || missing="$$missing $(CHINESE)"; \
 	install="apt-get install -y -qq --no-install-recommends$$missing"; \
 	if [ "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo "Installing$$missing ..."; \

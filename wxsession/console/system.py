@@ -11,9 +11,11 @@ screens = Screens("System")
 @screens.page("/system")
 def show_system(visit: Visit) -> Response:
     """Show the settings, the keys and the purges."""
+    shown = visit.services.settings.shown()
     return visit.show(
         "system.html",
         system=visit.services.figures.system(),
         version=installed_version(),
-        settings=visit.services.settings.shown(),
+        # The console's process exports no metrics, whatever is set for the service.
+        settings=[one for one in shown if one.name != "WXSESSION_METRICS"],
     )

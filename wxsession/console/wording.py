@@ -407,6 +407,7 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "p95": "95 分位",
     "What WeChat refuses, by errcode": "微信返回的错误（按 errcode）",
     "As numbers": "查看数值",
+    "Begins": "开始时间",
     "Nothing in this time.": "这段时间没有数据。",
     "Why logins were refused and sessions ended": "登录为什么失败，会话为什么结束",
     "Ended sessions": "结束的会话",
@@ -417,8 +418,9 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "any": "全部",
     "Reason": "原因",
     "Address": "IP 地址",
-    "Done by": "操作者",
     "Clear": "清空",
+    "Not before": "起始时间",
+    "Before": "截止时间",
     "Without JavaScript, all times are in UTC.": "没有启用 JavaScript，所有时间均为 UTC。",
     "Time": "时间",
     "the user": "用户本人",
@@ -514,6 +516,110 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     ),
     "Setting": "名称",
     "Value": "值",
+    # What went wrong at WeChat, and the cures, as docs/zh/errors.md has them.
+    "WeChat is busy, also after every retry": "微信系统繁忙，重试后仍然如此",
+    "nothing: the client tries again": "无需处理：客户端会重试",
+    "the code is wrong, expired, or of another app": "code 错误、已过期，或属于其他小程序",
+    "the client calls wx.login again; if no code is taken, WXSESSION_APPS has another appid "
+    "than the mini-program": (
+        "客户端重新调用 wx.login；如果所有 code 都被拒绝，说明 WXSESSION_APPS 里的 appid 与小"
+        "程序不一致"
+    ),
+    "the code is missing": "缺少 code",
+    "the client calls wx.login again": "客户端重新调用 wx.login",
+    "the code was exchanged before": "code 已被使用",
+    "the client calls wx.login again; if new codes fail as well, another server exchanges them "
+    "too": "客户端重新调用 wx.login；如果新的 code 也这样，说明另有服务器在用它换取会话",
+    "WeChat considers this user a high risk": "微信认为该用户是高风险用户",
+    "nothing: WeChat keeps the user out": "无需处理：微信拦截了该用户",
+    "too many calls in this minute": "本分钟内调用太多",
+    "find the client that logs in again and again": "找出反复登录的客户端",
+    "the app's calls of this day are used up": "小程序当日的调用次数已用完",
+    "find out who makes so many; the mini-program's console can reset the count": (
+        "找出是谁调用了这么多次；可以在小程序后台清零"
+    ),
+    "the grant_type is wrong": "grant_type 不正确",
+    "correct WXSESSION_APPS, and check what responds at WXSESSION_WECHAT_URL": (
+        "修正 WXSESSION_APPS，并检查 WXSESSION_WECHAT_URL 处是谁在响应"
+    ),
+    "WeChat does not know the appid": "微信不认识这个 appid",
+    "correct the appid in WXSESSION_APPS": "修正 WXSESSION_APPS 里的 appid",
+    "the app secret is wrong": "AppSecret 错误",
+    "correct the secret in WXSESSION_APPS": "修正 WXSESSION_APPS 里的 AppSecret",
+    "this server's address is not in the app's IP whitelist": (
+        "本服务器的 IP 不在小程序的 IP 白名单里"
+    ),
+    "add the address in the mini-program's console": "在小程序后台把它加入白名单",
+    "the app secret is frozen": "AppSecret 已被冻结",
+    "unfreeze it in the mini-program's console": "在小程序后台解冻",
+    "the appid is missing": "缺少 appid",
+    "the app secret is missing": "缺少 AppSecret",
+    "the app may not use this endpoint": "小程序没有该接口的权限",
+    "check its permissions in the mini-program's console": "在小程序后台查看接口权限",
+    "the app's account is frozen or cancelled": "小程序账号已被冻结或注销",
+    "look for notices in the mini-program's console": "在小程序后台查看通知",
+    "the app may not fetch access_tokens": "小程序被禁止获取 access_token",
+    "check the mini-program's console": "在小程序后台查看",
+    "the app's account is frozen": "小程序账号已被冻结",
+    "an administrator has to confirm this server's address": "本服务器的 IP 需要管理员确认",
+    "let an administrator of the mini-program confirm the address to WeChat": (
+        "请小程序管理员在微信里确认该 IP"
+    ),
+    "an administrator refused this server's address twice, for 24 hours": (
+        "管理员两次拒绝了本服务器的 IP，24 小时内不可用"
+    ),
+    "an administrator refused this server's address, for an hour": (
+        "管理员拒绝了本服务器的 IP，1 小时内不可用"
+    ),
+    "the access_token is not the latest": "access_token 不是最新的",
+    "nothing: another one is fetched; see the log if it fails too": (
+        "无需处理：会重新获取，获取失败另有日志"
+    ),
+    "the access_token is wrong": "access_token 无效",
+    "the access_token is missing": "缺少 access_token",
+    "the access_token has expired": "access_token 已过期",
+    "the code is of another user": "code 属于其他用户",
+    "the client lets the user press the button again": "客户端请用户重新点击按钮",
+    "the code is of another app": "code 属于其他小程序",
+    "if no code is taken, WXSESSION_APPS has another appid than the mini-program": (
+        "如果所有 code 都被拒绝，说明 WXSESSION_APPS 里的 appid 与小程序不一致"
+    ),
+    "WeChat has replaced the session_key": "微信已换用另一个 session_key",
+    "nothing: the next login brings the new one": "无需处理：下次登录会得到它",
+    "an errcode that is not known here": "这里不认识的 errcode",
+    "look it up in WeChat's documentation, or ask WeChat with the rid": (
+        "查阅微信文档，或把 rid 提供给微信客服"
+    ),
+    "the name in WXSESSION_WECHAT_URL has no address": "WXSESSION_WECHAT_URL 里的域名解析不出地址",
+    "correct it, or this server's DNS": "修正域名，或本服务器的 DNS",
+    "no encrypted connection: the certificate is not accepted, or it is not TLS": (
+        "无法建立加密连接：证书不被接受，或对方不是 TLS"
+    ),
+    "check this server's clock and CA certificates, and look for a proxy that opens TLS": (
+        "检查本服务器的时钟和 CA 证书，以及是否有解开 TLS 的代理"
+    ),
+    "nothing listens at the address and port": "该地址和端口无人监听",
+    "correct WXSESSION_WECHAT_URL, or the firewall": "修正 WXSESSION_WECHAT_URL，或防火墙",
+    "the address cannot be reached from here": "从本服务器到不了该地址",
+    "check this server's network: routes, IPv6, firewall": "检查本服务器的网络：路由、IPv6、防火墙",
+    "no connection within WXSESSION_WECHAT_TIMEOUT": "在 WXSESSION_WECHAT_TIMEOUT 内没有连上",
+    "let the firewall pass connections to WeChat": "让防火墙放行到微信的连接",
+    "the proxy named in the environment makes no connection": "环境变量里的代理连不上",
+    "correct HTTPS_PROXY or NO_PROXY, or the proxy": "修正 HTTPS_PROXY 或 NO_PROXY，或代理本身",
+    "the connection broke before the whole response was there": "响应还没收完，连接就断了",
+    "nothing, if it is rare; otherwise look for what cuts connections": (
+        "偶尔出现无需处理；否则查找是谁切断了连接"
+    ),
+    "no whole response within WXSESSION_WECHAT_TIMEOUT": (
+        "在 WXSESSION_WECHAT_TIMEOUT 内没有收完响应"
+    ),
+    "nothing, if it is rare; otherwise check the network, or allow more time": (
+        "偶尔出现无需处理；否则检查网络，或放宽超时"
+    ),
+    "the response is not one of WeChat's": "这不是微信的响应",
+    "check what responds at WXSESSION_WECHAT_URL: a proxy, an error page": (
+        "检查 WXSESSION_WECHAT_URL 处是谁在响应：代理、错误页面"
+    ),
 }
 
 

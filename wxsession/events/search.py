@@ -194,7 +194,7 @@ def _place(event: Event) -> tuple[datetime, UUID]:
 
 
 def _found(events: list[Event], last: Event | None) -> Found:
-    return Found(events, last and last.id, last and last.at)
+    return Found(events, last.id if last else None, last.at if last else None)
 
 
 def _narrowed(part: Select[Any], wanted: EventFilter, limit: int) -> Select[Any]:

@@ -74,7 +74,8 @@ class Plot:
         return sum(line.total() for line in self.lines)
 
 
-class LiveSessions(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class LiveSessions:
     """How many sessions were live when a purge last counted them."""
 
     count: int
@@ -267,16 +268,16 @@ def _sum(plot: Plot, name: str) -> Plot:
     return Plot(plot.points, [Line(name, values)])
 
 
-def _calls(
-    connection: Connection, since: datetime
-) -> Sequence[Row[tuple[datetime, str, int, int]]]:
+def _calls(connection: Connection, since: datetime) -> Sequence[Row[Any, Any, Any, Any]]:
     c = wechat_counts.c
     number = func.sum(c["count"]).label("number")
     query = select(c.hour, c.outcome, c.within_milliseconds, number).where(c.hour >= since)
     return connection.execute(query.group_by(c.hour, c.outcome, c.within_milliseconds)).all()
 
 
-def _latency(points: Sequence[datetime], period: Period, calls: Iterable[Row[Any]]) -> Plot:
+def _latency(
+    points: Sequence[datetime], period: Period, calls: Iterable[Row[Any, Any, Any, Any]]
+) -> Plot:
     buckets: dict[int, Counter[int]] = defaultdict(Counter)
     for hour, _, within, number in calls:
         buckets[_index(points, period, hour)][within] += int(number)
@@ -304,7 +305,9 @@ def quantile(buckets: Mapping[int, int], part: float) -> float | None:
     return None
 
 
-def _outcomes(points: Sequence[datetime], period: Period, calls: Iterable[Row[Any]]) -> Plot:
+def _outcomes(
+    points: Sequence[datetime], period: Period, calls: Iterable[Row[Any, Any, Any, Any]]
+) -> Plot:
     counts: dict[str, Counter[int]] = defaultdict(Counter)
     for hour, outcome, _, number in calls:
         if outcome != OK:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Row, Select, and_, or_, select
+from sqlalchemy import Select, and_, or_, select
 
 from wxsession.errors import InvalidRequest
 from wxsession.sessions.queries import select_sessions
@@ -40,7 +40,7 @@ class SessionFilter:
 class FoundSessions(NamedTuple):
     """Rows of `select_sessions` and their ids, and the position to go on after, None at the end."""
 
-    rows: Sequence[Row[Any]]
+    rows: Sequence[Any]
     next: UUID | None
 
 
@@ -82,15 +82,17 @@ def find_sessions(
     )
     hits = connection.execute(query).all()
     if len(hits) > limit:
-        hits, last = hits[:limit], hits[limit - 1]
+        position: UUID | None = hits[limit - 1].place
     else:
         last = connection.execute(places.offset(EXAMINED - 1).limit(1)).first()
-    ids = [one.session_id for one in hits]
+        position = None if last is None else last.place
+    ids = [one.session_id for one in hits[:limit]]
     if not ids:
-        return FoundSessions([], last and last.place)
+        return FoundSessions([], position)
     query = select_sessions().add_columns(sessions.c.id.label("session_id"))
-    rows = {row.session_id: row for row in connection.execute(query.where(sessions.c.id.in_(ids)))}
-    return FoundSessions([rows[one] for one in ids if one in rows], last and last.place)
+    found: list[Any] = list(connection.execute(query.where(sessions.c.id.in_(ids))))
+    rows = {row.session_id: row for row in found}
+    return FoundSessions([rows[one] for one in ids if one in rows], position)
 
 
 def _by_id(wanted: SessionFilter, after: UUID | None) -> Select[Any]:

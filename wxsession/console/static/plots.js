@@ -42,7 +42,7 @@ function series (kind, names, raw) {
     points: { show: kind === 'lines', size: 5 },
     spanGaps: false,
     paths: bars,
-    value: (_plot, _value, _series, at) => at == null || raw[number][at] == null ? '–' : full.format(raw[number][at])
+    value: (_plot, _value, _series, at) => at == null || raw[number][at] == null ? '' : full.format(raw[number][at])
   }))
 }
 
@@ -56,7 +56,7 @@ function axes (step) {
   }
   const label = step < 86400 && step >= 3600 && step < 4 * 3600 ? hour : day
   return [
-    { ...common, grid: { show: false }, space: 56, values: (_plot, ticks) => ticks.map(at => label.format(at * 1000)) },
+    { ...common, grid: { show: false }, size: 32, space: 56, values: (_plot, ticks) => ticks.map(at => label.format(at * 1000)) },
     { ...common, size: 48, space: 32, values: (_plot, ticks) => ticks.map(value => value == null ? '' : short.format(value)) }
   ]
 }
@@ -74,7 +74,7 @@ function draw (figure) {
   place.setAttribute('aria-hidden', 'true')
   figure.insertBefore(place, table.closest('details'))
   const lines = series(kind, names, values)
-  const order = kind === 'bars' ? names.map((_, number) => number).reverse() : names.map((_, number) => number)
+  const order = names.map((_, number) => number).reverse()
   const plot = new uPlot({
     width: place.clientWidth || 320,
     height: HEIGHT,
@@ -85,7 +85,7 @@ function draw (figure) {
       y: { range: (_plot, _low, high) => [0, Math.max(high * 1.1, 1)] }
     },
     axes: axes(step),
-    series: [{ value: (_plot, at) => at == null ? '–' : whole.format(at * 1000), label: table.tHead.rows[0].cells[0].textContent }, ...order.map(number => lines[number])]
+    series: [{ value: (_plot, at) => at == null ? '' : whole.format(at * 1000), label: '\u00a0' }, ...order.map(number => lines[number])]
   }, [times, ...order.map(number => heights[number])], place)
   new ResizeObserver(() => plot.setSize({ width: place.clientWidth, height: HEIGHT })).observe(place)
   dark.addEventListener('change', () => { plot.destroy(); place.remove(); draw(figure) }, { once: true })
