@@ -1,10 +1,7 @@
 """The recipes of `recipes/`, run: back ends and proxies of other people, with our answers."""
 
-import os
-import shutil
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 import requests
