@@ -2,7 +2,7 @@
 
 import * as client from 'openid-client'
 
-const { WXSESSION, API_KEY } = process.env
+const { WXSESSION, API_KEY_NAME, API_KEY } = process.env
 
 const OPTIONS = {
   algorithm: 'oauth2',
@@ -14,7 +14,7 @@ const OPTIONS = {
 let found
 function configuration() {
   const authentication = client.ClientSecretBasic(API_KEY)
-  found ??= client.discovery(new URL(WXSESSION), 'shop', undefined, authentication, OPTIONS)
+  found ??= client.discovery(new URL(WXSESSION), API_KEY_NAME, undefined, authentication, OPTIONS)
   found.catch(() => { found = undefined }) // the next request looks again
   return found
 }

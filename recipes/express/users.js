@@ -1,8 +1,8 @@
 // Who a user is, and what became of users. The API key needs the scopes `users`, `phone` and `events`.
 
-const { WXSESSION, API_KEY } = process.env
+const { WXSESSION, API_KEY_NAME, API_KEY } = process.env
 
-const headers = { Authorization: `Basic ${Buffer.from(`shop:${API_KEY}`).toString('base64')}` }
+const headers = { Authorization: `Basic ${Buffer.from(`${API_KEY_NAME}:${API_KEY}`).toString('base64')}` }
 
 async function ask(path) {
   const response = await fetch(WXSESSION + path, { headers, signal: AbortSignal.timeout(5000) })

@@ -11,10 +11,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 
 WXSESSION = os.environ["WXSESSION"]
+API_KEY = (os.environ["API_KEY_NAME"], os.environ["API_KEY"])
 
-http = httpx.AsyncClient(
-    base_url=WXSESSION, auth=("shop", os.environ["API_KEY"]), timeout=5, trust_env=False
-)
+http = httpx.AsyncClient(base_url=WXSESSION, auth=API_KEY, timeout=5)
 keys = jwt.PyJWKClient(f"{WXSESSION}/.well-known/jwks.json", lifespan=300, timeout=5)
 
 

@@ -1,7 +1,7 @@
 // From a mini-program's login to a parcel: the Express shop of the recipes, which has nothing but an API key, and
 // follows its users wherever their ids go.
 //
-// WXSESSION and API_KEY are the shop's; PORT is where it listens.
+// WXSESSION, API_KEY_NAME and API_KEY are the shop's; PORT is where it listens.
 
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
