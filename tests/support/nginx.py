@@ -1,4 +1,4 @@
-"""A real nginx, unprivileged, made of the blocks of the documents: what is printed runs."""
+"""A real nginx, unprivileged, made of a block of the documents and of the recipe: they run."""
 
 import re
 import shutil
@@ -13,9 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.support.documents import block_with
+from tests.support.recipes import API_KEY, RECIPES
 from tests.support.service import Server, free_port
-
-API_KEY: Final = "an-api-key-that-is-made-up-for-tests"
 
 _FRAME: Final = """
 daemon off;
@@ -37,7 +36,7 @@ http {{
 
 
 class Nginx(Server):
-    """The documents' two servers: one before wxsession, one before an application of somebody's.
+    """Two servers: that of the documents before wxsession, and the recipe before an application.
 
     `login` and `plain` are the addresses of the first, by HTTPS and without; `shop` is the second.
     `certificate` is whom a client has to trust.
@@ -66,7 +65,8 @@ class Nginx(Server):
             "http://127.0.0.1:8080": application,
             "YOUR-API-KEY": API_KEY,
         }
-        login, guard = block_with("limit_req_zone", "nginx"), block_with("auth_request", "nginx")
+        login = block_with("limit_req_zone", "nginx")
+        guard = (RECIPES / "nginx" / "wxsession.conf").read_text("utf-8")
         for printed, meant in here.items():
             assert printed in login + guard
             login, guard = login.replace(printed, meant), guard.replace(printed, meant)
