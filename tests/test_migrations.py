@@ -35,6 +35,29 @@ def test_up_is_what_the_models_say_and_down_leaves_nothing(bare: Database) -> No
     assert upgrade(bare) == SCHEMA_REVISION
 
 
+def test_the_command_takes_the_schema_back_and_up_again(bare: Database, bare_url: str) -> None:
+    upgrade(bare)
+    newest, previous, *_ = ScriptDirectory(str(migrations_path())).walk_revisions()
+    app = create_app(settings_for(bare_url))
+
+    def called(*words: str, answer: str = "") -> tuple[int, str]:
+        result = app.test_cli_runner().invoke(args=[*words], input=answer)
+        return result.exit_code, result.output
+
+    back = ("downgrade-database", previous.revision)
+    assert called(*back, answer="n\n")[0] == 1
+    assert called("downgrade-database", "20990101_01", "--yes")[0] == 1
+    assert called(*back, answer="y\n")[0] == 0
+    assert app.test_client().get("/readyz").status_code == 503
+    said = f"The database is at revision {previous.revision}.\n"
+    assert called(*back, "--yes") == (0, said)
+    assert called("downgrade-database", newest.revision, "--yes") == (0, said)
+    assert called("upgrade-database") == (0, f"The database is at revision {newest.revision}.\n")
+    with bare.long_transaction() as connection:
+        command.check(config_over(connection))
+    services_of(app).database.close()
+
+
 def test_the_code_names_the_newest_revision_and_revisions_sort_by_date() -> None:
     scripts = ScriptDirectory(str(migrations_path()))
     assert scripts.get_current_head() == SCHEMA_REVISION
