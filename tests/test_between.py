@@ -17,9 +17,10 @@ import pytest
 import requests
 
 from tests.support.back_ends import Asking, Express, Serving, Trusting
-from tests.support.nginx import API_KEY, Nginx
+from tests.support.nginx import Nginx
 from tests.support.node import run_node
 from tests.support.phone import same_for_all
+from tests.support.recipes import API_KEY
 from tests.support.service import Service, Simulator, code_of
 from tests.support.settings import APPID
 from tests.support.wsgi_servers import Gunicorn

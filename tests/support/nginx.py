@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.support.recipes import API_KEY
 from tests.support.service import ROOT, Server, free_port
 
-API_KEY: Final = "an-api-key-that-is-made-up-for-tests"
 FILES: Final = ROOT / "deploy" / "nginx"
 
 _FRAME: Final = """
