@@ -192,7 +192,7 @@ def test_the_page_of_recipes_shows_what_the_files_are() -> None:
     name, shown = None, set()
     text = page("recipes").english.read_text(encoding="utf-8")
     pieces = re.finditer(
-        r"^```(?P<language>\w+)\n(?P<block>.*?)^```$|\(\.\./\.\./(?P<file>recipes/[^)]+)\)",
+        r"^```(?P<language>\w+)\n(?P<block>.*?)^```$|\(\.\./\.\./(?P<file>(?:recipes|deploy)/[^)]+)\)",
         text,
         re.MULTILINE | re.DOTALL,
     )
@@ -207,7 +207,7 @@ def test_the_page_of_recipes_shows_what_the_files_are() -> None:
     made = {"node_modules", "__pycache__"}
     files = [path for path in RECIPES.rglob("*") if path.is_file() and made.isdisjoint(path.parts)]
     names = {str(path.relative_to(ROOT)) for path in files if path.name not in of_packages}
-    assert shown == names
+    assert shown == {*names, "deploy/nginx/auth-request.conf"}
 
 
 # The tables, in both languages.
