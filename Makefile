@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer with pip; `make test` and `make bench` also need Node 20 or newer with
 # npm, because clients of mini-programs and a peer of the benchmark run in it; `make test` needs
-# jq, nginx, caddy, pgbouncer and ip, which root gets from apt, and `make test-long` a Chromium; `make bench` needs wrk, too. Everything of Python goes into .venv; pip and npm are called plainly, so that their own
+# jq, nginx, caddy, pgbouncer, sqlite3 and ip, which root gets from apt, and `make test-long` a Chromium; `make bench` needs wrk, too. Everything of Python goes into .venv; pip and npm are called plainly, so that their own
 # configuration (a mirror, a proxy) holds here as well.
 
 PYTHON ?= python3
@@ -79,7 +79,7 @@ $(VENV)/.demo $(VENV)/.test $(VENV)/.bench $(VENV)/.lint: $(VENV)/.%: pyproject.
 	@touch $@
 
 # What stands before or beside the service in the tests: each program with its package.
-$(VENV)/.programs: PROGRAMS := jq:jq nginx:nginx caddy:caddy pgbouncer:pgbouncer ip:iproute2
+$(VENV)/.programs: PROGRAMS := jq:jq nginx:nginx caddy:caddy pgbouncer:pgbouncer ip:iproute2 sqlite3:sqlite3
 $(VENV)/.browser: PROGRAMS := chromium-headless-shell:chromium-headless-shell fc-list:fontconfig
 $(VENV)/.browser: CHINESE := fonts-wqy-microhei
 $(VENV)/.programs $(VENV)/.browser: Makefile | $(BIN)/python

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,10 +14,12 @@ from tests.support.back_ends import Serving, Trusting
 from tests.support.node import run_node
 from tests.support.phone import same_for_all
 from tests.support.recipes import API_KEY, BackEnd, Caddy, Proxy, Traefik, express, fastapi, go
-from tests.support.service import Service, Simulator, code_of, free_port
-from tests.support.settings import APPID, OTHER_APPID
+from tests.support.service import Service, Simulator, code_of, free_port, token_of
+from tests.support.settings import APPID, OTHER_APPID, SECRET_KEY
+from tests.support.waiting import eventually
 
 NOWHERE: Final = "http://127.0.0.1:9"
+NEW_KEY: Final = "another-secret-key-made-up-for-tests"
 IDENTITY: Final = (
     *("X-Wxsession-User", "X-Wxsession-Session", "X-Wxsession-Appid", "X-Wxsession-Openid"),
 )
@@ -51,6 +54,76 @@ def test_a_back_end_lets_its_users_in_and_nobody_else(
         signed = "0" if recipe is go else "1"  # verified with a package that is not installed here
         environment = surroundings | {"BACK_END": back_end.url, "SIGNED": signed}
         run_node("--test", "between/recipe.test.js", environment=environment)
+
+
+# Signed tokens: jose on one side, PyJWT on the other.
+
+
+@pytest.fixture
+def make_service(sqlite_url: str, simulator: Simulator) -> Callable[..., Service]:
+    """Return a function that makes services of one database, one after another at one address."""
+    port = free_port()
+
+    def make(**settings: str) -> Service:
+        service = Service(sqlite_url, wechat_url=simulator.url, **settings)  # type: ignore[arg-type]
+        service.port, service.url = port, f"http://127.0.0.1:{port}"
+        return service
+
+    return make
+
+
+def signed_token(service: Service, token: str) -> str:
+    issued = service.send("POST", "/access_token", token=token).json()
+    return str(issued["access_token"])
+
+
+def status_of(back_end: BackEnd, signed: str) -> int:
+    """Return what a back end says to a signed token."""
+    bearer = {"Authorization": f"Bearer {signed}"}
+    return back_end.http.get(f"{back_end.url}/prices", headers=bearer, timeout=30).status_code
+
+
+def is_taken(back_end: BackEnd, signed: str) -> bool:
+    return status_of(back_end, signed) == 200
+
+
+def is_refused(back_end: BackEnd, signed: str) -> bool:
+    return status_of(back_end, signed) == 401
+
+
+def test_both_keys_are_good_during_a_rotation_and_the_old_one_is_not_afterwards(
+    make_service: Callable[..., Service], simulator: Simulator
+) -> None:
+    with ExitStack() as stack:
+        with make_service(secret_keys=SECRET_KEY) as before:
+            token = token_of(before.log_in(simulator.code("alice")))
+            old = signed_token(before, token)
+            lasting = [stack.enter_context(recipe(before.url)) for recipe in (express, fastapi)]
+            assert [status_of(one, old) for one in lasting] == [200, 200]
+        with make_service(secret_keys=f"{SECRET_KEY},{NEW_KEY}") as during:
+            new = signed_token(during, token)
+            for one in lasting:  # jose asks for keys at most once in a second
+                eventually(partial(is_taken, one, new))
+            assert [status_of(one, old) for one in lasting] == [200, 200]
+        with make_service(secret_keys=NEW_KEY) as after:
+            # One that was there before may keep the old key for five minutes.
+            started = [stack.enter_context(recipe(after.url)) for recipe in (express, fastapi)]
+            assert [status_of(one, new) for one in started] == [200, 200]
+            assert [status_of(one, old) for one in started] == [401, 401]
+
+
+def test_a_logout_is_seen_within_the_lifetime_of_a_signed_token(
+    make_service: Callable[..., Service], simulator: Simulator
+) -> None:
+    with make_service(access_token_lifetime="5s") as service, ExitStack() as stack:
+        back_ends = [stack.enter_context(recipe(service.url)) for recipe in (express, fastapi)]
+        token = token_of(service.log_in(simulator.code("alice")))
+        signed = signed_token(service, token)
+        service.log_out(token)
+        assert [status_of(one, signed) for one in back_ends] == [200, 200]  # nobody is asked
+        for one in back_ends:
+            eventually(partial(is_refused, one, signed))
+        assert code_of(service.send("POST", "/access_token", token=token)) == "session_ended"
 
 
 @pytest.mark.parametrize("recipe", BACK_ENDS)

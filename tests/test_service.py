@@ -582,11 +582,10 @@ def test_a_reload_under_load_loses_nothing_that_was_acknowledged(
     assert len(load.broken_off) <= (0 if server is Gunicorn else 2 * CLIENTS)
 
 
-@ON_BOTH
 def test_a_restart_with_other_settings_refuses_nobody(
-    wechat: Simulator, database_url: str, pool: ThreadPoolExecutor
+    wechat: Simulator, sqlite_url: str, pool: ThreadPoolExecutor
 ) -> None:
-    with ActivatedService(database_url, wechat_url=wechat.url) as service:
+    with ActivatedService(sqlite_url, wechat_url=wechat.url) as service:
         before = service.workers()
         assert service.send("GET", "/docs").status_code == 404
         load = Load(service, wechat, pool)

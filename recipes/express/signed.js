@@ -5,7 +5,9 @@ import { askLater, refuse, tokenOf } from './session.js'
 
 const { WXSESSION } = process.env
 
-const keys = createRemoteJWKSet(new URL(`${WXSESSION}/.well-known/jwks.json`), { cacheMaxAge: 300_000 })
+// Kept for five minutes; an unknown key is asked for at once, and after a second again.
+const caching = { cacheMaxAge: 300_000, cooldownDuration: 1000 }
+const keys = createRemoteJWKSet(new URL(`${WXSESSION}/.well-known/jwks.json`), caching)
 const demanded = { issuer: WXSESSION, audience: WXSESSION, typ: 'at+jwt', algorithms: ['ES256'] }
 
 // What is wrong with a token; anything else is wrong with the way to the keys.

@@ -40,8 +40,9 @@ class Doctor:
     ) -> Findings:
         """Yield what was found, one subject after the other.
 
-        `workers` is how many processes serve with these settings. Of what is sealed, `sample` values
-        of a table are opened, None: all. With `wechat`, an access_token of each app is asked for.
+        `workers` is how many processes serve with these settings. `sample` is how many sealed
+        values of a table are opened, None: all. With `wechat`, an access_token of each app is
+        asked for.
         """
         yield from self._of_settings()
         yield from self._of_files()
