@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer with pip; `make test` and `make bench` also need Node 20 or newer with
 # npm, because clients of mini-programs and a peer of the benchmark run in it; `make test` needs
-# jq, nginx, pgbouncer and ip, which root gets from apt, and `make test-long` a Chromium; `make bench` needs wrk, too. Everything of Python goes into .venv; pip and npm are called plainly, so that their own
+# jq, nginx, caddy, pgbouncer, sqlite3 and ip, which root gets from apt, and `make test-long` a Chromium; `make bench` needs wrk, too. Everything of Python goes into .venv; pip and npm are called plainly, so that their own
 # configuration (a mirror, a proxy) holds here as well.
 
 PYTHON ?= python3
@@ -10,7 +10,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := tests/clients
 EXPRESS := benchmarks/peers/express
-TESTED := $(VENV)/.test $(VENV)/.programs $(CLIENTS)/node_modules/.installed $(EXPRESS)/node_modules/.installed
+RECIPE := recipes/express
+MODULES := $(patsubst %,%/node_modules/.installed,$(CLIENTS) $(EXPRESS) $(RECIPE))
+TESTED := $(VENV)/.test $(VENV)/.programs $(MODULES)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: help run test test-long coverage prove bench bench-full lint clean
@@ -66,7 +68,7 @@ lint: $(VENV)/.lint
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) $(CLIENTS)/node_modules $(EXPRESS)/node_modules build dist htmlcov .coverage .coverage.* .hypothesis
+	rm -rf $(VENV) $(MODULES:/.installed=) build dist htmlcov .coverage .coverage.* .hypothesis
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -77,7 +79,7 @@ $(VENV)/.server $(VENV)/.test $(VENV)/.bench $(VENV)/.lint: $(VENV)/.%: pyprojec
 	@touch $@
 
 # What stands before or beside the service in the tests: each program with its package.
-$(VENV)/.programs: PROGRAMS := jq:jq nginx:nginx pgbouncer:pgbouncer ip:iproute2
+$(VENV)/.programs: PROGRAMS := jq:jq nginx:nginx caddy:caddy pgbouncer:pgbouncer ip:iproute2 sqlite3:sqlite3
 $(VENV)/.browser: PROGRAMS := chromium-headless-shell:chromium-headless-shell
 $(VENV)/.programs $(VENV)/.browser: Makefile | $(BIN)/python
 	@PATH="$$PATH:/usr/sbin:/sbin"; \
@@ -95,7 +97,7 @@ $(VENV)/.programs $(VENV)/.browser: Makefile | $(BIN)/python
 	@touch $@
 
 # No lock file: it would name a registry. The packages are named with their exact versions.
-$(CLIENTS)/node_modules/.installed $(EXPRESS)/node_modules/.installed: %/node_modules/.installed: %/package.json
+$(MODULES): %/node_modules/.installed: %/package.json
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && npm --version >/dev/null 2>&1 || { \
 	    echo 'Node 20 or newer with npm is missing: apt install nodejs npm' >&2; \
 	    exit 1; }

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy import event, func, select
 from werkzeug import exceptions
 
 from tests.support.app import services_of
+from tests.support.databases import ON_BOTH
 from tests.support.phone import Phone, problem
 from wxsession.services import Services
 from wxsession.simulator import WeChat
@@ -240,3 +242,77 @@ def test_the_clients_address_is_what_our_own_proxies_say(
     phone.token = answer.json["session_token"]
     seen = phone.sessions()[0]["client_address"]
     assert seen == ["10.0.0.1", "10.0.0.2", "203.0.113.1"][proxies]
+
+
+# What other back ends, and the pages of a web-view, do wrong.
+
+SHOP = "https://shop.example.com"
+CART = "https://cart.example.com"
+EVIL = "https://evil.example.com"
+READER = "an-api-key-that-is-good-for-events"
+SELLER = "an-api-key-that-is-good-for-users"
+TILL = "an-api-key-that-introspects-alone"
+
+
+def everything(services: Services) -> dict[str, list[str]]:
+    """Return all rows of all tables."""
+    with services.database.statement() as connection:
+        return {
+            table.name: sorted(map(repr, connection.execute(select(table)).all()))
+            for table in metadata.sorted_tables
+        }
+
+
+@ON_BOTH
+def test_what_back_ends_and_web_views_may_not_do_changes_nothing(
+    make_app: Callable[..., Flask], wechat: WeChat
+) -> None:
+    ours = {
+        "api_keys": f"reader:{READER}:events,seller:{SELLER}:users,till:{TILL}",
+        "ticket_audiences": f"{SHOP},{CART}",
+        "cookie": "on",
+        "issuer": SHOP,
+    }
+    app = make_app(**ours)
+    phone = Phone(app, wechat, "alice")
+    user = f"/users/{phone.log_in().json['user']['id']}"
+    stranger = Phone(
+        make_app(**ours, secret_keys="a-secret-key-of-a-server-of-somebody-else"), wechat, "bob"
+    )
+    stranger.log_in()
+
+    def ticket(phone: Phone, audience: str) -> str:
+        answer = phone.send("POST", "/tickets", json={"audience": audience}, token=phone.token)
+        return str(answer.json["ticket"])
+
+    own, for_cart, foreign = ticket(phone, SHOP), ticket(phone, CART), ticket(stranger, SHOP)
+    good = {"ticket": own, "audience": SHOP}
+    no_scope, invalid, no_ticket = "insufficient_scope", "invalid_request", "invalid_ticket"
+    wrong: list[tuple[str | None, str, str, Any, str]] = [
+        (SELLER, "DELETE", user, None, no_scope),
+        (SELLER, "DELETE", f"{user}/sessions", None, no_scope),
+        (SELLER, "POST", f"{user}/disable", None, no_scope),
+        (SELLER, "POST", "/wechat/events", {"Event": "x"}, no_scope),
+        (SELLER, "POST", "/tickets/redeem", good, no_scope),
+        (SELLER, "GET", "/users?phone_number=13800138000", None, no_scope),
+        (SELLER, "GET", "/events", None, no_scope),
+        (TILL, "GET", user, None, no_scope),
+        (READER, "GET", "/events?after=nonsense", None, invalid),
+        (READER, "GET", f"/events?after={'f' * 13}-{'f' * 32}0", None, invalid),
+        (SELLER, "GET", "/users?after=nonsense", None, invalid),
+        (phone.token, "POST", "/tickets", {"audience": EVIL}, invalid),
+        (TILL, "POST", "/tickets/redeem", {"ticket": own, "audience": EVIL}, no_ticket),
+        (TILL, "POST", "/tickets/redeem", {"ticket": for_cart, "audience": SHOP}, no_ticket),
+        (TILL, "POST", "/tickets/redeem", {"ticket": foreign, "audience": SHOP}, no_ticket),
+        (None, "GET", f"/web-view?ticket={for_cart}&to=/orders", None, no_ticket),
+        (None, "GET", f"/web-view?ticket={foreign}&to=/orders", None, no_ticket),
+        (None, "GET", f"/web-view?ticket={own}&to=//evil", None, invalid),
+        (None, "GET", f"/web-view?ticket={own}&to={EVIL}", None, invalid),
+    ]
+    before = everything(services_of(app))
+    for key, method, path, body, code in wrong:
+        refused = phone.send(method, path, token=key, json=body)
+        assert problem(refused)[1] == code, (method, path)
+        assert {"Location", "Set-Cookie"}.isdisjoint(refused.headers.keys())
+        assert everything(services_of(app)) == before, (method, path)
+    assert phone.send("POST", "/tickets/redeem", token=TILL, json=good).status_code == 200

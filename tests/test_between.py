@@ -1,4 +1,4 @@
-"""Whoever stands between a mini-program and its session: the documents' nginx, other back ends.
+"""Whoever stands between a mini-program and its session: our nginx files, other back ends.
 
 Their 401 may have any form; our client finds its way back to a session, and nobody else gets in.
 """
@@ -17,9 +17,10 @@ import pytest
 import requests
 
 from tests.support.back_ends import Asking, Express, Serving, Trusting
-from tests.support.nginx import API_KEY, Nginx
+from tests.support.nginx import Nginx
 from tests.support.node import run_node
 from tests.support.phone import same_for_all
+from tests.support.recipes import API_KEY
 from tests.support.service import Service, Simulator, code_of
 from tests.support.settings import APPID
 from tests.support.wsgi_servers import Gunicorn
@@ -65,7 +66,7 @@ def make_nginx(application: Trusting, tmp_path: Path) -> Iterator[MakeNginx]:
 
 @pytest.fixture
 def nginx(make_nginx: MakeNginx, service: Service) -> Nginx:
-    """Return an nginx as the documents have it."""
+    """Return an nginx with the files that are shipped."""
     return make_nginx(service.url)
 
 
@@ -215,7 +216,7 @@ def test_while_wxsession_is_down_the_answer_is_503(
 
 
 def by_https(nginx: Nginx, path: str, method: str = "GET", **asked: Any) -> requests.Response:
-    """Return what the documents' server says, by the path as it is."""
+    """Return what the server before wxsession says, by the path as it is."""
     request = requests.Request(method, nginx.login, **asked).prepare()
     request.url = nginx.login + path
     return nginx.http.send(request, verify=str(nginx.certificate), timeout=PATIENCE)
@@ -249,6 +250,10 @@ def test_without_https_there_is_a_redirect_and_the_way_to_a_certificate(
             "/x/../mina_auth/",
             "/introspect",
             "/%69ntrospect",
+            "/tickets/redeem",
+            "/users",
+            "/users/01a1fcc0-9674-77c8-9ace-c01a36356919",
+            "/events",
             "/wechat/events",
             "/readyz",
             "/openapi.json",

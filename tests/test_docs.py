@@ -10,12 +10,11 @@ import json
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -23,13 +22,12 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 import pytest
-import requests
 
 import config
 from tests.support.documents import CLIENT, PAGES, README, Document, block_with, blocks, page
+from tests.support.recipes import RECIPES
 from tests.support.service import ROOT, free_port, plain_environment
 from tests.support.settings import environment
-from tests.support.waiting import eventually
 from wxsession import DIALECTS, create_app
 from wxsession.metrics import METRICS
 from wxsession.settings import PREFIX, Settings
@@ -190,32 +188,26 @@ def test_the_socket_and_the_job_are_those_of_the_shop(words: str) -> None:
     assert any(shown in source.read_text("utf-8") for source in sources)
 
 
-def test_the_back_end_in_node_knows_a_session(running: Running, tmp_path: Path) -> None:
-    (program,) = blocks(page("back-ends").english, "js")
-    (tmp_path / "shop.js").write_text(running.here(program), encoding="utf-8")
-    port = free_port()
-    key = (running.instance / "demo.api-key").read_text(encoding="utf-8")
-    with (
-        subprocess.Popen(
-            ["node", "shop.js"],
-            cwd=tmp_path,
-            env=inherited() | {"API_KEY": key, "PORT": str(port)},
-        ) as shop,
-        requests.Session() as http,
-    ):
-        http.trust_env = False
-        code = http.post(f"{running.wechat}/simulator/login", timeout=10).json()["code"]
-        grant = http.post(f"{running.service}/login", json={"code": code}, timeout=10).json()
-        try:
-            address = f"http://127.0.0.1:{port}"
-            eventually(lambda: listens(port))
-            refused = http.get(address, timeout=10)
-            bearer = {"Authorization": f"Bearer {grant['session_token']}"}
-            answered = http.get(address, headers=bearer, timeout=10)
-        finally:
-            shop.terminate()
-    assert refused.status_code == 401
-    assert answered.text == f"the orders of {grant['user']['id']}"
+def test_the_page_of_recipes_shows_what_the_files_are() -> None:
+    name, shown = None, set()
+    text = page("recipes").english.read_text(encoding="utf-8")
+    pieces = re.finditer(
+        r"^```(?P<language>\w+)\n(?P<block>.*?)^```$|\(\.\./\.\./(?P<file>(?:recipes|deploy)/[^)]+)\)",
+        text,
+        re.MULTILINE | re.DOTALL,
+    )
+    for piece in pieces:
+        if piece["file"]:
+            name = piece["file"]
+            shown.add(name)
+        elif piece["language"] != "sh":
+            assert name is not None
+            assert piece["block"] in (ROOT / name).read_text(encoding="utf-8"), name
+    of_packages = {"package.json", "requirements.txt", "go.mod"}
+    made = {"node_modules", "__pycache__"}
+    files = [path for path in RECIPES.rglob("*") if path.is_file() and made.isdisjoint(path.parts)]
+    names = {str(path.relative_to(ROOT)) for path in files if path.name not in of_packages}
+    assert shown == {*names, "deploy/nginx/auth-request.conf"}
 
 
 # The tables, in both languages.
@@ -477,13 +469,6 @@ def commands(block: str) -> list[tuple[str, str]]:
         else:
             steps[-1][1].append(line)
     return [(command, "\n".join(shown)) for command, shown in steps]
-
-
-def listens(port: int) -> bool:
-    """Return whether somebody takes connections there."""
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
 
 
 def inherited() -> dict[str, str]:

@@ -10,10 +10,13 @@ from flask import Flask
 from sqlalchemy import inspect, text
 
 from tests.support.app import services_of
+from tests.support.databases import ON_BOTH
+from tests.support.documents import block_with
 from tests.support.migrations import config_over
 from tests.support.phone import Phone
 from tests.support.settings import settings_for
 from wxsession import create_app
+from wxsession.services import Services
 from wxsession.simulator import WeChat, wechat_transport
 from wxsession.storage.database import SCHEMA_REVISION, Database, connect, metadata
 from wxsession.storage.migrate import migrations_path, upgrade
@@ -33,6 +36,50 @@ def test_up_is_what_the_models_say_and_down_leaves_nothing(bare: Database) -> No
         command.downgrade(config_over(connection), "base")
     assert tables(bare) == set()
     assert upgrade(bare) == SCHEMA_REVISION
+
+
+def test_the_command_takes_the_schema_back_and_up_again(bare: Database, bare_url: str) -> None:
+    upgrade(bare)
+    newest, previous, *_ = ScriptDirectory(str(migrations_path())).walk_revisions()
+    app = create_app(settings_for(bare_url))
+
+    def called(*words: str, answer: str = "") -> tuple[int, str]:
+        result = app.test_cli_runner().invoke(args=[*words], input=answer)
+        return result.exit_code, result.output
+
+    back = ("downgrade-database", previous.revision)
+    assert called(*back, answer="n\n")[0] == 1
+    assert called("downgrade-database", "20990101_01", "--yes")[0] == 1
+    assert called(*back, answer="y\n")[0] == 0
+    assert app.test_client().get("/readyz").status_code == 503
+    said = f"The database is at revision {previous.revision}.\n"
+    assert called(*back, "--yes") == (0, said)
+    assert called("downgrade-database", newest.revision, "--yes") == (0, said)
+    assert called("upgrade-database") == (0, f"The database is at revision {newest.revision}.\n")
+    with bare.long_transaction() as connection:
+        command.check(config_over(connection))
+    services_of(app).database.close()
+
+
+def test_the_documents_go_back_to_a_revision_that_there_is() -> None:
+    (named,) = re.findall(r"downgrade-database (\d+_\d+)", block_with("downgrade-database", "sh"))
+    scripts = ScriptDirectory(str(migrations_path()))
+    assert named in {script.revision for script in scripts.walk_revisions()}
+
+
+@ON_BOTH
+def test_this_version_works_with_the_schema_of_a_newer_one(
+    app: Flask, phone: Phone, services: Services
+) -> None:
+    with services.database.long_transaction() as connection:
+        for name in metadata.tables:
+            connection.execute(text(f"ALTER TABLE {name} ADD COLUMN of_a_newer_version TEXT"))
+        connection.execute(text("UPDATE wxsession_version SET version_num = '20990101_01'"))
+    for command_ in "upgrade-database", "purge-sessions":
+        assert app.test_cli_runner().invoke(args=[command_]).exit_code == 0
+    asked = [phone.send("GET", "/readyz"), phone.log_in(), phone.check(), phone.refresh()]
+    assert {answer.status_code for answer in asked} == {200}
+    assert phone.log_out().status_code == 204
 
 
 def test_the_code_names_the_newest_revision_and_revisions_sort_by_date() -> None:

@@ -23,6 +23,7 @@ import requests
 from sqlalchemy import select
 
 from tests.proof.deployment import add_user, at_once, issue_token, services
+from tests.support.activation import ActivatedService
 from tests.support.databases import ON_BOTH
 from tests.support.phone import same_for_all
 from tests.support.postgres import PostgresServer
@@ -579,6 +580,26 @@ def test_a_reload_under_load_loses_nothing_that_was_acknowledged(
     assert {code_of(service.check(token)) for token in load.ended} == {"session_ended"}
     # A worker of granian that stops closes connections on which it has read nothing yet.
     assert len(load.broken_off) <= (0 if server is Gunicorn else 2 * CLIENTS)
+
+
+def test_a_restart_with_other_settings_refuses_nobody(
+    wechat: Simulator, sqlite_url: str, pool: ThreadPoolExecutor
+) -> None:
+    with ActivatedService(sqlite_url, wechat_url=wechat.url) as service:
+        before = service.workers()
+        assert service.send("GET", "/docs").status_code == 404
+        load = Load(service, wechat, pool)
+        eventually(lambda: len(load.ended) > CLIENTS)
+        service.restart(api_page="on")
+        eventually(lambda: len(service.workers()) == 4)
+        seen = len(load.ended)
+        eventually(lambda: len(load.ended) > seen + CLIENTS)
+        load.stop()
+        assert not any(is_running(pid) for pid in before)
+        assert not load.broken_off
+        assert service.send("GET", "/docs").status_code == 200
+        assert {service.check(token).status_code for token in load.live} == {200}
+        assert {code_of(service.check(token)) for token in load.ended} == {"session_ended"}
 
 
 @ON_EACH_SERVER

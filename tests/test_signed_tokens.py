@@ -233,6 +233,15 @@ def test_the_metadata_says_where_everything_is_and_may_be_kept(phone: Phone) -> 
     assert "d" not in kept.json["keys"][0]
 
 
+def test_without_signed_tokens_the_metadata_still_says_where_to_introspect(
+    make_app: Callable[..., Flask],
+) -> None:
+    app = make_app(issuer=ISSUER, access_token_lifetime="0")
+    found: Any = app.test_client().get("/.well-known/oauth-authorization-server").json
+    assert found["introspection_endpoint"] == f"{ISSUER}/introspect"
+    assert "jwks_uri" not in found
+
+
 def test_without_a_setting_the_issuer_is_where_the_request_went(
     make_app: Callable[..., Flask],
 ) -> None:

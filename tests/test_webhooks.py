@@ -6,7 +6,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,7 +29,8 @@ from tests.test_administration import Operator
 from tests.test_feed import let_settle
 from wxsession.errors import SettingsError
 from wxsession.events.audit import SYSTEM
-from wxsession.operations.delivery import Delivered
+from wxsession.events.webhooks import Sender
+from wxsession.operations.delivery import Delivered, Delivery
 from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat
 from wxsession.storage.database import new_id
@@ -49,6 +51,10 @@ class Receiver:
     asked: list[str] = field(default_factory=list)
     """The ids of all messages, taken or not."""
     answer: Callable[[dict[str, Any]], int] = lambda _message: 204
+    slowly: Callable[[], Iterator[bytes]] | None = None
+    """What it sends in place of that, part by part."""
+    free: threading.Event = field(default_factory=threading.Event)
+    """Whoever is slow goes on as soon as this is set."""
 
     @property
     def types(self) -> list[str]:
@@ -76,7 +82,13 @@ def listening(receiver: Receiver) -> Iterator[None]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(receiver.take(dict(self.headers), body))
+            status = receiver.take(dict(self.headers), body)
+            if receiver.slowly is not None:
+                with suppress(OSError):  # nobody waits for it any more
+                    for part in receiver.slowly():
+                        self.wfile.write(part)
+                return
+            self.send_response(status)
             self.send_header("Location", f"http://127.0.0.1:{receiver.port}/elsewhere")
             self.end_headers()
 
@@ -90,6 +102,7 @@ def listening(receiver: Receiver) -> Iterator[None]:
     try:
         yield
     finally:
+        receiver.free.set()
         server.shutdown()
         thread.join()
         server.server_close()
@@ -112,9 +125,9 @@ def app(make_app: Callable[..., Flask], receiver: Receiver) -> Flask:
     return app
 
 
-def start_at(services: Services, cursor: str) -> None:
+def start_at(services: Services, cursor: str, webhook: str = "shop") -> None:
     with services.database.transaction() as transaction:
-        row = {"webhook": "shop", "cursor": cursor, "failures": 0}
+        row = {"webhook": webhook, "cursor": cursor, "failures": 0}
         transaction.execute(insert(webhook_cursors).values(row))
 
 
@@ -215,6 +228,76 @@ def test_a_receiver_that_is_down_for_an_hour_gets_everything_when_it_is_back(
         of_user = [one["type"] for one in receiver.took if one["data"].get("user_id") == str(user)]
         assert of_user == sorted(of_user)
         assert len(of_user) == 6
+
+
+TAKEN = b"HTTP/1.1 204 No Content\r\n"
+
+
+def late(receiver: Receiver) -> Iterator[bytes]:
+    """Answer when it is too late."""
+    receiver.free.wait(60)
+    yield TAKEN + b"\r\n"
+
+
+def dripping(receiver: Receiver) -> Iterator[bytes]:
+    """Answer byte by byte, for a long time; a moment after each of them would be in time."""
+    yield TAKEN + b"X-Padding: "
+    for _ in range(600):
+        receiver.free.wait(0.05)
+        yield b"."
+
+
+@pytest.mark.parametrize("kind", [late, dripping])
+def test_a_receiver_that_is_slow_is_given_up_in_time_and_told_again(
+    services: Services,
+    receiver: Receiver,
+    clock: SettableClock,
+    kind: Callable[[Receiver], Iterator[bytes]],
+) -> None:
+    delivery = Delivery(
+        services.database,
+        feed=services.feed,
+        webhooks=services.settings.webhooks,
+        sender=Sender(to_private=True, timeout=(5, 0.5)),
+        clock=clock,
+    )
+    happen(services, "event")
+    receiver.slowly = lambda: kind(receiver)
+    begun = time.monotonic()
+    assert delivery.run("shop") == Delivered(0, 1, 1, 0)
+    assert time.monotonic() - begun < 15  # half of what the receiver would take
+    with services.database.statement() as connection:
+        reason = connection.execute(select(webhook_failures.c.reason)).scalar_one()
+    assert reason == "did not answer in time"
+    receiver.slowly = None
+    clock.advance(seconds=5)
+    assert delivery.run("shop") == Delivered(1, 0, 0, 0)
+    first, second = receiver.asked
+    assert first == second  # by which the receiver knows that it has it already
+
+
+def test_other_receivers_do_not_wait_for_a_slow_one(
+    make_app: Callable[..., Flask], receiver: Receiver
+) -> None:
+    quick = Receiver()
+    with listening(quick):
+        webhooks = (
+            f"{name}:http://127.0.0.1:{one.port}/events:{SECRET}"
+            for name, one in (("shop", receiver), ("quick", quick))
+        )
+        app = make_app(webhooks=",".join(webhooks), webhooks_to_private="on")
+        services = services_of(app)
+        for name in ("shop", "quick"):
+            start_at(services, BEGINNING, name)
+        happen(services, "first", "second")
+        receiver.slowly = lambda: late(receiver)
+        with ThreadPoolExecutor() as pool:
+            delivering = pool.submit(Operator(app).ask, "events", "deliver")
+            eventually(lambda: quick.types == ["first", "second"])
+            assert receiver.asked[1:] == []
+            receiver.free.set()
+            done = delivering.result()
+    assert {name: counts["sent"] for name, counts in done.items()} == {"shop": 2, "quick": 2}
 
 
 def test_what_is_never_taken_is_dead_and_can_be_replayed(

@@ -178,6 +178,7 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     ),
     "Time is up, more is left.": "时间到了，还没有删完。",
     "The database is at revision {revision}.": "数据库的版本是 {revision}。",
+    "Drop what was added since {revision}?": "要删除 {revision} 之后新增的内容吗？",
     "{count} values resealed.": "重新加密了 {count} 个值。",
     "{count} values cannot be opened: the key that sealed them is not in WXSESSION_SECRET_KEYS. Add"
     " it there, and run this again; `keys status` shows which key it is.": (

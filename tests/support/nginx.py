@@ -1,4 +1,4 @@
-"""A real nginx, unprivileged, made of the blocks of the documents: what is printed runs."""
+"""A real nginx, unprivileged, with the files of `deploy/nginx/`."""
 
 import re
 import shutil
@@ -6,16 +6,17 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.support.documents import block_with
-from tests.support.service import Server, free_port
+from tests.support.recipes import API_KEY
+from tests.support.service import ROOT, Server, free_port
 
-API_KEY: Final = "an-api-key-that-is-made-up-for-tests"
+FILES: Final = ROOT / "deploy" / "nginx"
 
 _FRAME: Final = """
 daemon off;
@@ -30,6 +31,7 @@ http {{
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
     server {{ listen 127.0.0.1:{alive}; location / {{ return 200; }} }}
+    {upstream}
     {login}
     server {{ listen 127.0.0.1:{shop}; {guard} }}
 }}
@@ -37,7 +39,7 @@ http {{
 
 
 class Nginx(Server):
-    """The documents' two servers: one before wxsession, one before an application of somebody's.
+    """Two servers: one before wxsession, one before an application of somebody's.
 
     `login` and `plain` are the addresses of the first, by HTTPS and without; `shop` is the second.
     `certificate` is whom a client has to trust.
@@ -62,17 +64,21 @@ class Nginx(Server):
             "/var/www/html": str(folder),
             "/var/log/nginx/wxsession.log": str(folder / "access.log"),
             "rate=10r/s": "rate=1r/m",  # a slow machine must not stay below it
-            "http://127.0.0.1:8000": service,
+            "server 127.0.0.1:8000;": f"server {urlsplit(service).netloc};",
             "http://127.0.0.1:8080": application,
             "YOUR-API-KEY": API_KEY,
         }
-        login, guard = block_with("limit_req_zone", "nginx"), block_with("auth_request", "nginx")
-        for printed, meant in here.items():
-            assert printed in login + guard
-            login, guard = login.replace(printed, meant), guard.replace(printed, meant)
+        names = ("upstream", "wxsession", "auth-request")
+        files = [(FILES / f"{name}.conf").read_text(encoding="utf-8") for name in names]
+        for shipped, meant in here.items():
+            assert any(shipped in file for file in files)
+            files = [file.replace(shipped, meant) for file in files]
+        upstream, login, guard = files
         if bare:
             guard = re.sub(r"error_page 401 .*", "", guard)
-        frame = _FRAME.format(alive=self.port, login=login, shop=ports[2], guard=guard)
+        frame = _FRAME.format(
+            alive=self.port, upstream=upstream, login=login, shop=ports[2], guard=guard
+        )
         self._folder = folder
         self._configuration = folder / "nginx.conf"
         self._configuration.write_text(frame)

@@ -15,7 +15,12 @@ from wxsession.cli.base import (
 from wxsession.cli.diagnosis import doctor, healthcheck
 from wxsession.cli.events import events
 from wxsession.cli.identities import identities
-from wxsession.cli.maintenance import keys, purge_sessions, upgrade_database
+from wxsession.cli.maintenance import (
+    downgrade_database,
+    keys,
+    purge_sessions,
+    upgrade_database,
+)
 from wxsession.cli.output import Progress
 from wxsession.services import Services
 
@@ -31,6 +36,7 @@ __all__ = [
 _EVERY = (
     purge_sessions,
     upgrade_database,
+    downgrade_database,
     keys,
     users,
     identities,

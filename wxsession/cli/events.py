@@ -57,7 +57,7 @@ def deliver(services: Services, names: tuple[str, ...], *, forever: bool) -> Non
     if forever:
         services.delivery.run_forever(chosen)
     with Progress("events delivered") as progress:
-        done = {name: services.delivery.run(name, progress=progress) for name in chosen}
+        done = services.delivery.run_all(chosen, progress=progress)
     titles = ("WEBHOOK", "SENT", "FAILED", "WAITING", "DEAD")
     rows = [(name, *counts) for name, counts in done.items()]
     show({name: counts._asdict() for name, counts in done.items()}, table(titles, rows))

@@ -1,4 +1,4 @@
-"""Maintenance: ``flask purge-sessions``, ``flask upgrade-database``, ``flask keys …``."""
+"""Maintenance: ``purge-sessions``, ``upgrade-database``, ``downgrade-database``, ``keys …``."""
 
 import dataclasses
 import sys
@@ -76,6 +76,24 @@ def upgrade_database(services: Services) -> None:
 
     revision = upgrade(services.database)
     click.echo(words("The database is at revision {revision}.", revision=revision))
+
+
+@click.command("downgrade-database", cls=Command)
+@click.argument("revision")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@pass_services
+def downgrade_database(services: Services, revision: str, *, yes: bool) -> None:
+    """Take the schema back to an older revision, before an older version is installed.
+
+    What later revisions added is lost.
+    """
+    from wxsession.storage.migrate import downgrade  # noqa: PLC0415 - as above
+
+    if not yes:
+        question = words("Drop what was added since {revision}?", revision=revision)
+        click.confirm(question, abort=True, err=True)
+    reached = downgrade(services.database, revision)
+    click.echo(words("The database is at revision {revision}.", revision=reached))
 
 
 @click.group("keys", cls=Group)

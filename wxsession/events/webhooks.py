@@ -7,12 +7,18 @@ and the body are signed, so that a receiver knows who sent it, and when.
 import base64
 import hashlib
 import hmac
+import io
 import ipaddress
 import json
 import socket
+import time
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from http.client import HTTPResponse
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -25,7 +31,7 @@ from wxsession.settings import Webhook
 
 _TAKEN: Final = range(200, 300)
 _TIMEOUT: Final = (5.0, 10.0)
-"""Seconds to connect, and for each read."""
+"""Seconds to connect, and for an answer."""
 
 
 def payload(event: Event) -> bytes:
@@ -66,18 +72,21 @@ class Sender:
 
     Without `to_private` a connection to an address that is not public is refused, whatever a name
     resolves to: somebody who may name a URL must not reach what is behind the firewall.
+
+    `timeout` is in seconds: to connect, and until the head of an answer is there.
     """
 
-    def __init__(self, *, to_private: bool) -> None:
+    def __init__(self, *, to_private: bool, timeout: tuple[float, float] = _TIMEOUT) -> None:
+        self._timeout = timeout
         self._session = requests.Session()
         self._session.trust_env = False
-        if not to_private:
-            for scheme in ("https://", "http://"):
-                self._session.mount(scheme, _PublicAdapter())
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, _Adapter() if to_private else _PublicAdapter())
 
     def send(self, webhook: Webhook, event: Event, at: datetime) -> str | None:
         """Send an event; return None if the receiver took it, otherwise why not, in words."""
-        return post(self._session, webhook, Message(str(event.id), payload(event)), at)
+        message = Message(str(event.id), payload(event))
+        return post(self._session, webhook, message, at, timeout=self._timeout)
 
 
 class Message(NamedTuple):
@@ -97,7 +106,7 @@ def post(
 ) -> str | None:
     """Send a message; return None if the receiver took it, otherwise why not, in words.
 
-    `timeout` is in seconds: to connect, and for each read.
+    `timeout` is in seconds: to connect, and to read.
     """
     try:
         with session.post(
@@ -114,14 +123,68 @@ def post(
     return None if status in _TAKEN else f"answered {status}"
 
 
-class _PublicConnection(HTTPConnection):
+class _Answer(HTTPResponse):
+    """An answer whose head comes within the read timeout, and not only each part of it."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp.close()
+        self.fp = io.BufferedReader(_InTime(sock))
+
+
+class _InTime(io.RawIOBase):
+    """What a socket receives, until its timeout is over: by itself that is for each read.
+
+    A receiver that sends a byte now and then would otherwise be waited for without an end.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__()
+        self._socket = sock
+        self._received = sock.makefile("rb", buffering=0)
+        timeout = sock.gettimeout()
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int | None:
+        if self._deadline is not None:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._socket.settimeout(left)
+        return self._received.readinto(buffer)
+
+    def close(self) -> None:
+        self._received.close()
+        super().close()
+
+
+class _Connection(HTTPConnection):
+    response_class = _Answer
+
+
+class _TlsConnection(HTTPSConnection):
+    response_class = _Answer
+
+
+class _PublicConnection(_Connection):
     def _new_conn(self) -> socket.socket:
         return _public(self, super()._new_conn())
 
 
-class _PublicTlsConnection(HTTPSConnection):
+class _PublicTlsConnection(_TlsConnection):
     def _new_conn(self) -> socket.socket:
         return _public(self, super()._new_conn())
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
 
 
 class _PublicPool(HTTPConnectionPool):
@@ -132,10 +195,16 @@ class _PublicTlsPool(HTTPSConnectionPool):
     ConnectionCls = _PublicTlsConnection
 
 
-class _PublicAdapter(HTTPAdapter):
+class _Adapter(HTTPAdapter):
+    pools: Mapping[str, Any] = {"http": _Pool, "https": _TlsPool}
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _PublicPool, "https": _PublicTlsPool}
+        self.poolmanager.pool_classes_by_scheme = {**self.pools}
+
+
+class _PublicAdapter(_Adapter):
+    pools: Mapping[str, Any] = {"http": _PublicPool, "https": _PublicTlsPool}
 
 
 def _public(connection: HTTPConnection, opened: socket.socket) -> socket.socket:

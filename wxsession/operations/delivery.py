@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, NoReturn
@@ -117,6 +118,27 @@ class Delivery:
                 else:
                     failed += 1
         return Delivered(sent, failed, *self._left(name))
+
+    def run_all(
+        self, names: Sequence[str], *, progress: Callable[[int], None] = lambda _done: None
+    ) -> Mapping[str, Delivered]:
+        """Deliver to webhooks as `run` does, to all at once: no receiver waits for a slow one.
+
+        Raises:
+            UnknownWebhook, DeliveryRunning, Overloaded: as `run`, after all others are done.
+        """
+        runs: dict[str, Future[Delivered]] = {self._webhook(name).name: Future() for name in names}
+        for name, run in runs.items():
+            # Not a pool: that would go on after Ctrl-C until everything is delivered.
+            threading.Thread(target=self._run, args=(name, progress, run), daemon=True).start()
+        wait(runs.values())
+        return {name: run.result() for name, run in runs.items()}
+
+    def _run(self, name: str, progress: Callable[[int], None], done: "Future[Delivered]") -> None:
+        try:
+            done.set_result(self.run(name, progress=progress))
+        except BaseException as error:  # noqa: BLE001 - for whoever waits for it
+            done.set_exception(error)
 
     def run_forever(self, names: Sequence[str]) -> NoReturn:
         """Deliver to webhooks, each in a thread of its own, until the process ends.

@@ -72,7 +72,7 @@ def blueprint(services: Services, url_prefix: str | None) -> Blueprint:
     for endpoint in served:
         bind(endpoint, api, services)
 
-    if url_prefix and services.settings.access_token_lifetime:
+    if url_prefix:
         # RFC 8414, 3.1: between the host and the path of an issuer that has one.
         api.record(
             lambda state: state.app.add_url_rule(

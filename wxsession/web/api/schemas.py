@@ -547,7 +547,7 @@ class MetadataReply(Reply):
     """Where a back end finds what (RFC 8414)."""
 
     issuer: str
-    jwks_uri: str
+    jwks_uri: Missing[str] = Field(None, description="missing where no signed tokens are issued")
     introspection_endpoint: str
     introspection_endpoint_auth_methods_supported: list[str]
     response_types_supported: list[str] = Field(description="none: logins do not go by OAuth")

@@ -40,7 +40,7 @@ def metadata(services: Services, request: Request) -> tuple[MetadataReply, Mappi
     issuer = issuer_of(request, services.settings)
     found = MetadataReply(
         issuer=issuer,
-        jwks_uri=issuer + _JWKS,
+        jwks_uri=issuer + _JWKS if _is_served(services.settings) else None,
         introspection_endpoint=f"{issuer}/introspect",
         introspection_endpoint_auth_methods_supported=["client_secret_basic"],
         response_types_supported=[],
@@ -62,7 +62,5 @@ ENDPOINTS = (
         is_served=_is_served,
     ),
     Endpoint(_JWKS, jwks, methods=["GET"], response_headers=_CACHE_HEADER, is_served=_is_served),
-    Endpoint(
-        METADATA, metadata, methods=["GET"], response_headers=_CACHE_HEADER, is_served=_is_served
-    ),
+    Endpoint(METADATA, metadata, methods=["GET"], response_headers=_CACHE_HEADER, omits_null=True),
 )

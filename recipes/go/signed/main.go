@@ -1,0 +1,40 @@
+// A shop that verifies signed tokens (RFC 9068) with the published keys, and asks nobody.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"log"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+)
+
+var (
+	wxsession = os.Getenv("WXSESSION")
+	keys      = oidc.NewRemoteKeySet(context.Background(), wxsession+"/.well-known/jwks.json")
+	verifier  = oidc.NewVerifier(wxsession, keys, &oidc.Config{
+		ClientID:             wxsession, // the audience
+		SupportedSigningAlgs: []string{oidc.ES256},
+	})
+)
+
+func prices(w http.ResponseWriter, r *http.Request) {
+	_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	verified, err := verifier.Verify(r.Context(), token)
+	if err != nil {
+		log.Print(err)
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		http.Error(w, "Log in first.", http.StatusUnauthorized)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(map[string]string{"prices_for": verified.Subject})
+}
+
+func main() {
+	http.HandleFunc("/prices", prices)
+	log.Fatal(http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), nil))
+}
