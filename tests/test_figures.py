@@ -15,10 +15,11 @@ from sqlalchemy import func, insert, select, text
 from tests.support.app import TODAY, services_of
 from tests.support.databases import ON_BOTH, ON_SQLITE
 from tests.support.phone import Phone
+from tests.support.plans import plans
 from tests.support.settings import APPID, APPS, OTHER_APPID, SECRET_KEY, settings_for
 from tests.support.timing import Stopwatch
 from tests.test_administration import user_of
-from tests.test_searches import MANY, fill, is_scan, plans
+from tests.test_searches import MANY, fill, is_scan
 from wxsession.errors import InvalidRequest
 from wxsession.events.audit import SYSTEM
 from wxsession.events.search import EXAMINED, EventFilter

@@ -35,7 +35,7 @@ from wxsession.operations.event_counts import fold
 from wxsession.operations.job_lock import job_lock
 from wxsession.operations.job_results import Run, record, record_run
 from wxsession.operations.live_sessions import count_live
-from wxsession.storage.database import TABLE_PREFIX, Database, Executor
+from wxsession.storage.database import TABLE_PREFIX, Database, Executor, read_by_index
 from wxsession.storage.sqlite_busy import MAX_BUSY_PAUSE
 from wxsession.storage.tables import (
     audit_events,
@@ -212,6 +212,7 @@ class Purge:
     def _count(self, expired: "Expired") -> int:
         self._ensure_clocks_agree()
         with self._database.long_transaction() as connection:
+            read_by_index(connection)
             return connection.execute(select(func.count()).where(expired.condition)).scalar_one()
 
     def _ensure_clocks_agree(self) -> None:

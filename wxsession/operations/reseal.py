@@ -6,10 +6,23 @@ several times at once, while the server is at work.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, ColumnElement, Row, Select, Table, func, select, tuple_, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Row,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    func,
+    literal,
+    select,
+    tuple_,
+    update,
+)
 
 from wxsession.crypto import Sealer, Unsealable
 from wxsession.operations.admins.signing_in import TOTP_COLUMN
@@ -174,42 +187,53 @@ class Resealing:
         batch_size: int,
         progress: Callable[[int], None],
     ) -> Resealed:
-        """Replace a column's stale values; `resealed` makes a row's new ones, None if it cannot."""
+        """Replace a column's stale values; `resealed` makes a row's new ones, None if it cannot.
+
+        A page at a time: to look for what is stale in all that follows could read the whole table.
+        """
         key = tuple(table.primary_key.columns)
-        query = select(table).where(self._is_stale(column)).limit(batch_size)
+        query = select(table).where(self._is_stale(column)).order_by(*key).limit(batch_size)
         query = query.with_for_update(skip_locked=True)
         done, unopened, last = 0, 0, None
-        while True:
-            with self._database.transaction() as connection:
-                rows = connection.execute(_after(last, key, query)).all()
-                for row in rows:
-                    if (values := resealed(row)) is None:
-                        unopened += 1
-                        continue
-                    it = (one == getattr(row, one.name) for one in key)
-                    connection.execute(update(table).where(*it).values(values))
-                    done += 1
-            if not rows:
-                return Resealed(done, unopened)
-            last = rows[-1]
-            progress(done)
+        while (end := self._end_of_page(key, last)) is not None:
+            page, is_full = query.where(tuple_(*key) <= tuple_(*_key_of(end, key))), True
+            while is_full:
+                with self._database.transaction() as connection:
+                    rows = connection.execute(_after(last, key, page)).all()
+                    new = [(row, values) for row in rows if (values := resealed(row))]
+                    if new:
+                        connection.execute(*_update_of_each(table, new))
+                done, unopened = done + len(new), unopened + len(rows) - len(new)
+                is_full = len(rows) == batch_size
+                if rows:
+                    last = rows[-1]
+                    progress(done)
+            last = end
+        return Resealed(done, unopened)
+
+    def _end_of_page(self, key: Sequence[Column[Any]], last: Row[Any] | None) -> Row[Any] | None:
+        """Return the key of the last row of the page after a row, None if nothing follows it."""
+        page = _after(last, key, select(*key).order_by(*key).limit(_PAGE)).subquery()
+        newest = select(page).order_by(*(column.desc() for column in page.columns)).limit(1)
+        with self._database.statement() as connection:
+            return connection.execute(newest).first()
 
     def _count_by_key(
         self, table: Table, column: Column[bytes], progress: Callable[[int], None]
     ) -> Counter[bytes]:
-        """Return how many values of a column begin with which key id, read a page at a time."""
+        """Return how many values of a column begin with which key id, a page at a time."""
         key = tuple(table.primary_key.columns)
-        key_id = func.substr(column, 1, len(self._sealer.newest)).label("key_id")
-        query = select(*key, key_id).limit(_PAGE)
+        key_id = func.substr(column, 1, len(self._sealer.newest))
+        query = select(key_id, func.count()).where(column.is_not(None)).group_by(key_id)
         counts, last = Counter[bytes](), None
-        while True:
+        while (end := self._end_of_page(key, last)) is not None:
+            page = _after(last, key, query.where(tuple_(*key) <= tuple_(*_key_of(end, key))))
             with self._database.statement() as connection:
-                rows = connection.execute(_after(last, key, query)).all()
-            if not rows:
-                return counts
-            counts.update(bytes(row.key_id) for row in rows if row.key_id is not None)
-            last = rows[-1]
+                for found, count in connection.execute(page):
+                    counts[bytes(found)] += count
+            last = end
             progress(counts.total())
+        return counts
 
     def _opens_session_key(self, row: Row[Any]) -> bool:
         try:
@@ -250,8 +274,26 @@ class Resealing:
 
 
 def _after(last: Row[Any] | None, key: Sequence[Column[Any]], query: Select[Any]) -> Select[Any]:
-    """Return the query in the order of the key, for what comes after a row, or from the start."""
-    query = query.order_by(*key)
+    """Return the query for what comes after a row in the order of the key, or from the start."""
     if last is None:
         return query
-    return query.where(tuple_(*key) > tuple_(*(getattr(last, one.name) for one in key)))
+    return query.where(tuple_(*key) > tuple_(*_key_of(last, key)))
+
+
+def _key_of(row: Row[Any], key: Sequence[Column[Any]]) -> tuple[ColumnElement[Any], ...]:
+    return tuple(literal(getattr(row, one.name), one.type) for one in key)
+
+
+def _update_of_each(
+    table: Table, new: Sequence[tuple[Row[Any], Mapping[str, bytes]]]
+) -> tuple[Update, list[dict[str, Any]]]:
+    """Return the statement that gives each row its new values, and its parameters for each."""
+    key, names = tuple(table.primary_key.columns), tuple(new[0][1])
+    its = (one == bindparam(f"its_{one.name}", type_=one.type) for one in key)
+    statement = update(table).where(*its).values({name: bindparam(f"new_{name}") for name in names})
+    parameters = [
+        {f"its_{one.name}": getattr(row, one.name) for one in key}
+        | {f"new_{name}": value for name, value in values.items()}
+        for row, values in new
+    ]
+    return statement, parameters

@@ -301,6 +301,17 @@ class Database:
         self.engine.dispose()
 
 
+def read_by_index(connection: Executor) -> None:
+    """Let no statement of this transaction read a table from end to end if an index leads to it.
+
+    Where many rows may be found, PostgreSQL would rather do that, and stop when it has enough. But
+    what is looked for may be the newest, at the very end of the table.
+    """
+    core = connection.connection if isinstance(connection, Transaction) else connection
+    if core.dialect.name == "postgresql":
+        core.execute(select(func.set_config("enable_seqscan", "off", True)))  # noqa: FBT003 - in this transaction alone
+
+
 def upsert(database: "Database | Transaction", table: Table) -> postgresql.Insert | sqlite.Insert:
     """Return an INSERT that supports ON CONFLICT, in the dialect of the database."""
     return postgresql.insert(table) if database.is_postgresql else sqlite.insert(table)
