@@ -61,6 +61,19 @@ def test_a_host_application_has_the_console_below_a_path_of_its_own(
     assert desk.act("/users/nonsense").status_code in {404, 405}
 
 
+def test_it_may_be_mounted_below_a_path_by_the_server(console: Flask, clock: SettableClock) -> None:
+    desk = Desk(console, clock, "ada").enter()
+    below = {"base_url": f"{ORIGIN}/tools"}
+    users = desk.client.get("/users", **below)
+    assert 'href="/tools/users" aria-current="page"' in users.text
+    asked = Desk(console, clock, "bob").client.get("/users", **below)
+    assert asked.headers["Location"] == "/tools/sign-in?next=/tools/users"
+    clock.advance(minutes=11)
+    form = {"form_token": desk.form_token(), "name": "bob", "role": "viewer"}
+    again = desk.client.post("/admins", data=form, headers=OWN_PAGE, **below)
+    assert 'action="/tools/admins"' in again.text
+
+
 def test_a_host_application_has_no_console_unless_it_asks_for_one(
     database_url: str, wechat: WeChat
 ) -> None:

@@ -34,6 +34,7 @@ from wxsession.storage.database import Database, new_id, uuid7
 from wxsession.storage.tables import (
     audit_events,
     sessions,
+    users,
     webhook_failures,
     wechat_counts,
 )
@@ -682,3 +683,19 @@ SMALL = re.compile("wxsession_(merged_users|job_r|webhook_cursors|access_tokens|
 
 def is_scan_of_a_large_table(line: str) -> bool:
     return is_scan(line) and not SMALL.search(line)
+
+
+def test_a_sample_of_what_is_sealed_does_not_read_on_for_ever(
+    services: Services, phone: Phone, wechat: WeChat, clock: SettableClock
+) -> None:
+    phone.log_in()
+    wechat.set_phone_number("alice", "13800001234")
+    body = {"code": wechat.phone_code("alice")}
+    phone.send("POST", "/phone_number", json=body, token=phone.token)
+    assert services.resealing.sample(1).read == 2  # a session_key and the number
+    newer = [{"id": new_id(), "created_at": clock()} for _ in range(150)]
+    with services.database.transaction() as transaction:
+        transaction.execute(insert(users), newer)
+    assert services.resealing.sample(1).read == 1
+    assert services.resealing.sample(2).read == 2
+    assert services.resealing.sample(None).read == 2

@@ -9,6 +9,7 @@ from benchmarks.outcome import Outcome
 from benchmarks.subjects import (
     burst,
     check,
+    console,
     floods,
     growth,
     hanging,
@@ -65,4 +66,5 @@ SUBJECTS: Final = (
     Subject("partitions", "Events in months", partitions.measure, only_full=True),
     Subject("vacuum", "Autovacuum, and room in pages", vacuum.measure, only_full=True),
     Subject("operators", "An operator among a million users", operators.measure, only_full=True),
+    Subject("console", "The console among a million users", console.measure, only_full=True),
 )

@@ -355,7 +355,7 @@ def _described(details: UserDetails) -> str:
                 "phone number": user.phone_number,
                 "created": user.created_at,
                 "disabled": user.disabled_at,
-                "live sessions": details.live_sessions,
+                "live sessions": details.live_in_words(),
             }
         )
     ]

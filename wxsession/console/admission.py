@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from flask import Response, request
 
 from wxsession.console import pages
-from wxsession.errors import BadCredentials, Forbidden, NotSignedIn
+from wxsession.errors import BadCredentials, Forbidden, InvalidRequest, NotSignedIn
 from wxsession.operations.admins.admin import Admin, Role
 from wxsession.operations.admins.ceremonies import Site
 from wxsession.operations.admins.signing_in import LIFETIME, AdminSession
@@ -161,6 +161,7 @@ def admitting(route: Route, services: Services, menu: pages.Menu) -> Callable[..
 
     def view(**values: Any) -> Response:
         guest = Guest(services, menu, client_of_request())
+        _ensure_text(*request.values.values(), *values.values())
         if route.method == "POST":
             _ensure_own_page()
         if route.role is None:
@@ -232,6 +233,16 @@ def protected(response: Response) -> Response:
     return response
 
 
+def _ensure_text(*values: object) -> None:
+    """Return if no value has a character that no database takes.
+
+    Raises:
+        InvalidRequest: one has.
+    """
+    if any("\0" in str(value) for value in values):
+        raise InvalidRequest.of("request", "has a character that no text has")
+
+
 def _ensure_own_page() -> None:
     """Return if this request comes from a page of our own.
 
@@ -270,7 +281,11 @@ def _ask_again(visit: Visit, *, refused: bool = False) -> Response:
     has_passkey = bool(visit.services.passkeys.of(visit.admin))
     options = visit.services.passkeys.authentication(site()) if has_passkey else None
     return visit.show(
-        "again.html", repeated=repeated, action=request.path, options=options, refused=refused
+        "again.html",
+        repeated=repeated,
+        action=request.script_root + request.path,
+        options=options,
+        refused=refused,
     )
 
 

@@ -120,5 +120,5 @@ def _page(
 
 def _sign_in_first() -> Response:
     """Go to the form, and from there to the page that was asked for; an act is not repeated."""
-    wanted = request.full_path.rstrip("?") if request.method == "GET" else None
+    wanted = pages.here() if request.method == "GET" else None
     return pages.go("sign_in", next=wanted)

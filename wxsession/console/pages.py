@@ -64,7 +64,7 @@ def render(template: str, *, status: int = 200, **values: Any) -> Response:
         happened=partial(wording.happened, spoken),
         url=url,
         file=lambda name: url("static", filename=name),
-        here=request.full_path.rstrip("?"),
+        here=here(),
         **values,
     )
     response = Response(html, status=status)
@@ -87,6 +87,11 @@ def done(menu: Menu) -> Callable[[], str | None]:
 def url(endpoint: str, **values: Any) -> str:
     """Return the path of an endpoint of the console, wherever it is mounted."""
     return url_for(f"{BLUEPRINT}.{endpoint}", **values)
+
+
+def here() -> str:
+    """Return the path and the query of this request, wherever the application is mounted."""
+    return request.script_root + request.full_path.rstrip("?")
 
 
 def go(endpoint: str, **values: Any) -> Response:

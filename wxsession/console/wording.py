@@ -192,6 +192,8 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     # What a service refuses: the field, and why.
     "name": "名称",
     "code": "验证码",
+    "request": "请求",
+    "has a character that no text has": "含有文本中不能出现的字符",
     "role": "角色",
     "user": "用户",
     "passkey": "通行密钥",

@@ -305,12 +305,14 @@ def _of_schema(revision: str | None) -> Finding:
 
 
 def _of_indexes(connection: Connection) -> Findings:
-    found = inspect(connection)
+    # All tables in one query: one for each would take a quarter of a second.
+    of_tables = inspect(connection).get_multi_indexes(filter_names=list(metadata.tables))
+    found = {one["name"] for indexes in of_tables.values() for one in indexes}
     missing = [
         str(index.name)
         for table in metadata.tables.values()
         for index in table.indexes
-        if index.name not in {one["name"] for one in found.get_indexes(table.name)}
+        if index.name not in found
     ]
     for name in missing:
         cure = "create it as in migrations/versions, or restore the database from a backup"

@@ -42,6 +42,8 @@ from wxsession.users.user import select_former_ids, select_users, user_from
 T = TypeVar("T")
 
 PAGE = 50
+MOST_COUNTED = 10_000
+"""How many live sessions of a user are counted at most."""
 _SHOWN_EVENTS = 20
 
 
@@ -95,12 +97,19 @@ class BoundIdentity:
 
 @dataclass(frozen=True, slots=True)
 class UserDetails:
-    """Everything an operator may see of a user; `events` are the latest ones, newest first."""
+    """Everything an operator may see of a user; `events` are the latest ones, newest first.
+
+    Of the live sessions, `MOST_COUNTED` are counted at most.
+    """
 
     user: UserLine
     identities: tuple[BoundIdentity, ...]
     live_sessions: int
     events: tuple[Event, ...]
+
+    def live_in_words(self) -> str:
+        """Return how many sessions are live, as a text: with a plus where there may be more."""
+        return f"{self.live_sessions}{'+' * (self.live_sessions == MOST_COUNTED)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +210,8 @@ class Directory:
         """
         c = t.identities.c
         bound = select(c.appid, c.openid, c.unionid, c.created_at).where(c.user_id == user_id)
-        live = select(func.count()).where(t.sessions.c.user_id == user_id, self._is_live())
+        live = select(t.sessions.c.id).where(t.sessions.c.user_id == user_id, self._is_live())
+        some_live = live.limit(MOST_COUNTED).subquery()
         with self._database.statement() as connection:
             ensure_known(connection, user_id)
             query = select_users_with_date().where(t.users.c.id == user_id)
@@ -211,7 +221,7 @@ class Directory:
             return UserDetails(
                 self._user_line(row),
                 tuple(BoundIdentity(*one) for one in connection.execute(bound.order_by(c.id))),
-                connection.execute(live).scalar_one(),
+                connection.execute(select(func.count()).select_from(some_live)).scalar_one(),
                 tuple(find_events(connection, EventFilter(user_id=user_id), limit=_SHOWN_EVENTS)),
             )
 
@@ -229,24 +239,28 @@ class Directory:
             NoSuchUser: no user has this id.
             Overloaded: the database did not answer in time.
         """
-        query = select_sessions().order_by(t.sessions.c.id.desc())
+        c = t.sessions.c
+        # The ids alone first: of a user with very many sessions, all are sorted.
+        page = select(c.id).order_by(c.id.desc()).limit(limit + 1)
         if not every:
-            query = query.where(self._is_live())
+            page = page.where(self._is_live())
         if after is not None:
-            query = query.where(t.sessions.c.id < after)
+            page = page.where(c.id < after)
         with self._database.statement() as connection:
             if user_id is not None:
                 ensure_known(connection, user_id)
                 ids = (user_id, *connection.execute(select_former_ids(user_id)).scalars())
-                query = query.where(t.sessions.c.user_id.in_(ids))
-            rows = connection.execute(query.limit(limit + 1)).all()
-        lines = [self._session_line(session_from(row, self._phones)) for row in rows[:limit]]
-        return page_of(lines, len(rows) > limit, lambda line: line.session_id)
+                page = page.where(c.user_id.in_(ids))
+            found = connection.execute(page).scalars().all()
+            query = select_sessions().where(c.id.in_(found[:limit])).order_by(c.id.desc())
+            rows = connection.execute(query).all() if found else []
+        lines = [self._session_line(session_from(row, self._phones)) for row in rows]
+        return page_of(lines, len(found) > limit and bool(lines), lambda line: line.session_id)
 
     def find_sessions(
         self, wanted: SessionFilter, *, limit: int = PAGE, after: UUID | None = None
     ) -> Page[SessionLine]:
-        """Return sessions of anybody, newest first, having looked through 3,000 of them at most.
+        """Return sessions of anybody, newest first, having looked through 2,000 of them at most.
 
         Where few are as they are wanted, there may be none on a page before the last.
 

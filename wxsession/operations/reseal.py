@@ -33,6 +33,7 @@ from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.wechat.session_keys import column_of_slot
 
 _PAGE = 10_000
+_LOOKED_THROUGH = 100
 SEALED = "sealed_values"
 """Under this name stands how many values each key had sealed when they were last counted."""
 
@@ -144,6 +145,9 @@ class Resealing:
     def sample(self, size: int | None) -> "Sample":
         """Return how many of the newest values open: at most `size` in a table, or all.
 
+        For so many values, no more than `_LOOKED_THROUGH` times as many rows are read: most users
+        may have no phone number.
+
         Raises:
             Overloaded: the database did not answer in time.
         """
@@ -154,7 +158,16 @@ class Resealing:
             (admins, admins.c.totp_sealed, lambda row: self._second_factor(row) is not None),
         ):
             key = tuple(table.primary_key.columns)
-            query = select(table).where(column.is_not(None)).order_by(*(one.desc() for one in key))
+            newest_first = [one.desc() for one in key]
+            query = select(table).where(column.is_not(None)).order_by(*newest_first)
+            if size is not None:
+                newest = (
+                    select(*key).order_by(*newest_first).offset(_LOOKED_THROUGH * size).limit(1)
+                )
+                with self._database.statement() as connection:
+                    end = connection.execute(newest).first()
+                if end is not None:
+                    query = query.where(tuple_(*key) > tuple_(*end))
             last, left = None, size
             while left is None or left > 0:
                 page = query.limit(_PAGE if left is None else min(left, _PAGE))

@@ -18,7 +18,7 @@ from wxsession.sessions.queries import select_sessions
 from wxsession.storage.database import Executor, uuid7
 from wxsession.storage.tables import audit_events, identities, is_live, sessions, users
 
-EXAMINED: Final = 3_000
+EXAMINED: Final = 2_000
 """How many sessions are looked through for a page."""
 
 
