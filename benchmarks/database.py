@@ -1,6 +1,7 @@
 """The PostgreSQL of the benchmark, and what it says about its own work."""
 
 import tempfile
+from collections.abc import Mapping
 from typing import Any, Final
 
 import psycopg
@@ -23,10 +24,14 @@ _ON_DISK: Final = {"fsync": "on", "full_page_writes": "on"}
 class Postgres(PostgresServer):
     """A server on the load's core, so that the first is the application's alone."""
 
-    def __init__(self, *, on_disk: bool = False) -> None:
-        """Start nothing yet; `on_disk` every commit waits for the disk, as in production."""
+    def __init__(self, *, on_disk: bool = False, settings: Mapping[str, str] | None = None) -> None:
+        """Start nothing yet; `on_disk` every commit waits for the disk, as in production.
+
+        `settings` go before all others.
+        """
+        own = _SETTINGS | _ON_DISK if on_disk else _SETTINGS
         super().__init__(
-            settings=_SETTINGS | _ON_DISK if on_disk else _SETTINGS,
+            settings={**own, **(settings or {})},
             folder=tempfile.gettempdir() if on_disk else None,
         )
 

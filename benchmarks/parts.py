@@ -8,7 +8,7 @@ and the waiting for it are not in it. The figures stand beside the code that the
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,10 @@ from benchmarks import filling
 from benchmarks.in_process import environ_of, send
 from tests.support.phone import Phone
 from tests.support.postgres import PostgresServer, fast_folder
+from tests.support.service import free_port
 from tests.support.settings import APPS, settings_for
 from wxsession import create_app
-from wxsession.app import EXTENSION
-from wxsession.services import Services
+from wxsession.services import EXTENSION, Services
 from wxsession.sessions.session import SessionView
 from wxsession.simulator import WeChat, wechat_transport
 from wxsession.storage.connection_cache import CachedConnection, ConnectionCache
@@ -61,18 +61,28 @@ def report(name: str, url: str, *, rounds: int = _ROUNDS, calls: int = _CALLS) -
     """Print what each specialisation spares on an empty database."""
     wechat = WeChat(APPS)
     app = create_app(settings_for(url), http=wechat_transport(wechat))
+    counting = settings_for(url, metrics=f"127.0.0.1:{free_port()}")
+    counted = create_app(counting, http=wechat_transport(wechat))
     services: Services = app.extensions[EXTENSION]
     upgrade(services.database)
     phone = Phone(app, wechat, "alice")
     phone.log_in()
     click.echo(f"\n{name}")
-    for instead_of, (plain, fast) in _pairs(app, services, str(phone.token)).items():
+    pairs = _pairs(app, services, str(phone.token))
+    (check,) = filling.bearers([str(phone.token)])
+    request = environ_of("GET", "/check_session", check)
+    pairs["metrics on, instead of off (instrumentation)"] = (
+        lambda: send(counted.wsgi_app, request),
+        lambda: send(app.wsgi_app, request),
+    )
+    for instead_of, (plain, fast) in pairs.items():
         spared = _spared(plain, fast, rounds, calls)
-        click.echo(f"{instead_of:45} {spared:6.1f} µs {spared / A_CHECK:6.1%}")
-    services.database.close()
+        click.echo(f"{instead_of:46} {spared:6.1f} µs {spared / A_CHECK:6.1%}")
+    for made in (app, counted):
+        made.extensions[EXTENSION].database.close()
 
 
-def _pairs(app: Flask, services: Services, token: str) -> Mapping[str, tuple[Call, Call]]:
+def _pairs(app: Flask, services: Services, token: str) -> dict[str, tuple[Call, Call]]:
     """Return a whole check in the plain way, and in ours.
 
     A part by itself would run from the processor's caches, and cost half of what it does here.

@@ -196,6 +196,37 @@ def compare(
     return results
 
 
+def in_pairs(
+    bench: Bench, one: Target, other: Target, *, pairs: int
+) -> list[tuple[Measurement, Measurement]]:
+    """Return measurements of two targets that differ in little, one beside the other.
+
+    Now one of them goes first, now the other: what the machine does slowly is in neither.
+
+    Raises:
+        RequestsFailed: one of them answers with errors.
+    """
+    both = [(target, target.serve(target.url)) for target in (one, other)]
+    with running(*(server for _, server in both)):
+        for target, server in both:
+            _warm_up(bench, target, server)
+        found = []
+        for number in range(pairs):
+            order = both if number % 2 == 0 else both[::-1]
+            seen = [measure(bench, *each) for each in order]
+            found.append((seen[0], seen[1]) if number % 2 == 0 else (seen[1], seen[0]))
+    return found
+
+
+def ratio_of_pairs(
+    pairs: Sequence[tuple[Measurement, Measurement]], of: Callable[[Measurement], float]
+) -> Spread:
+    """Return something of the first of each pair as a ratio to the second's."""
+    quiet = [p for p in pairs if max(one.noise.total for one in p) <= GROSS_NOISE]
+    counted = quiet if 2 * len(quiet) >= len(pairs) else pairs
+    return Spread.of(_ratio(of(one), of(other)) for one, other in counted)
+
+
 def measure(bench: Bench, one: Target, server: OnOneCore) -> Measurement:
     """Return one measurement of a target.
 

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -32,7 +33,7 @@ _NAMES = [subject.name for subject in SUBJECTS]
 
 
 @click.command()
-@click.option("--full", is_flag=True, help="Three times as many rounds.")
+@click.option("--full", is_flag=True, help="All subjects, and three times as many rounds.")
 @click.option(
     "--only",
     type=click.Choice(_NAMES),
@@ -52,7 +53,11 @@ def main(*, full: bool, only: tuple[str, ...], output: Path | None) -> None:
         click.echo(str(faults), err=True)
         sys.exit(2)
     scale = FULL if full else BENCH
-    chosen = [subject for subject in SUBJECTS if not only or subject.name in only]
+    chosen = [
+        subject
+        for subject in SUBJECTS
+        if (subject.name in only if only else full or not subject.only_full)
+    ]
     sections, about = _run(scale, chosen)
     command = f"make {scale.name}"
     if only:
@@ -60,24 +65,18 @@ def main(*, full: bool, only: tuple[str, ...], output: Path | None) -> None:
     if only and output is None:
         click.echo(page(sections, command=command, about=about))
     else:
-        _write(output or RESULTS, scale.name, sections, command=command, about=about)
+        # What somebody has written about the figures is about all of them.
+        findings = "" if only else FINDINGS.read_text(encoding="utf-8")
+        text = partial(page, sections, command=command, about=about, findings=findings)
+        _write(output or RESULTS, scale.name, sections, text)
     sys.exit(any(section.failure for section in sections))
 
 
-def _write(
-    folder: Path, name: str, sections: Sequence[Section], *, command: str, about: Sequence[str]
-) -> None:
+def _write(folder: Path, name: str, sections: Sequence[Section], text: Callable[..., str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     picture, written = folder / f"{name}.png", folder / f"{name}.md"
     drawn = plot.draw(_pictured(sections), picture)
-    text = page(
-        sections,
-        command=command,
-        about=about,
-        picture=picture.name if drawn else None,
-        findings=FINDINGS.read_text(encoding="utf-8"),
-    )
-    written.write_text(text, encoding="utf-8")
+    written.write_text(text(picture=picture.name if drawn else None), encoding="utf-8")
     click.echo(f"{written}: {sum(section.seconds for section in sections) / 60:.1f} minutes")
 
 

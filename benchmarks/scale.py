@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
+from benchmarks.population import Population
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -29,6 +31,8 @@ class Scale:
     """How many logins, refreshes or logouts there are for one measurement."""
     burst: int
     """How many logins come in one moment."""
+    population: Population
+    """Whom the commands of an operator look up."""
 
 
 SAMPLE: Final = Scale(
@@ -44,6 +48,7 @@ SAMPLE: Final = Scale(
     starts=1,
     prepared=1_000,
     burst=24,
+    population=Population(users=1_000, heavy=300, sealed=300),
 )
 BENCH: Final = Scale(
     name="bench",
@@ -58,6 +63,7 @@ BENCH: Final = Scale(
     starts=5,
     prepared=5_000,
     burst=512,
+    population=Population(users=1_000_000, heavy=100_000, sealed=50_000),
 )
 FULL: Final = replace(
     BENCH,

@@ -298,6 +298,25 @@ def test_ending_thousands_of_sessions_is_done_in_bounded_statements_and_may_be_s
     assert live(services) == 0
 
 
+def test_a_session_that_moves_to_another_user_meanwhile_stays(
+    services: Services, make_phone: Callable[..., Phone]
+) -> None:
+    phone, other = make_phone("alice"), make_phone("bob")
+    phone.log_in()
+    user_id = UUID(user_of(phone))
+    add_sessions(services, 1499)
+    other.log_in()
+    other_id = UUID(user_of(other))
+
+    def move(_done: int) -> None:
+        its = update(sessions).where(sessions.c.user_id == user_id, sessions.c.ended_at.is_(None))
+        with services.database.transaction() as transaction:
+            transaction.execute(its.values(user_id=other_id))
+
+    assert services.administration.end_sessions(user_id, progress=move) == 1000
+    assert live(services) == 501
+
+
 def test_disabling_goes_on_with_sessions_that_an_earlier_run_left(
     operator: Operator, services: Services, phone: Phone
 ) -> None:

@@ -16,8 +16,9 @@ from tests.support.databases import ON_BOTH, ON_POSTGRESQL
 from tests.support.pgbouncer import PgBouncer
 from tests.support.phone import Phone
 from tests.support.postgres import PostgresServer
-from tests.support.service import Service, free_port
+from tests.support.service import Service, Simulator, free_port
 from tests.support.settings import SECRET_KEY, settings_for
+from tests.support.waiting import eventually
 from wxsession import SettingsError, create_app
 from wxsession.operations import job_results
 from wxsession.operations.database_checks import DatabaseChecks
@@ -29,6 +30,9 @@ from wxsession.storage.tables import session_keys, sessions
 
 APPID, APP_SECRET = "wx5d2b7a9c4e1f8036", "9f86d081884c7d659a2feaa0c55ad015"
 APPS = f"{APPID}:{APP_SECRET}"
+
+EMPTY = "empty"
+"""The name of a file with nothing in it."""
 
 Make = Callable[..., Flask]
 
@@ -113,13 +117,20 @@ def test_a_healthy_server_gets_a_clean_bill(make: Make, wechat: WeChat) -> None:
             "anybody can guess or look up; make one with openssl rand",
         ),
         ({"secret_keys": "", "secret_keys_file": "/nowhere"}, "give the path of a file"),
+        ({"secret_keys": "", "secret_keys_file": "/dev/null"}, "this is not a file; give the path"),
+        ({"apps": "", "apps_file": EMPTY}, "the file is empty; write the value into it"),
+        ({"metrics": "9464"}, "WXSESSION_METRICS: "),
+        ({"touch_interval": "7d"}, "WXSESSION_TOUCH_INTERVAL is not shorter than"),
         ({"apps_file": "/nowhere"}, "given twice, here and without _FILE; remove one of them"),
         ({"api_keys": "shop:short"}, "at least 16 characters; make one with openssl rand"),
     ],
 )
 def test_a_fault_in_the_settings_is_told_with_its_cure(
-    changes: dict[str, object], said: str, sqlite_url: str
+    changes: dict[str, object], said: str, sqlite_url: str, tmp_path: Path
 ) -> None:
+    if EMPTY in changes.values():
+        (tmp_path / EMPTY).touch()
+        changes = {name: value and tmp_path / str(value) for name, value in changes.items()}
     with pytest.raises(SettingsError, match="cannot start") as caught:
         settings_for(sqlite_url, **changes)
     assert said in str(caught.value)
@@ -158,6 +169,32 @@ def test_secrets_that_everybody_can_read_are_faults(make: Make, tmp_path: Path) 
     database = tmp_path / "wxsession.db"
     database.chmod(0o644)
     assert f"can read the database {database}; run chmod o-r on it" in only_fault(app)
+
+
+# The metrics.
+
+
+def test_boards_without_data_are_warned_of(make: Make) -> None:
+    nobody = free_port()
+    said = only_warning(make(metrics=f"127.0.0.1:{nobody}"))
+    assert f"127.0.0.1:{nobody} does not respond" in said
+    assert "the boards have no data; start the service; if it runs, its log says why" in said
+
+
+def test_an_address_of_metrics_at_which_another_program_listens_is_warned_of(
+    make: Make, simulator: Simulator
+) -> None:
+    said = only_warning(make(metrics=f"127.0.0.1:{simulator.port}"))
+    assert f"another program listens at 127.0.0.1:{simulator.port}: the boards have no" in said
+    assert said.endswith("; let WXSESSION_METRICS be another address")
+
+
+def test_metrics_that_are_there_are_well(make: Make) -> None:
+    app = make(metrics=f"127.0.0.1:{free_port()}")
+    exporter = services_of(app).exporter
+    assert exporter is not None
+    exporter.start()
+    eventually(lambda: examine(app) == (0, []))
 
 
 # The database that cannot be used.
@@ -279,7 +316,7 @@ def test_clocks_that_disagree_are_told(services: Services, apart: int, state: st
         resealing=services.resealing,
         host_time=lambda: database.now() + timedelta(seconds=apart),
     )
-    (clock,) = [one for one in checks.examine(workers=1, every_value=False) if one[0] == "clock"]
+    (clock,) = [one for one in checks.examine(workers=1) if one[0] == "clock"]
     assert clock.state == state
     assert f"differ by {abs(apart)} seconds" in clock.found
     assert clock.cure == "set the one that is wrong, and let NTP keep both"

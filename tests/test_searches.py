@@ -1,18 +1,19 @@
 """An operator finds users and events, however many there are: an index leads to them."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, insert, text
+from sqlalchemy import insert, select, text, update
 
 from tests.support.app import TODAY
 from tests.support.databases import ON_BOTH, ON_SQLITE
 from tests.support.phone import Phone
+from tests.support.plans import plans
 from tests.support.settings import APPID, OTHER_APPID
 from tests.test_accounts import by_password, register
 from tests.test_administration import Operator, change, user_of
@@ -250,28 +251,6 @@ def fill(database: Database) -> tuple[str, str]:
     return str(ids[7]), str(event_ids[7])
 
 
-@contextmanager
-def plans(database: Database) -> Iterator[list[str]]:
-    """Collect how the database executes what is asked meanwhile."""
-    asked: list[tuple[str, Any]] = []
-    collected: list[str] = []
-
-    def note(_connection: object, _cursor: object, sql: str, values: Any, *_: object) -> None:
-        if sql.lstrip().startswith("SELECT"):
-            asked.append((sql, values))
-
-    event.listen(database.engine, "before_cursor_execute", note)
-    try:
-        yield collected
-    finally:
-        event.remove(database.engine, "before_cursor_execute", note)
-    explain = "EXPLAIN" if database.is_postgresql else "EXPLAIN QUERY PLAN"
-    with database.statement() as connection:
-        for sql, values in asked:
-            found = connection.exec_driver_sql(f"{explain} {sql}", values).all()
-            collected.extend(str(row[-1]) for row in found)
-
-
 SEARCHES = [
     (("users", "list"), "wxsession_users"),
     (("users", "list", "--after", "{user}"), "wxsession_users"),
@@ -302,6 +281,28 @@ def test_no_search_reads_a_whole_table(operator: Operator, services: Services) -
         assert index in told, told
         for line in plan:
             assert not is_scan(line), told
+
+
+def test_no_job_reads_a_whole_table(operator: Operator, services: Services) -> None:
+    user, _ = fill(services.database)
+    long_ago = TODAY - timedelta(days=30)
+    with services.database.transaction() as transaction:
+        c = sessions.c
+        # As many of one user, and as many due, as PostgreSQL would rather find by reading it all.
+        of_many = select(c.id).where(c.user_id > UUID(user)).limit(MANY // 2)
+        transaction.execute(update(sessions).where(c.id.in_(of_many)).values(user_id=UUID(user)))
+        of_others = update(sessions).where(c.user_id != UUID(user))
+        transaction.execute(of_others.values(purge_on=long_ago.date(), idle_expires_at=long_ago))
+        transaction.execute(text("ANALYZE"))
+    for args, index, count in (
+        (("purge-sessions", "--dry-run"), "purge_on", MANY // 2 - 1),
+        (("users", "disable", user), "sessions_user_id", MANY // 2 + 1),
+    ):
+        with plans(services.database) as plan:
+            assert f"{count} sessions" in operator.read(*args)
+        told = "\n".join([" ".join(args), *plan])
+        assert index in told, told
+        assert not any(map(is_scan, plan)), told
 
 
 def is_scan(line: str) -> bool:

@@ -113,13 +113,9 @@ class Numbers:
     def observe(self, name: str, labels: Labels, seconds: float) -> None:
         """Add a duration to a histogram."""
         try:
-            durations = self._own.table.durations
-        except AttributeError:
-            durations = self._table().durations
-        key = name, labels
-        numbers = durations.get(key)
-        if numbers is None:
-            numbers = durations[key] = [*_NONE]
+            numbers = self._own.durations[name, labels]
+        except (AttributeError, KeyError):  # the first of this thread
+            numbers = self._table().durations[name, labels] = [*_NONE]
         numbers[bisect_left(BOUNDS, seconds)] += 1
         numbers[-1] += seconds
 
@@ -153,7 +149,7 @@ class Numbers:
             table, self._own.thread = _Table(), _Thread()
             with self._lock:
                 self._tables.append((weakref.ref(self._own.thread), table))
-            self._own.table = table
+            self._own.table, self._own.durations = table, table.durations
         return table
 
 

@@ -25,7 +25,12 @@ from wxsession.errors import Crossed, NoSuchUser, ReauthenticationRequired
 from wxsession.events.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.sessions.service import SessionService
 from wxsession.sessions.session import SessionView
-from wxsession.storage.database import Database, Executor, retry_on_disconnect
+from wxsession.storage.database import (
+    Database,
+    Executor,
+    read_by_index,
+    retry_on_disconnect,
+)
 from wxsession.storage.tables import (
     device_codes,
     identities,
@@ -278,6 +283,7 @@ class Deletion:
             return self._clear(transaction, user_id)
 
     def _clear(self, transaction: Transaction, user_id: UUID) -> Cleared:
+        read_by_index(transaction)
         ids = _ids_of(transaction, user_id)
         return Cleared(
             self._clear_sessions(transaction, user_id, ids),

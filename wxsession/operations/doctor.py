@@ -7,13 +7,18 @@ to: files, the database and what lies in it, and WeChat.
 import ipaddress
 import re
 from collections.abc import Iterator
+from http.client import HTTPException
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
+from urllib.request import ProxyHandler, build_opener
 
 from sqlalchemy.engine import make_url
 
 from wxsession.errors import WxSessionError
-from wxsession.operations.database_checks import DatabaseChecks
+from wxsession.metrics import BUILD_INFO
+from wxsession.operations.database_checks import SAMPLE, DatabaseChecks
 from wxsession.operations.findings import Finding, Findings
 from wxsession.settings import IN_FILE, Settings, is_readable_by_everybody
 from wxsession.wechat.client import WeChatClient
@@ -23,6 +28,8 @@ _APP_SECRET = re.compile(r"[0-9a-f]{32}")
 _WECHAT = "api.weixin.qq.com"
 _EXAMPLES = frozenset({"PASSWORD", "password", "postgres", "secret"})
 _CONSOLE = "copy it from the mini-program's console"
+_METRICS_TIMEOUT = 5.0
+_NO_DATA = ": the boards have no data"
 
 
 class Doctor:
@@ -35,15 +42,19 @@ class Doctor:
         self._database = database
         self._wechat = wechat
 
-    def examine(self, *, workers: int, every_value: bool, wechat: bool) -> Findings:
+    def examine(
+        self, *, workers: int, sample: int | None = SAMPLE, wechat: bool = False
+    ) -> Findings:
         """Yield what was found, one subject after the other.
 
-        `workers` is how many processes serve with these settings. Only a sample of what is sealed
-        is opened, unless `every_value`. With `wechat`, an access_token of each app is asked for.
+        `workers` is how many processes serve with these settings. `sample` is how many sealed
+        values of a table are opened, None: all. With `wechat`, an access_token of each app is
+        asked for.
         """
         yield from self._of_settings()
         yield from self._of_files()
-        yield from self._database.examine(workers=workers, every_value=every_value)
+        yield self._of_metrics()
+        yield from self._database.examine(workers=workers, sample=sample)
         if wechat:
             for appid in self._settings.apps:
                 yield self._of_app_at_wechat(appid)
@@ -99,6 +110,31 @@ class Doctor:
             yield Finding("files", "fault", found, "run chmod o-r on it")
         if secret and not exposed:
             yield Finding("files", "ok", "nothing secret can be read by everybody")
+
+    def _of_metrics(self) -> Finding:
+        """Return whether Prometheus gets the numbers of this server, as the boards need them."""
+        if self._settings.metrics is None:
+            return Finding("metrics", "ok", "off: Prometheus gets nothing")
+        if find_spec("prometheus_client") is None:
+            found = f"prometheus-client is missing{_NO_DATA}"
+            return Finding("metrics", "warning", found, "run pip install 'wxsession[metrics]'")
+        host, port = self._settings.metrics
+        address = f"{f'[{host}]' if ':' in host else host}:{port}"
+        try:
+            # Not through a proxy: it is this machine.
+            opener = build_opener(ProxyHandler({}))
+            with opener.open(f"http://{address}/metrics", timeout=_METRICS_TIMEOUT) as answer:
+                is_ours = BUILD_INFO.encode() in answer.read()
+        except HTTPError:
+            is_ours = False
+        except (OSError, HTTPException) as error:
+            found = f"{address} does not respond ({getattr(error, 'reason', error)}){_NO_DATA}"
+            cure = "start the service; if it runs, its log says why it has no metrics"
+            return Finding("metrics", "warning", found, cure)
+        if not is_ours:
+            found = f"another program listens at {address}{_NO_DATA}"
+            return Finding("metrics", "warning", found, "let WXSESSION_METRICS be another address")
+        return Finding("metrics", "ok", f"Prometheus gets them at {address}")
 
     def _of_app_at_wechat(self, appid: str) -> Finding:
         try:

@@ -6,15 +6,29 @@ several times at once, while the server is at work.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, ColumnElement, Row, Select, Table, func, select, tuple_, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Row,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    func,
+    literal,
+    select,
+    tuple_,
+    update,
+)
 
 from wxsession.crypto import Sealer, Unsealable
+from wxsession.operations.admins.signing_in import TOTP_COLUMN
 from wxsession.operations.job_results import record, replace
 from wxsession.storage.database import Database
-from wxsession.storage.tables import access_tokens, session_keys, users
+from wxsession.storage.tables import access_tokens, admins, session_keys, users
 from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.wechat.session_keys import column_of_slot
 
@@ -41,6 +55,7 @@ class KeyUse(NamedTuple):
     session_keys: int
     phone_numbers: int
     access_tokens: int
+    second_factors: int
 
 
 class Sample(NamedTuple):
@@ -71,6 +86,7 @@ class Resealing:
                 (session_keys, session_keys.c.sealed),
                 (users, users.c.phone_number_sealed),
                 (access_tokens, access_tokens.c.sealed),
+                (admins, admins.c.totp_sealed),
             )
         ]
         known = self._sealer.key_ids
@@ -83,7 +99,8 @@ class Resealing:
         ]
         totals: Counter[str] = Counter()
         for use in uses:
-            totals[str(use.number or "unknown")] += use.session_keys + use.phone_numbers
+            lasting = use.session_keys + use.phone_numbers + use.second_factors
+            totals[str(use.number or "unknown")] += lasting
         replace(self._database, SEALED, totals)
         return uses
 
@@ -107,8 +124,19 @@ class Resealing:
             batch_size,
             lambda done: progress(keys.resealed + done),
         )
-        done = Resealed(keys.resealed + phones.resealed, keys.unopened + phones.unopened)
-        counts = {"session_keys": keys.resealed, "phone_numbers": phones.resealed}
+        factors = self._reseal(
+            admins,
+            admins.c.totp_sealed,
+            self._second_factor,
+            batch_size,
+            lambda done: progress(keys.resealed + phones.resealed + done),
+        )
+        parts = {"session_keys": keys, "phone_numbers": phones, "second_factors": factors}
+        done = Resealed(
+            sum(part.resealed for part in parts.values()),
+            sum(part.unopened for part in parts.values()),
+        )
+        counts = {name: part.resealed for name, part in parts.items()}
         record(self._database, "reseal", counts, complete=not done.unopened)
         self.status()
         return done
@@ -123,6 +151,7 @@ class Resealing:
         for table, column, open_ in (
             (session_keys, session_keys.c.sealed, self._opens_session_key),
             (users, users.c.phone_number_sealed, self._opens_phone_number),
+            (admins, admins.c.totp_sealed, lambda row: self._second_factor(row) is not None),
         ):
             key = tuple(table.primary_key.columns)
             query = select(table).where(column.is_not(None)).order_by(*(one.desc() for one in key))
@@ -158,42 +187,53 @@ class Resealing:
         batch_size: int,
         progress: Callable[[int], None],
     ) -> Resealed:
-        """Replace a column's stale values; `resealed` makes a row's new ones, None if it cannot."""
+        """Replace a column's stale values; `resealed` makes a row's new ones, None if it cannot.
+
+        A page at a time: to look for what is stale in all that follows could read the whole table.
+        """
         key = tuple(table.primary_key.columns)
-        query = select(table).where(self._is_stale(column)).limit(batch_size)
+        query = select(table).where(self._is_stale(column)).order_by(*key).limit(batch_size)
         query = query.with_for_update(skip_locked=True)
         done, unopened, last = 0, 0, None
-        while True:
-            with self._database.transaction() as connection:
-                rows = connection.execute(_after(last, key, query)).all()
-                for row in rows:
-                    if (values := resealed(row)) is None:
-                        unopened += 1
-                        continue
-                    it = (one == getattr(row, one.name) for one in key)
-                    connection.execute(update(table).where(*it).values(values))
-                    done += 1
-            if not rows:
-                return Resealed(done, unopened)
-            last = rows[-1]
-            progress(done)
+        while (end := self._end_of_page(key, last)) is not None:
+            page, is_full = query.where(tuple_(*key) <= tuple_(*_key_of(end, key))), True
+            while is_full:
+                with self._database.transaction() as connection:
+                    rows = connection.execute(_after(last, key, page)).all()
+                    new = [(row, values) for row in rows if (values := resealed(row))]
+                    if new:
+                        connection.execute(*_update_of_each(table, new))
+                done, unopened = done + len(new), unopened + len(rows) - len(new)
+                is_full = len(rows) == batch_size
+                if rows:
+                    last = rows[-1]
+                    progress(done)
+            last = end
+        return Resealed(done, unopened)
+
+    def _end_of_page(self, key: Sequence[Column[Any]], last: Row[Any] | None) -> Row[Any] | None:
+        """Return the key of the last row of the page after a row, None if nothing follows it."""
+        page = _after(last, key, select(*key).order_by(*key).limit(_PAGE)).subquery()
+        newest = select(page).order_by(*(column.desc() for column in page.columns)).limit(1)
+        with self._database.statement() as connection:
+            return connection.execute(newest).first()
 
     def _count_by_key(
         self, table: Table, column: Column[bytes], progress: Callable[[int], None]
     ) -> Counter[bytes]:
-        """Return how many values of a column begin with which key id, read a page at a time."""
+        """Return how many values of a column begin with which key id, a page at a time."""
         key = tuple(table.primary_key.columns)
-        key_id = func.substr(column, 1, len(self._sealer.newest)).label("key_id")
-        query = select(*key, key_id).limit(_PAGE)
+        key_id = func.substr(column, 1, len(self._sealer.newest))
+        query = select(key_id, func.count()).where(column.is_not(None)).group_by(key_id)
         counts, last = Counter[bytes](), None
-        while True:
+        while (end := self._end_of_page(key, last)) is not None:
+            page = _after(last, key, query.where(tuple_(*key) <= tuple_(*_key_of(end, key))))
             with self._database.statement() as connection:
-                rows = connection.execute(_after(last, key, query)).all()
-            if not rows:
-                return counts
-            counts.update(bytes(row.key_id) for row in rows if row.key_id is not None)
-            last = rows[-1]
+                for found, count in connection.execute(page):
+                    counts[bytes(found)] += count
+            last = end
             progress(counts.total())
+        return counts
 
     def _opens_session_key(self, row: Row[Any]) -> bool:
         try:
@@ -220,6 +260,13 @@ class Resealing:
         phone = self._phones.open(row.phone_number_sealed, row.id)
         return None if phone is None else self._phones.columns(phone, row.id)
 
+    def _second_factor(self, row: Row[Any]) -> dict[str, bytes] | None:
+        try:
+            opened = self._sealer.open(bytes(row.totp_sealed), row=row.id, column=TOTP_COLUMN)
+        except Unsealable:
+            return None
+        return {"totp_sealed": self._sealer.seal(opened, row=row.id, column=TOTP_COLUMN)}
+
     def _is_stale(self, column: Column[bytes]) -> ColumnElement[bool]:
         """Return the condition that a value is there, and under another key than the newest."""
         newest = self._sealer.newest
@@ -227,8 +274,26 @@ class Resealing:
 
 
 def _after(last: Row[Any] | None, key: Sequence[Column[Any]], query: Select[Any]) -> Select[Any]:
-    """Return the query in the order of the key, for what comes after a row, or from the start."""
-    query = query.order_by(*key)
+    """Return the query for what comes after a row in the order of the key, or from the start."""
     if last is None:
         return query
-    return query.where(tuple_(*key) > tuple_(*(getattr(last, one.name) for one in key)))
+    return query.where(tuple_(*key) > tuple_(*_key_of(last, key)))
+
+
+def _key_of(row: Row[Any], key: Sequence[Column[Any]]) -> tuple[ColumnElement[Any], ...]:
+    return tuple(literal(getattr(row, one.name), one.type) for one in key)
+
+
+def _update_of_each(
+    table: Table, new: Sequence[tuple[Row[Any], Mapping[str, bytes]]]
+) -> tuple[Update, list[dict[str, Any]]]:
+    """Return the statement that gives each row its new values, and its parameters for each."""
+    key, names = tuple(table.primary_key.columns), tuple(new[0][1])
+    its = (one == bindparam(f"its_{one.name}", type_=one.type) for one in key)
+    statement = update(table).where(*its).values({name: bindparam(f"new_{name}") for name in names})
+    parameters = [
+        {f"its_{one.name}": getattr(row, one.name) for one in key}
+        | {f"new_{name}": value for name, value in values.items()}
+        for row, values in new
+    ]
+    return statement, parameters

@@ -35,7 +35,9 @@ from wxsession.users.client import ClientInfo
 from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.users.user import IDENTITY_COLUMNS, IS_WECHAT_USER, USER_COLUMNS, Identity, user_from
 
-_END_BATCH = 1000
+ENDED_AT_ONCE = 1000
+"""How many sessions one transaction ends at most."""
+_LOOKED_UP = 10 * ENDED_AT_ONCE
 
 
 def purge_date(idle_expires_at: datetime) -> date:
@@ -257,12 +259,15 @@ TOUCH = Statement(
 """Notes the use of a session that is live and as it was when it was read."""
 
 
-def some_live(user_id: UUID, now: datetime, *, but: UUID | None) -> ColumnElement[bool]:
-    """Return the condition that picks a bounded number of a user's live sessions, never `but`."""
+def select_some_live(user_id: UUID, now: datetime, *, but: UUID | None) -> Select[Any]:
+    """Return the query for the ids of a bounded number of a user's live sessions, never `but`.
+
+    It reads over those that have ended: so each look is for what several transactions end.
+    """
     live = select(sessions.c.id).where(sessions.c.user_id == user_id, is_live(now))
     if but is not None:
         live = live.where(sessions.c.id != but)
-    return sessions.c.id.in_(live.limit(_END_BATCH))
+    return live.limit(_LOOKED_UP)
 
 
 def as_read(session: Session, now: datetime) -> ColumnElement[bool]:

@@ -35,6 +35,7 @@ from wxsession.logs import note_session
 from wxsession.sessions.queries import (
     ALONE_BY_ID,
     BY_ID,
+    ENDED_AT_ONCE,
     EVICT,
     INSERT,
     IS_FULL,
@@ -47,8 +48,8 @@ from wxsession.sessions.queries import (
     purge_date,
     replace_and_evict,
     select_sessions,
+    select_some_live,
     session_from,
-    some_live,
 )
 from wxsession.sessions.session import (
     Grant,
@@ -60,7 +61,12 @@ from wxsession.sessions.session import (
 )
 from wxsession.sessions.tokens import SessionToken, TokenSigner
 from wxsession.settings import Settings
-from wxsession.storage.database import Database, new_id, retry_on_disconnect
+from wxsession.storage.database import (
+    Database,
+    new_id,
+    read_by_index,
+    retry_on_disconnect,
+)
 from wxsession.storage.tables import identities, is_live, sessions, users
 from wxsession.storage.transaction import Reply, Transaction
 from wxsession.users.client import ClientInfo
@@ -429,9 +435,11 @@ class SessionService:
             Overloaded: the database did not answer in time; run it again for the rest.
         """
         done = 0
-        while ended := self._end_some(user_id, reason, client=client, actor=actor, but=but):
-            done += ended
-            progress(done)
+        while ids := self._some_live(user_id, but):
+            for first in range(0, len(ids), ENDED_AT_ONCE):
+                some = ids[first : first + ENDED_AT_ONCE]
+                done += self._end_some(some, reason, user_id=user_id, client=client, actor=actor)
+                progress(done)
         return done
 
     def end_next(
@@ -478,21 +486,30 @@ class SessionService:
         ended = self._make_room(connection, user_id, None, self._clock(), wanted=0)
         self._audit.write_ends(connection, ended.rows, client, user_id=user_id)
 
+    def _some_live(self, user_id: UUID, but: UUID | None) -> Sequence[UUID]:
+        query = select_some_live(user_id, self._clock(), but=but)
+        with self._database.transaction() as connection:
+            read_by_index(connection)
+            return connection.execute(query).scalars().all()
+
     def _end_some(
         self,
-        user_id: UUID,
+        ids: Sequence[UUID],
         reason: str,
         *,
+        user_id: UUID,
         client: ClientInfo,
         actor: str | None = None,
-        but: UUID | None = None,
     ) -> int:
-        """End live sessions of a user, as many as one transaction may; return how many."""
-        now = self._clock()
-        which = some_live(user_id, now, but=but)
+        """End those of these sessions that are live and the user's; return how many."""
+        c = sessions.c
+        # Locked in one order, and looked at before: a merge may have moved some. The user is no
+        # condition, by which PostgreSQL would read all sessions of the user each time.
+        locking = select(c.id, c.user_id).where(c.id.in_(ids)).order_by(c.id).with_for_update()
         with self._database.transaction() as connection:
+            its = [row.id for row in connection.execute(locking) if row.user_id == user_id]
             return self.end_rows(
-                connection, which, reason, user_id=user_id, client=client, actor=actor
+                connection, c.id.in_(its), reason, user_id=user_id, client=client, actor=actor
             )
 
     def _log_out(self, token: SessionToken, client: ClientInfo, *, everywhere: bool) -> None:

@@ -58,7 +58,7 @@ Executor = Connection | Transaction
 
 T = TypeVar("T")
 
-SCHEMA_REVISION = "20261128_08"
+SCHEMA_REVISION = "20261129_02"
 """The oldest schema that this code can work with; revisions sort by their dates."""
 
 TABLE_PREFIX = "wxsession_"
@@ -299,6 +299,17 @@ class Database:
         """Close every connection that is not in use."""
         self.connections.release()
         self.engine.dispose()
+
+
+def read_by_index(connection: Executor) -> None:
+    """Let no statement of this transaction read a table from end to end if an index leads to it.
+
+    Where many rows may be found, PostgreSQL would rather do that, and stop when it has enough. But
+    what is looked for may be the newest, at the very end of the table.
+    """
+    core = connection.connection if isinstance(connection, Transaction) else connection
+    if core.dialect.name == "postgresql":
+        core.execute(select(func.set_config("enable_seqscan", "off", True)))  # noqa: FBT003 - in this transaction alone
 
 
 def upsert(database: "Database | Transaction", table: Table) -> postgresql.Insert | sqlite.Insert:
