@@ -151,6 +151,21 @@ def test_the_application_is_told_who_it_is_and_not_the_token(
     assert application.body == b"tea"
 
 
+def test_what_a_login_by_password_does_not_have_is_not_taken_from_the_client(
+    nginx: Nginx, service: Service, application: Trusting
+) -> None:
+    account = {"username": "alice-behind-nginx", "password": "a long password of a test"}
+    grant = service.send("POST", "/register", json=account).json()
+    forged = dict.fromkeys(IDENTITY, "mallory")
+    headers = bearer(grant["session_token"]) | forged
+    nginx.http.get(f"{nginx.shop}/orders/html", headers=headers, timeout=PATIENCE)
+    told = {name: application.seen.get(name) for name in IDENTITY}
+    assert told == dict.fromkeys(IDENTITY) | {
+        "X-Wxsession-User": grant["user"]["id"],
+        "X-Wxsession-Session": grant["session_id"],
+    }
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE"])
 def test_our_401_comes_through_with_its_body(
     method: str, nginx: Nginx, service: Service, simulator: Simulator, application: Trusting
