@@ -25,8 +25,7 @@ from tests.support.postgres import PostgresServer, fast_folder
 from tests.support.service import free_port
 from tests.support.settings import APPS, settings_for
 from wxsession import create_app
-from wxsession.app import EXTENSION
-from wxsession.services import Services
+from wxsession.services import EXTENSION, Services
 from wxsession.sessions.session import SessionView
 from wxsession.simulator import WeChat, wechat_transport
 from wxsession.storage.connection_cache import CachedConnection, ConnectionCache
