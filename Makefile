@@ -20,8 +20,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 .DELETE_ON_ERROR:
 
 help:
-	@echo 'make run    start the service with a simulated WeChat, and print a login to try'
-	@echo '            (other ports: make run PORT=9000 SIMULATOR_PORT=9001)'
+	@echo 'make run    start the service with its console and a simulated WeChat, and print a login to try'
+	@echo '            (other ports: make run PORT=9000 SIMULATOR_PORT=9001 CONSOLE_PORT=9002)'
 	@echo 'make test   run what a change must not break, in less than 5 minutes, on SQLite and on PostgreSQL'
 	@echo '            (some: make test ARGS="-k login"; with the coverage of branches: make coverage)'
 	@echo '            (what takes longer, samples of proofs and benchmark among it: make test-long)'
@@ -32,7 +32,7 @@ help:
 	@echo 'make clean  remove .venv and every cache; instance/, with the data of make run, stays'
 	@echo 'Another Python than python3: make run PYTHON=python3.12'
 
-run: $(VENV)/.server
+run: $(VENV)/.demo
 	@exec $(BIN)/python scripts/run.py
 
 # Two lanes: what is independent, on two processors, and then what needs the machine for itself. A
@@ -73,20 +73,22 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One environment; a stamp for each extra, and pip is asked again only when a list has changed.
-$(VENV)/.server $(VENV)/.test $(VENV)/.bench $(VENV)/.lint: $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.demo $(VENV)/.test $(VENV)/.bench $(VENV)/.lint: $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'Installing wxsession[$*] into $(VENV) ...'
 	@$(INSTALL) --editable '.[$*]'
 	@touch $@
 
 # What stands before or beside the service in the tests: each program with its package.
 $(VENV)/.programs: PROGRAMS := jq:jq nginx:nginx caddy:caddy pgbouncer:pgbouncer ip:iproute2 sqlite3:sqlite3
-$(VENV)/.browser: PROGRAMS := chromium-headless-shell:chromium-headless-shell
+$(VENV)/.browser: PROGRAMS := chromium-headless-shell:chromium-headless-shell fc-list:fontconfig
+$(VENV)/.browser: CHINESE := fonts-wqy-microhei
 $(VENV)/.programs $(VENV)/.browser: Makefile | $(BIN)/python
 	@PATH="$$PATH:/usr/sbin:/sbin"; \
 	missing=; \
 	for program in $(PROGRAMS); do \
 	    command -v "$${program%:*}" >/dev/null || missing="$$missing $${program#*:}"; \
 	done; \
+	[ -z "$(CHINESE)" ] || fc-list :lang=zh 2>/dev/null | grep -q . || missing="$$missing $(CHINESE)"; \
 	install="apt-get install -y -qq --no-install-recommends$$missing"; \
 	if [ "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo "Installing$$missing ..."; \

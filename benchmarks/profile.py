@@ -26,7 +26,7 @@ from benchmarks.wechat import WeChat, logins_of_each
 from tests.support.service import ROOT
 from tests.support.settings import settings_for
 from wxsession import create_app
-from wxsession.app import EXTENSION
+from wxsession.services import EXTENSION
 
 _EVERY: Final = 0.001
 _WARM_UP: Final = 200

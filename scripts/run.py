@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Run the demo behind gunicorn, as a server is deployed: what `make run` does.
 
-Environment: PORT (8000) and SIMULATOR_PORT (8001), both on 127.0.0.1; INSTANCE (instance/ in this
-checkout), where the database, the keys and the simulator's log are kept.
+Environment: PORT (8000), SIMULATOR_PORT (8001) and CONSOLE_PORT (8002), all on 127.0.0.1; INSTANCE
+(instance/ in this checkout), where the database, the keys and the simulator's log are kept.
 """
 
 import os
@@ -26,9 +26,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @click.command()
 @demo_options
-def main(port: int, simulator_port: int, instance: Path) -> None:
-    """Run both servers until the service stops, or Ctrl-C."""
-    demo = Demo(port, simulator_port, instance)
+def main(port: int, simulator_port: int, console_port: int | None, instance: Path) -> None:
+    """Run all servers until the service stops, or Ctrl-C."""
+    demo = Demo(port, simulator_port, console_port, instance)
     try:
         with demo.prepared(), gunicorn(demo) as server:
             demo.print_login()

@@ -21,6 +21,7 @@ from argon2 import PasswordHasher
 from flask import Flask
 
 from tests.support.app import CHEAP_HASHER, TODAY, migrate, services_of
+from tests.support.desk import Desk
 from tests.support.installed import build_wheel
 from tests.support.phone import Phone
 from tests.support.postgres import Postgres, PostgresServer
@@ -200,6 +201,34 @@ def make_app(
 def app(make_app: Callable[..., Flask]) -> Flask:
     """Return a server with the default settings."""
     return make_app()
+
+
+@pytest.fixture
+def console(database_url: str, clock: SettableClock, wechat: WeChat) -> Iterator[Flask]:
+    """Return the console over the same database as the server."""
+    from wxsession.console import create_console  # noqa: PLC0415 - most tests do without
+
+    settings = settings_for(database_url)
+    http = wechat_transport(wechat)
+    console = create_console(settings, clock=clock, http=http, hasher=CHEAP_HASHER)
+    yield console
+    services_of(console).database.close()
+
+
+@pytest.fixture
+def desk(console: Flask, clock: SettableClock) -> Desk:
+    """Return the browser of ada, who is not an admin yet."""
+    return Desk(console, clock, "ada")
+
+
+@pytest.fixture
+def make_desk(console: Flask, clock: SettableClock) -> Callable[..., Desk]:
+    """Return a function that makes the browser of somebody else."""
+
+    def make(name: str, **described: str) -> Desk:
+        return Desk(console, clock, name, **described)
+
+    return make
 
 
 @pytest.fixture

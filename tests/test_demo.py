@@ -1,6 +1,7 @@
 """``python -m wxsession demo``: what somebody tries first, also where there is no make."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import requests
 
 from tests.support.demo import DEMO, pasted, started
 from tests.support.service import free_port, plain_environment
@@ -32,6 +34,22 @@ def test_the_lines_that_it_prints_log_in_and_out(tmp_path: Path, command: tuple[
     assert json.loads(checked)["active"]
     assert (status, json.loads(refused)["reason"]) == ("204", "logout")
     assert "/sns/jscode2session" in (tmp_path / "instance" / "simulator.log").read_text()
+
+
+def test_it_prints_a_way_into_the_console_where_the_user_is_on_the_screen(tmp_path: Path) -> None:
+    with started(tmp_path) as (printed, _):
+        (granted, *_) = pasted(printed)
+        user_id = json.loads(granted)["user"]["id"]
+        (way_in,) = re.findall(r"http://localhost:\d+/demo/\S+", printed)
+        with requests.Session() as browser:
+            browser.trust_env = False
+            entered = browser.get(way_in, allow_redirects=False, timeout=30)
+            cookie = entered.headers["Set-Cookie"].partition(";")[0]
+            users = way_in.partition("/demo/")[0] + "/users"
+            page = browser.get(users, headers={"Cookie": cookie}, timeout=30)
+            guessed = browser.get(way_in[:-1], timeout=30)
+    assert f"/users/{user_id}" in page.text
+    assert guessed.status_code == 404
 
 
 def test_what_it_signed_survives_a_restart(tmp_path: Path) -> None:
@@ -68,10 +86,10 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_one_port_for_both_servers_is_refused(tmp_path: Path) -> None:
+def test_one_port_for_two_servers_is_refused(tmp_path: Path) -> None:
     port = free_port()
     said = refused(tmp_path, "--port", port, "--simulator-port", port)
-    assert "the two ports must differ" in said
+    assert "the ports must differ" in said
     assert not list(tmp_path.iterdir())
 
 

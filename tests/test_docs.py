@@ -84,8 +84,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @contextmanager
 def whole_demo(instance: Path) -> Iterator[Running]:
     """Run what `make run` starts, and see that it ends well at Ctrl-C."""
-    port, simulator_port = str(free_port()), str(free_port())
-    ours = {"PORT": port, "SIMULATOR_PORT": simulator_port, "INSTANCE": str(instance)}
+    port, simulator_port, console_port = (str(free_port()) for _ in range(3))
+    ours = {
+        "PORT": port,
+        "SIMULATOR_PORT": simulator_port,
+        "CONSOLE_PORT": console_port,
+        "INSTANCE": str(instance),
+    }
     with start_demo(ours) as demo:
         assert demo.stdout is not None
         printed = []
@@ -390,7 +395,8 @@ def test_the_translation_stays_in_its_language(document: Document) -> None:
     assert first == document.english
     first, *originals = (target for target, _ in links(document.english))
     assert first == document.chinese
-    twins = {one.english: one.chinese for one in DOCUMENTS}
+    twins = {one: one.with_name(one.name.replace(".en.", ".zh.")) for one in originals}
+    twins |= {one.english: one.chinese for one in DOCUMENTS}
     assert sorted(pages) == sorted(twins.get(target, target) for target in originals)
 
 

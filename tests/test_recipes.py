@@ -91,6 +91,7 @@ def is_refused(back_end: BackEnd, signed: str) -> bool:
     return status_of(back_end, signed) == 401
 
 
+@pytest.mark.long
 def test_both_keys_are_good_during_a_rotation_and_the_old_one_is_not_afterwards(
     make_service: Callable[..., Service], simulator: Simulator
 ) -> None:
@@ -112,6 +113,7 @@ def test_both_keys_are_good_during_a_rotation_and_the_old_one_is_not_afterwards(
             assert [status_of(one, old) for one in started] == [401, 401]
 
 
+@pytest.mark.long
 def test_a_logout_is_seen_within_the_lifetime_of_a_signed_token(
     make_service: Callable[..., Service], simulator: Simulator
 ) -> None:

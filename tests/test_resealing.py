@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import pyotp
 import pytest
 from flask import Flask
 from sqlalchemy import event, insert, select, update
@@ -15,6 +16,9 @@ from tests.support.phone import Phone
 from tests.support.settings import APPID, OTHER_APPID, SECRET_KEY
 from wxsession.cli import EXIT_NOT_ALL
 from wxsession.crypto import Sealer, SecretKeys
+from wxsession.events.audit import SYSTEM
+from wxsession.operations.admins.admin import Role
+from wxsession.operations.admins.signing_in import SignIn
 from wxsession.operations.directory import UserFilter
 from wxsession.operations.reseal import Resealing
 from wxsession.simulator import SettableClock, WeChat
@@ -57,6 +61,16 @@ def add_user(app: Flask, number: PhoneNumber) -> None:
     columns = services.phones.columns(number, user_id)
     with services.database.statement() as connection:
         connection.execute(insert(users).values(id=user_id, created_at=TODAY, **columns))
+
+
+def add_admin(app: Flask) -> str:
+    """Add an admin of the console; return the secret of the codes."""
+    services = services_of(app)
+    link = services.admins.add("ada", Role.OWNER)
+    secret = services.admin_sessions.invitation(link.token).totp_secret
+    code = pyotp.TOTP(secret).at(TODAY)
+    services.admin_sessions.accept(link.token, "correct horse battery", code, SYSTEM)
+    return secret
 
 
 def found(app: Flask, number: PhoneNumber) -> list[str | None]:
@@ -105,6 +119,21 @@ def test_a_number_is_found_before_and_after_the_key_is_rotated(make_app: Make) -
     assert found(make_app(secret_keys=NEW), NUMBER) == masked
     assert found(rotating, PhoneNumber("13800138001", "86")) == []
     assert found(rotating, PhoneNumber("13800138000", "852")) == []
+
+
+def test_the_codes_of_an_admin_are_good_before_and_after_the_key_is_rotated(
+    make_app: Make, clock: SettableClock
+) -> None:
+    old = make_app()
+    secret = add_admin(old)
+    rotating = make_app(secret_keys=BOTH)
+    assert services_of(rotating).resealing.sample(None) == (1, 0, 1)
+    assert services_of(rotating).resealing.run(batch_size=10, progress=quiet) == (1, 0)
+    for app in (rotating, make_app(secret_keys=NEW)):
+        clock.advance(seconds=30)
+        typed = SignIn("ada", "correct horse battery", pyotp.TOTP(secret).at(clock()))
+        assert services_of(app).admin_sessions.sign_in(typed, SYSTEM)
+    assert services_of(old).resealing.sample(None) == (1, 1, 1)
 
 
 def test_what_no_key_opens_is_left_alone(app: Flask, phone: Phone) -> None:
@@ -191,6 +220,7 @@ def test_what_lies_under_which_key_is_shown(make_app: Make, wechat: WeChat) -> N
     for name in ("alice", "bob"):
         Phone(old, wechat, name).log_in()
     add_user(old, NUMBER)
+    add_admin(old)
     Phone(new, wechat, "carol").log_in()
     services_of(new).access_tokens.use(APPID, lambda token: token)
 
@@ -203,12 +233,13 @@ def test_what_lies_under_which_key_is_shown(make_app: Make, wechat: WeChat) -> N
             for use in json.loads(shown.output)["keys"]
         ]
 
-    assert status(make_app(secret_keys=BOTH)) == [(1, 2, 1, 0), (2, 1, 0, 1)]
-    assert status(new) == [(1, 1, 0, 1), (None, 2, 1, 0)]
+    assert status(make_app(secret_keys=BOTH)) == [(1, 2, 1, 0, 1), (2, 1, 0, 1, 0)]
+    assert status(new) == [(1, 1, 0, 1, 0), (None, 2, 1, 0, 1)]
     services_of(make_app(secret_keys=BOTH)).resealing.run(batch_size=10, progress=quiet)
-    assert status(make_app(secret_keys=BOTH)) == [(1, 0, 0, 0), (2, 3, 1, 1)]
+    assert status(make_app(secret_keys=BOTH)) == [(1, 0, 0, 0, 0), (2, 3, 1, 1, 1)]
     table = old.test_cli_runner().invoke(args=["keys", "status"]).output.splitlines()
-    assert table[0].split() == ["KEY", "ID", "SESSION_KEYS", "PHONE", "NUMBERS", "ACCESS_TOKENS"]
+    titles = ["SESSION_KEYS", "PHONE", "NUMBERS", "ACCESS_TOKENS", "SECOND", "FACTORS"]
+    assert table[0].split() == ["KEY", "ID", *titles]
     assert [line.split()[0] for line in table[1:]] == ["1", "unknown"]
     assert SECRET_KEY[:8] not in "".join(table)
 

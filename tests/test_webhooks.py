@@ -259,6 +259,7 @@ def test_a_receiver_that_is_slow_is_given_up_in_time_and_told_again(
         feed=services.feed,
         webhooks=services.settings.webhooks,
         sender=Sender(to_private=True, timeout=(5, 0.5)),
+        audit=services.audit,
         clock=clock,
     )
     happen(services, "event")

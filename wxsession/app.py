@@ -17,15 +17,13 @@ from wxsession.accounts.passwords import OWASP_MINIMUM
 from wxsession.clock import Clock, now
 from wxsession.errors import WxSessionError
 from wxsession.events.feed import Page
-from wxsession.services import Services
+from wxsession.services import EXTENSION, Services
 from wxsession.settings import Settings
 from wxsession.users.merging import merged_into
 from wxsession.web import api, problems, shadows
 from wxsession.web.dialects import base, registry
 from wxsession.web.guard import GUARD, CurrentSession, Guard, U, current_session
 from wxsession.web.instrumentation import Instrumentation, identify, note_routes
-
-EXTENSION = "wxsession"
 
 _HOST = {"WXSESSION_URL_PREFIX": "/auth", "WXSESSION_DIALECTS": "none"}
 """The defaults that are others in a host application, so that nothing of it is hidden."""

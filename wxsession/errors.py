@@ -56,7 +56,12 @@
     ├── UnknownWebhook           no webhook has this name
     ├── NoSuchUser               an operator named an unknown user
     │   └── UserMerged           … that was merged into another one
-    └── NoSuchSession            an operator named an unknown session
+    ├── NoSuchSession            an operator named an unknown session
+    └── AdminError               an admin of the console is not let in, or unknown
+        ├── NoSuchAdmin
+        ├── InvalidLink          the link was used, has expired, or never was one
+        ├── NotSignedIn          no session of an admin, or none that is live
+        └── Forbidden            the role of the admin is not enough for that
 
 The API and each dialect choose the status of an error, because they differ in that.
 """
@@ -531,3 +536,31 @@ class NoSuchSession(WxSessionError):
     """No session has this id: it never existed, or a purge has removed it."""
 
     code = "not_found"
+
+
+class AdminError(WxSessionError):
+    """An admin of the console is not let in, or unknown."""
+
+
+class NoSuchAdmin(AdminError):
+    """No admin has this name."""
+
+    code = "not_found"
+
+
+class InvalidLink(AdminError):
+    """The link was used, has expired, or never was one; which is not told."""
+
+    code = "invalid_link"
+
+
+class NotSignedIn(AdminError):
+    """The admin has no session, or one that has ended or expired."""
+
+    code = "not_signed_in"
+
+
+class Forbidden(AdminError):
+    """The role of the admin is not enough for that, or the request is not of the admin's page."""
+
+    code = "forbidden"

@@ -27,11 +27,15 @@ from wxsession.logins.exchange import CodeExchange
 from wxsession.logins.identities import Identities
 from wxsession.logins.service import LoginService
 from wxsession.operations.administration import Administration
+from wxsession.operations.admins.passkeys import Passkeys
+from wxsession.operations.admins.register import Admins
+from wxsession.operations.admins.signing_in import AdminSessions
 from wxsession.operations.database_checks import DatabaseChecks
 from wxsession.operations.delivery import Delivery
 from wxsession.operations.directory import Directory
 from wxsession.operations.doctor import Doctor
 from wxsession.operations.export import Export
+from wxsession.operations.figures import Figures
 from wxsession.operations.health import Health
 from wxsession.operations.identities import IdentityAdministration
 from wxsession.operations.lookup import Lookup
@@ -39,6 +43,7 @@ from wxsession.operations.passwords import PasswordAdministration
 from wxsession.operations.prometheus import Exporter
 from wxsession.operations.purge import Purge
 from wxsession.operations.reseal import Resealing
+from wxsession.operations.user_search import UserSearch
 from wxsession.operations.wechat_events import Pushes, UserEvents
 from wxsession.sessions.introspection import Introspection
 from wxsession.sessions.service import SessionService
@@ -53,11 +58,15 @@ from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.wechat.access_tokens import AccessTokens
 from wxsession.wechat.api import WeChatApi
 from wxsession.wechat.apps import Apps
+from wxsession.wechat.call_counts import CallCounts
 from wxsession.wechat.client import WeChatClient, keep_queries_out_of_logs, longest_call, transport
 from wxsession.wechat.forwarding import Forwarder
 from wxsession.wechat.key_checks import KeyChecks
 from wxsession.wechat.open_data import OpenDataReader
 from wxsession.wechat.session_keys import SessionKeyStore
+
+EXTENSION = "wxsession"
+"""Where an application has its services, among its extensions."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +97,13 @@ class Services:
     event_search: EventSearch
     delivery: Delivery
     directory: Directory
+    user_search: UserSearch
     lookup: Lookup
     export: Export
     administration: Administration
+    admins: Admins
+    admin_sessions: AdminSessions
+    passkeys: Passkeys
     passwords: PasswordAdministration
     identities: IdentityAdministration
     user_events: UserEvents
@@ -99,6 +112,7 @@ class Services:
     purge: Purge
     health: Health
     doctor: Doctor
+    figures: Figures
     exporter: Exporter | None
 
     @classmethod
@@ -142,6 +156,7 @@ class Services:
             apps=apps,
             concurrency=calls,
         )
+        client.report_to(CallCounts(database, clock).add)
         leases = Leases(patience=longest_call(settings.wechat_timeout))
         access_tokens = AccessTokens(database, client, sealer=sealer, clock=clock, leases=leases)
         wechat = WeChatApi(client, access_tokens=access_tokens, apps=apps, places=places)
@@ -215,6 +230,15 @@ class Services:
             wechat=wechat,
             key_checks=key_checks,
         )
+        admin_sessions = AdminSessions(
+            database,
+            passwords=passwords,
+            throttle=throttle,
+            sealer=sealer,
+            audit=audit,
+            clock=clock,
+        )
+        directory = Directory(database, phones=phones, clock=clock)
         receiver = settings.push_forward
         user_events = UserEvents(database, apps=apps, deletion=deletion, audit=audit)
         pushes = Pushes(
@@ -254,18 +278,23 @@ class Services:
             ),
             audit=audit,
             feed=feed,
-            event_search=EventSearch(database),
+            event_search=EventSearch(database, audit),
             delivery=Delivery(
                 database,
                 feed=feed,
                 webhooks=settings.webhooks,
                 sender=Sender(to_private=settings.webhooks_to_private),
+                audit=audit,
                 clock=clock,
             ),
-            directory=Directory(database, phones=phones, clock=clock),
+            directory=directory,
+            user_search=UserSearch(directory),
             lookup=Lookup(database, phones=phones, audit=audit),
             export=Export(database, sessions=sessions, phones=phones, audit=audit, clock=clock),
             administration=Administration(database, sessions=sessions, audit=audit, clock=clock),
+            admins=Admins(database, sealer=sealer, throttle=throttle, audit=audit, clock=clock),
+            admin_sessions=admin_sessions,
+            passkeys=Passkeys(database, keys, sessions=admin_sessions, audit=audit, clock=clock),
             passwords=PasswordAdministration(
                 database,
                 authenticator=authenticator,
@@ -285,6 +314,7 @@ class Services:
             ),
             health=Health(database),
             doctor=Doctor(settings, database=checks, wechat=client),
+            figures=Figures(database, apps=apps, clock=clock),
             exporter=_exporter(settings, database, places, passwords),
         )
 

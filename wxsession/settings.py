@@ -11,7 +11,7 @@ import re
 import stat
 from base64 import b64decode
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeVar
@@ -168,6 +168,8 @@ class Settings:
     """Whether the server prepares statements; behind some poolers it cannot."""
     access_log: bool = False
     """Whether the service logs a line for each request."""
+    console_url: str = "http://127.0.0.1:8002"
+    """Where a browser finds the console: the links of its admins begin with it."""
     metrics: tuple[str, int] | None = None
     """The address at which Prometheus may ask."""
     files: Mapping[str, Path] = field(default_factory=dict, compare=False)
@@ -217,6 +219,17 @@ class Settings:
         settings._warn_of(given)
         return settings
 
+    def shown(self) -> "list[ShownSetting]":
+        """Return every setting as an operator may see it, without any secret."""
+        defaults = {field.name: field.default for field in fields(self)}
+        shown = []
+        for name in _PARSERS:
+            value = getattr(self, name.lower())
+            text = _WITHOUT_SECRETS.get(name, _plain)(value) if value is not None else ""
+            is_default = value in (defaults[name.lower()], {})
+            shown.append(ShownSetting(PREFIX + name, text, is_default))
+        return shown
+
     def _warn_of(self, given: Collection[str]) -> None:
         """Log which secrets everybody can read, and which of the names are unknown."""
         for name, path in self.files.items():
@@ -252,6 +265,65 @@ class Settings:
         if self.push_forward is not None and not self.push:
             faults.append("WXSESSION_PUSH_FORWARD forwards nothing without WXSESSION_PUSH")
         return faults
+
+
+class ShownSetting(NamedTuple):
+    """A setting as an operator may see it."""
+
+    name: str
+    value: str
+    is_default: bool
+
+
+def _without_password(url: str) -> str:
+    parsed = make_url(url)
+    return f"{parsed.drivername}: {parsed.host or ''}/{parsed.database or ''}"
+
+
+def _without_user(url: str) -> str:
+    parts = urlsplit(url)
+    return str(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
+
+
+_WITHOUT_SECRETS: Mapping[str, Callable[[Any], str]] = {
+    "DATABASE_URL": _without_password,
+    "APPS": ", ".join,
+    "SECRET_KEYS": lambda keys: f"{len(keys)} ×",
+    "WECHAT_URL": _without_user,
+    "API_KEYS": lambda keys: ", ".join(
+        f"{name}: {'+'.join(sorted(key.scopes))}" for name, key in keys.items()
+    ),
+    "PUSH": ", ".join,
+    "PUSH_FORWARD": lambda receiver: str(urlsplit(receiver.url).hostname),
+    "WEBHOOKS": ", ".join,
+}
+"""What may be seen of the settings that have something secret in them."""
+
+
+def _plain(value: Any) -> str:
+    """Return a value as it stands in the environment."""
+    text = str(value)
+    match value:
+        case bool():
+            text = "on" if value else "off"
+        case timedelta():
+            text = _short(value)
+        case Limit():
+            text = f"{value.most}/{_short(value.window)}"
+        case (str(host), int(port)):
+            text = f"{host}:{port}"
+        case tuple():
+            text = ",".join(map(str, value))
+    return text
+
+
+def _short(length: timedelta) -> str:
+    """Return a duration as `duration` reads it, in the largest unit that fits."""
+    seconds = length // timedelta(seconds=1)
+    for unit, size in reversed(_UNITS.items()):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return str(seconds)
 
 
 def _named_files(given: Mapping[str, object]) -> dict[str, Path]:
@@ -670,6 +742,7 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "DATABASE_TIMEOUT": _database_timeout,
     "PREPARED_STATEMENTS": _switch,
     "ACCESS_LOG": _switch,
+    "CONSOLE_URL": _http_url,
     "METRICS": _address,
 }
 

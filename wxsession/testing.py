@@ -14,8 +14,7 @@ import requests
 from flask import Flask
 from flask.testing import FlaskClient
 
-from wxsession.app import EXTENSION
-from wxsession.services import Services
+from wxsession.services import EXTENSION, Services
 from wxsession.simulator import Push, SettableClock, WeChat, wechat_transport
 from wxsession.storage.migrate import upgrade
 

@@ -137,6 +137,12 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "values counted": "个值已统计",
     "events delivered": "个事件已投递",
     "{count} events are delivered again.": "将重新投递 {count} 个事件。",
+    "{name} ({role}) opens this link until {moment}, once:": (
+        "{name}（{role}）请在 {moment} 之前打开此链接，只能用一次："
+    ),
+    "The admin is disabled.": "该管理员已被禁用。",
+    "The admin may sign in.": "该管理员可以登录了。",
+    "no admin has this name": "没有这个名字的管理员",
     "The user is disabled; {count} sessions ended.": "用户已禁用，结束了 {count} 个会话。",
     "The user may log in.": "用户可以登录了。",
     "The user {user_id} is created.": "已创建用户 {user_id}。",

@@ -24,7 +24,7 @@ from benchmarks.servers import Ours
 from tests.support.service import free_port
 from tests.support.settings import settings_for
 from wxsession import create_app
-from wxsession.app import EXTENSION
+from wxsession.services import EXTENSION
 
 _PAIRS: Final = 4
 """How many there are for each round of other subjects: a difference of a few percent is small."""

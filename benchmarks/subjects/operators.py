@@ -18,8 +18,7 @@ from benchmarks.population import KEYS, Known, Population, populate
 from tests.support.plans import plans
 from tests.support.settings import settings_for
 from wxsession import create_app
-from wxsession.app import EXTENSION
-from wxsession.services import Services
+from wxsession.services import EXTENSION, Services
 
 _NAME: Final = "operators"
 _LARGE: Final = "users|identities|session_keys|sessions|events"

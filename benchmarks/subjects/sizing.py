@@ -22,8 +22,7 @@ from benchmarks.servers import Ours
 from benchmarks.wechat import WeChat, logins_of_each
 from tests.support.settings import APPID, settings_for
 from wxsession import create_app
-from wxsession.app import EXTENSION
-from wxsession.services import Services
+from wxsession.services import EXTENSION, Services
 from wxsession.storage.database import new_id
 from wxsession.users.client import ClientInfo
 

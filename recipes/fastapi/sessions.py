@@ -14,7 +14,10 @@ WXSESSION = os.environ["WXSESSION"]
 API_KEY = (os.environ["API_KEY_NAME"], os.environ["API_KEY"])
 
 http = httpx.AsyncClient(base_url=WXSESSION, auth=API_KEY, timeout=5)
-keys = jwt.PyJWKClient(f"{WXSESSION}/.well-known/jwks.json", lifespan=300, timeout=5)
+# Kept for five minutes; an unknown key is asked for at once, and after a second again.
+keys = jwt.PyJWKClient(
+    f"{WXSESSION}/.well-known/jwks.json", lifespan=300, cooldown_duration=1, timeout=5
+)
 
 
 class Session(BaseModel):

@@ -18,9 +18,8 @@ from sqlalchemy import Engine, event
 import config
 from tests.proof.boundaries import DIE_AT, PURGE
 from wxsession import create_app
-from wxsession.app import EXTENSION
 from wxsession.errors import PurgeRunning
-from wxsession.services import Services
+from wxsession.services import EXTENSION, Services
 
 _BOUNDARIES = ("before_cursor_execute", "after_cursor_execute", "commit", "checkin")
 

@@ -24,10 +24,9 @@ from tests.proof.outcome import Outcome
 from tests.proof.processes import CORES, in_processes
 from tests.support.settings import SECRET_KEY, settings_for
 from wxsession import create_app
-from wxsession.app import EXTENSION
 from wxsession.crypto import SecretKeys
 from wxsession.errors import InvalidToken, TokenError
-from wxsession.services import Services
+from wxsession.services import EXTENSION, Services
 from wxsession.sessions.tokens import PREFIX, SessionToken, TokenSigner
 
 _CALLS = (

@@ -7,8 +7,7 @@ from argon2 import PasswordHasher
 from argon2.profiles import CHEAPEST
 from flask import Flask
 
-from wxsession.app import EXTENSION
-from wxsession.services import Services
+from wxsession.services import EXTENSION, Services
 from wxsession.storage.database import connect
 from wxsession.storage.migrate import upgrade
 

@@ -17,7 +17,8 @@ DEMO: Final = (sys.executable, "-m", "wxsession", "demo")
 @contextmanager
 def started(folder: Path, *command: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Run the demo in a folder, and see that it ends well at Ctrl-C; yield what it prints."""
-    ports = {"PORT": str(free_port()), "SIMULATOR_PORT": str(free_port())}
+    names = ("PORT", "SIMULATOR_PORT", "CONSOLE_PORT")
+    ports = {name: str(free_port()) for name in names}
     with subprocess.Popen(
         command or DEMO,
         cwd=folder,

@@ -49,6 +49,7 @@ FAILURES_PER_DAY = 100  # NIST SP 800-63B, 5.2.2, has no more than that in a row
 FAILURES_PER_ADDRESS = 100  # an address may be that of a whole office, or of a carrier's NAT
 _DEVICE_LOGINS = Limit(300, timedelta(minutes=10))
 _IN_A_DAY = " in a day"
+_OF_ADMINS = ("admin", "admin session")
 _MOST_SUSPECTS = 10_000
 
 _log = logging.getLogger(__name__)
@@ -114,13 +115,32 @@ class Throttle:
             Overloaded: the database did not answer in time.
         """
         kind, whose = ("account", username) if session_of is None else ("session", str(session_of))
+        with self._guess(kind, whose, client, "login.failed") as guess:
+            yield guess
+
+    @contextmanager
+    def admin_guess(
+        self, name: str, client: ClientInfo, *, signed_in: bool = False
+    ) -> Iterator[Guess]:
+        """Run a block that verifies the password or the code of an admin of the console.
+
+        As `guess` does; an admin who is signed in has a counter that nobody else can fill.
+
+        Raises:
+            TooManyAttempts, Overloaded: as for `guess`.
+        """
+        with self._guess(_OF_ADMINS[signed_in], name, client, "admin.refused") as guess:
+            yield guess
+
+    @contextmanager
+    def _guess(self, kind: str, whose: str, client: ClientInfo, refusal: str) -> Iterator[Guess]:
         account = self._counter(kind, whose, Limit(FAILURES_PER_ACCOUNT, WINDOW))
         of_day = self._counter(kind + _IN_A_DAY, whose, Limit(FAILURES_PER_DAY, DAY))
         counters = [account]
         if client.address is not None:
             everywhere = Limit(FAILURES_PER_ADDRESS, WINDOW)
             counters.append(self._counter("address", network_of(client.address), everywhere))
-        counted = self._count("passwords", counters, client, watching=[of_day])
+        counted = self._count("passwords", refusal, counters, client, watching=[of_day])
         own = next(one for one in counted if one.key_hash == account.key_hash)
         try:
             yield Guess(is_last=own.failures == FAILURES_PER_ACCOUNT)
@@ -181,7 +201,7 @@ class Throttle:
             return
         who = network_of(client.address) if user_id is None else str(user_id)
         counter = self._counter("registrations", who, self._registrations)
-        counted = self._count("registrations", [counter], client)
+        counted = self._count("registrations", "registration.failed", [counter], client)
         try:
             yield
         except UsernameTaken:
@@ -201,7 +221,7 @@ class Throttle:
         """
         if client.address is not None:
             counter = self._counter("devices", network_of(client.address), _DEVICE_LOGINS)
-            self._count("devices", [counter], client)
+            self._count("devices", "login.failed", [counter], client)
 
     def count_api_key(self, client: ClientInfo) -> None:
         """Count a wrong API key from this address.
@@ -222,14 +242,25 @@ class Throttle:
         Raises:
             Overloaded: the database did not answer in time.
         """
-        its = self._hashes(_guessed(username, user_id))
-        with self._database.statement() as connection:
-            connection.execute(delete(failed_attempts).where(failed_attempts.c.key_hash.in_(its)))
+        self._unlock(_guessed(username, user_id))
+
+    def unlock_admin(self, name: str) -> None:
+        """Forget the wrong passwords and codes of an admin; those of an address stay.
+
+        Raises:
+            Overloaded: the database did not answer in time.
+        """
+        self._unlock([(kind, name) for kind in _OF_ADMINS])
 
     def forget(self, transaction: Transaction, user_id: UUID, username: str | None) -> None:
         """Delete the counters of a user; those of addresses are not the user's alone."""
         its = self._hashes([*_guessed(username, user_id), ("registrations", str(user_id))])
         transaction.execute(delete(failed_attempts).where(failed_attempts.c.key_hash.in_(its)))
+
+    def _unlock(self, counted: Iterable[tuple[str, str]]) -> None:
+        its = failed_attempts.c.key_hash.in_(self._hashes(counted))
+        with self._database.statement() as connection:
+            connection.execute(delete(failed_attempts).where(its))
 
     def _hashes(self, counted: Iterable[tuple[str, str]]) -> list[bytes]:
         """Return the keys of counters, with every secret key and for each period."""
@@ -256,16 +287,16 @@ class Throttle:
     def _count(
         self,
         reason: str,
+        event: str,
         counters: Sequence[_Counter],
         client: ClientInfo,
         *,
         watching: Sequence[_Counter] = (),
     ) -> list[_Counted]:
-        """Count an attempt in all counters, or refuse it and count the refusal in the audit.
+        """Count an attempt in all counters, or refuse it and count that `event` in the audit.
 
         It is refused, too, if one of those that are only watched is full.
         """
-        event = "registration.failed" if reason == "registrations" else "login.failed"
         try:
             return self._add(counters, reason, watching=watching)
         except TooManyAttempts as refusal:

@@ -5,6 +5,7 @@ import copy
 import click
 
 from wxsession.cli.administration import sessions, users
+from wxsession.cli.admins import admins
 from wxsession.cli.audit import audit
 from wxsession.cli.base import (
     EXIT_ANOTHER_IS_RUNNING,
@@ -43,6 +44,7 @@ _EVERY = (
     sessions,
     events,
     audit,
+    admins,
     doctor,
     healthcheck,
 )

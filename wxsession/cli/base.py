@@ -12,6 +12,7 @@ from wxsession.errors import (
     DeliveryRunning,
     ForeignTables,
     InvalidRequest,
+    NoSuchAdmin,
     NoSuchSession,
     NoSuchUser,
     OldNamesInUse,
@@ -127,5 +128,6 @@ _MESSAGES: Mapping[type[WxSessionError], Callable[[Any], str]] = {
     ),
     UserMerged: lambda error: words("this user was merged into {user_id}", user_id=error.new_id),
     NoSuchUser: lambda _error: words("no user has this id"),
+    NoSuchAdmin: lambda _error: words("no admin has this name"),
     NoSuchSession: lambda _error: words("no session has this id"),
 }

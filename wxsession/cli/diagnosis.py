@@ -9,6 +9,7 @@ import click
 
 from wxsession.cli.base import Command, pass_services
 from wxsession.cli.output import as_text, json_option, show
+from wxsession.operations.database_checks import SAMPLE
 from wxsession.operations.findings import Finding
 from wxsession.services import Services
 
@@ -33,7 +34,8 @@ def doctor(services: Services, workers: int, *, wechat: bool, every_value: bool)
 
     Changes nothing. Exits with 0 if there is no fault, 1 otherwise.
     """
-    found = list(services.doctor.examine(workers=workers, every_value=every_value, wechat=wechat))
+    sample = None if every_value else SAMPLE
+    found = list(services.doctor.examine(workers=workers, sample=sample, wechat=wechat))
     healthy = all(finding.state != "fault" for finding in found)
     value = {"healthy": healthy, "findings": [finding._asdict() for finding in found]}
     show(value, "\n".join(map(_line, found)))

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import click
 
+from wxsession.cli import options
 from wxsession.cli.base import EXIT_MORE_IS_LEFT, Group, pass_services
 from wxsession.cli.output import Progress, json_option, show, table, words
 from wxsession.events.feed import MOST
@@ -68,10 +69,11 @@ def deliver(services: Services, names: tuple[str, ...], *, forever: bool) -> Non
 @events.command("replay")
 @click.argument("webhook")
 @click.option("--event", "event_id", type=click.UUID, default=None, help="Only this one.")
+@options.actor
 @json_option
 @pass_services
-def replay(services: Services, webhook: str, event_id: UUID | None) -> None:
+def replay(services: Services, webhook: str, event_id: UUID | None, actor: str) -> None:
     """Let events that are dead for a webhook be delivered again."""
-    count = services.delivery.replay(webhook, event_id)
+    count = services.delivery.replay(webhook, event_id, actor=actor)
     text = words("{count} events are delivered again.", count=count)
     show({"webhook": webhook, "replayed": count}, text)

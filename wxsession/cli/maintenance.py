@@ -132,7 +132,7 @@ def status(services: Services) -> None:
     """Show how many values each key has sealed; a key with none may be removed."""
     with Progress("values counted") as progress:
         found = services.resealing.status(progress=progress)
-    titles = ("KEY", "ID", "SESSION_KEYS", "PHONE NUMBERS", "ACCESS_TOKENS")
+    titles = ("KEY", "ID", "SESSION_KEYS", "PHONE NUMBERS", "ACCESS_TOKENS", "SECOND FACTORS")
     show(
         {"keys": [use._asdict() for use in found]},
         table(titles, [(use.number or "unknown", *use[1:]) for use in found]),

@@ -100,13 +100,26 @@ class Feed:
         return settled
 
 
+def moment_of(cursor: str) -> datetime:
+    """Return the moment of the event that a cursor stands after.
+
+    Raises:
+        InvalidRequest: it is no cursor of this feed.
+    """
+    return _parts(cursor)[0]
+
+
 def _cursor(recorded_at: datetime, event_id: UUID) -> str:
     return f"{(recorded_at - _EPOCH) // _MICROSECOND:013x}-{event_id.hex}"
 
 
 def _position(cursor: str) -> tuple[ColumnElement[datetime], ColumnElement[UUID]]:
+    moment, event_id = _parts(cursor)
+    return literal(moment, UtcDateTime()), literal(event_id, Uuid())
+
+
+def _parts(cursor: str) -> tuple[datetime, UUID]:
     found = _CURSOR.fullmatch(cursor)
     if found is None:
         raise InvalidRequest.of("after", "is not what an earlier page had as next")
-    moment = _EPOCH + int(found["moment"], 16) * _MICROSECOND
-    return literal(moment, UtcDateTime()), literal(UUID(found["id"]), Uuid())
+    return _EPOCH + int(found["moment"], 16) * _MICROSECOND, UUID(found["id"])

@@ -18,7 +18,8 @@ from wxsession.settings import Settings
 from wxsession.storage.database import REVISION_TABLE, SCHEMA_REVISION, Database, metadata
 from wxsession.storage.tables import sessions
 
-_SAMPLE = 1000
+SAMPLE = 1000
+"""How many sealed values of a table are opened, unless it is said."""
 _PURGE_EVERY = timedelta(hours=26)
 _PURGE_CURE = "run purge-sessions every day, by cron or a timer"
 _OVERDUE = timedelta(days=2)
@@ -57,8 +58,11 @@ class DatabaseChecks:
         self._resealing = resealing
         self._host_time = host_time
 
-    def examine(self, *, workers: int, every_value: bool) -> Findings:
-        """Yield what was found; if the database cannot be used, that alone."""
+    def examine(self, *, workers: int, sample: int | None = SAMPLE) -> Findings:
+        """Yield what was found; if the database cannot be used, that alone.
+
+        `sample` is how many sealed values of a table are opened, None: all.
+        """
         try:
             with self._database.statement() as connection:
                 if self._database.is_postgresql:
@@ -75,7 +79,7 @@ class DatabaseChecks:
                 yield from self._of_clients(connection)
                 yield self._of_overdue(connection)
             yield self._of_purge()
-            yield from self._of_sealed(None if every_value else _SAMPLE)
+            yield from self._of_sealed(sample)
         except Overloaded as error:
             yield _unusable(error)
 

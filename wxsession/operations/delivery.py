@@ -15,18 +15,20 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, NoReturn
 from uuid import UUID
 
-from sqlalchemy import and_, delete, exists, func, insert, select, update
+from sqlalchemy import and_, delete, exists, func, insert, literal, select, tuple_, update
 
 from wxsession.clock import Clock
-from wxsession.errors import DeliveryRunning, UnknownWebhook, WxSessionError
+from wxsession.errors import DeliveryRunning, InvalidRequest, UnknownWebhook, WxSessionError
+from wxsession.events.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.events.event import EVENT_COLUMNS, Event
-from wxsession.events.feed import Feed
+from wxsession.events.feed import Feed, moment_of
 from wxsession.events.webhooks import Sender
 from wxsession.operations.job_lock import job_lock
 from wxsession.settings import Webhook
 from wxsession.storage.database import Database, upsert
 from wxsession.storage.tables import audit_events, webhook_cursors, webhook_failures
 from wxsession.storage.transaction import Transaction
+from wxsession.users.client import ClientInfo
 
 _RETRIES: Final = tuple(
     timedelta(seconds=seconds)
@@ -55,6 +57,45 @@ class Delivered(NamedTuple):
     dead: int
 
 
+class WebhookState(NamedTuple):
+    """How a webhook stands, for an operator.
+
+    `read_until` is the moment of the last event that was dealt with, None before the first look.
+    Of what waits and of what is dead, `MOST_COUNTED` are counted at most.
+    """
+
+    name: str
+    read_until: datetime | None
+    failures: int
+    """How often the receiver failed in a row."""
+    paused_until: datetime | None
+    waiting: int
+    dead: int
+
+
+class Undelivered(NamedTuple):
+    """An event that a receiver did not take, or that waits for an earlier one of its user."""
+
+    event_id: UUID
+    at: datetime
+    event: str
+    user_id: UUID | None
+    attempts: int
+    reason: str | None
+    next_at: datetime
+    dead_at: datetime | None
+
+
+class UndeliveredPage(NamedTuple):
+    """Undelivered events, oldest first; `next` is the id to continue after, None at the end."""
+
+    events: Sequence[Undelivered]
+    next: UUID | None
+
+
+MOST_COUNTED: Final = 1000
+
+
 class _Waiting(NamedTuple):
     event: Event
     attempts: int
@@ -79,12 +120,14 @@ class Delivery:
         feed: Feed,
         webhooks: Mapping[str, Webhook],
         sender: Sender,
+        audit: Audit,
         clock: Clock,
     ) -> None:
         self._database = database
         self._feed = feed
         self._webhooks = webhooks
         self._sender = sender
+        self._audit = audit
         self._clock = clock
 
     @property
@@ -162,8 +205,78 @@ class Delivery:
                 _log.exception("webhook %s has to wait", name)
             time.sleep(_REST)
 
-    def replay(self, name: str, event_id: UUID | None = None) -> int:
+    def states(self) -> list[WebhookState]:
+        """Return how each webhook stands.
+
+        Raises:
+            Overloaded: the database did not answer in time.
+        """
+        c = webhook_failures.c
+        with self._database.statement() as connection:
+            rows = {row.webhook: row for row in connection.execute(select(webhook_cursors))}
+
+            def some(name: str, condition: Any) -> int:
+                """Return how many there are, counting no further than is told."""
+                of_it = select(c.event_id).where(c.webhook == name, condition)
+                of_it = of_it.order_by(c.recorded_at, c.event_id).limit(MOST_COUNTED)
+                counting = select(func.count()).select_from(of_it.subquery())
+                return int(connection.execute(counting).scalar_one())
+
+            return [
+                WebhookState(
+                    name,
+                    moment_of(row.cursor) if (row := rows.get(name)) else None,
+                    row.failures if row else 0,
+                    row.paused_until if row else None,
+                    some(name, c.dead_at.is_(None)),
+                    some(name, c.dead_at.is_not(None)),
+                )
+                for name in self._webhooks
+            ]
+
+    def undelivered(self, name: str, *, limit: int, after: UUID | None = None) -> UndeliveredPage:
+        """Return what a webhook did not take, dead or waiting, oldest first.
+
+        Raises:
+            UnknownWebhook: no webhook has this name.
+            InvalidRequest: nothing is known about `after` any more.
+            Overloaded: the database did not answer in time.
+        """
+        self._webhook(name)
+        c, e = webhook_failures.c, audit_events.c
+        query = (
+            select(
+                *(c.event_id, e.at, e.event, c.user_id),
+                *(c.attempts, c.reason, c.next_at, c.dead_at),
+            )
+            .join(audit_events, e.id == c.event_id)
+            .where(c.webhook == name)
+            .order_by(c.recorded_at, c.event_id)
+            .limit(limit + 1)
+        )
+        with self._database.statement() as connection:
+            if after is not None:
+                its = select(c.recorded_at).where(_is_failure(name, after))
+                recorded_at = connection.execute(its).scalar()
+                if recorded_at is None:
+                    raise InvalidRequest.of("after", "was delivered meanwhile, or purged")
+                here = literal(recorded_at, c.recorded_at.type), literal(after, c.event_id.type)
+                query = query.where(tuple_(c.recorded_at, c.event_id) > tuple_(*here))
+            rows = [Undelivered._make(row) for row in connection.execute(query)]
+        more = len(rows) > limit
+        return UndeliveredPage(rows[:limit], rows[limit - 1].event_id if more else None)
+
+    def replay(
+        self,
+        name: str,
+        event_id: UUID | None = None,
+        *,
+        actor: str = UNKNOWN,
+        client: ClientInfo = SYSTEM,
+    ) -> int:
         """Let events that are dead for a webhook be delivered again; return how many.
+
+        If there are any, that is an event by itself.
 
         Raises:
             UnknownWebhook: no webhook has this name.
@@ -177,7 +290,12 @@ class Delivery:
         revive = update(webhook_failures).where(dead)
         revived = revive.values(dead_at=None, attempts=0, next_at=self._clock())
         with self._database.transaction() as transaction:
-            return transaction.execute(revived).rowcount
+            count = transaction.execute(revived).rowcount
+            if count:
+                self._audit.write(
+                    transaction, "events.replayed", client, reason=name, actor=actor, count=count
+                )
+        return count
 
     def _webhook(self, name: str) -> Webhook:
         if name not in self._webhooks:

@@ -30,6 +30,7 @@ from wxsession.clock import Clock
 from wxsession.errors import NoSuchSession, NoSuchUser, SessionEnded, SessionExpired
 from wxsession.events.event import Event
 from wxsession.events.search import EventFilter, find_events
+from wxsession.operations.session_search import SessionFilter, find_sessions
 from wxsession.sessions.queries import select_sessions, session_from
 from wxsession.sessions.session import Session
 from wxsession.storage import tables as t
@@ -142,9 +143,14 @@ class Directory:
         self._clock = clock
 
     def users(
-        self, wanted: UserFilter, *, limit: int = PAGE, after: UUID | None = None
+        self,
+        wanted: UserFilter,
+        *,
+        limit: int = PAGE,
+        after: UUID | None = None,
+        newest_first: bool = False,
     ) -> Page[UserLine]:
-        """Return users in the order of their ids, oldest first.
+        """Return users in the order of their ids, oldest first unless `newest_first`.
 
         Raises:
             Overloaded: the database did not answer in time.
@@ -152,10 +158,12 @@ class Directory:
         query = select_users_with_date().where(
             ~is_merged(), ~is_deleted(), *matching(wanted, self._phones, self._database)
         )
+        key = t.users.c.id
         if after is not None:
-            query = query.where(t.users.c.id > after)
+            query = query.where(key < after if newest_first else key > after)
+        query = query.order_by(key.desc() if newest_first else key).limit(limit + 1)
         with self._database.statement() as connection:
-            rows = connection.execute(query.order_by(t.users.c.id).limit(limit + 1)).all()
+            rows = connection.execute(query).all()
         lines = [self._user_line(row) for row in rows[:limit]]
         return page_of(lines, len(rows) > limit, lambda line: line.user_id)
 
@@ -234,6 +242,22 @@ class Directory:
             rows = connection.execute(query.limit(limit + 1)).all()
         lines = [self._session_line(session_from(row, self._phones)) for row in rows[:limit]]
         return page_of(lines, len(rows) > limit, lambda line: line.session_id)
+
+    def find_sessions(
+        self, wanted: SessionFilter, *, limit: int = PAGE, after: UUID | None = None
+    ) -> Page[SessionLine]:
+        """Return sessions of anybody, newest first, having looked through 3,000 of them at most.
+
+        Where few are as they are wanted, there may be none on a page before the last.
+
+        Raises:
+            InvalidRequest: nothing is known about `after` any more.
+            Overloaded: the database did not answer in time.
+        """
+        with self._database.statement() as connection:
+            found = find_sessions(connection, wanted, now=self._clock(), limit=limit, after=after)
+        lines = (self._session_line(session_from(row[:-1], self._phones)) for row in found.rows)
+        return Page(tuple(lines), found.next)
 
     def session(self, session_id: UUID) -> SessionLine:
         """Return one session, whether it is live or not.

@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 
 from wxsession.errors import WxSessionError
 from wxsession.metrics import BUILD_INFO
-from wxsession.operations.database_checks import DatabaseChecks
+from wxsession.operations.database_checks import SAMPLE, DatabaseChecks
 from wxsession.operations.findings import Finding, Findings
 from wxsession.settings import IN_FILE, Settings, is_readable_by_everybody
 from wxsession.wechat.client import WeChatClient
@@ -42,16 +42,19 @@ class Doctor:
         self._database = database
         self._wechat = wechat
 
-    def examine(self, *, workers: int, every_value: bool, wechat: bool) -> Findings:
+    def examine(
+        self, *, workers: int, sample: int | None = SAMPLE, wechat: bool = False
+    ) -> Findings:
         """Yield what was found, one subject after the other.
 
-        `workers` is how many processes serve with these settings. Only a sample of what is sealed
-        is opened, unless `every_value`. With `wechat`, an access_token of each app is asked for.
+        `workers` is how many processes serve with these settings. `sample` is how many sealed
+        values of a table are opened, None: all. With `wechat`, an access_token of each app is
+        asked for.
         """
         yield from self._of_settings()
         yield from self._of_files()
         yield self._of_metrics()
-        yield from self._database.examine(workers=workers, every_value=every_value)
+        yield from self._database.examine(workers=workers, sample=sample)
         if wechat:
             for appid in self._settings.apps:
                 yield self._of_app_at_wechat(appid)

@@ -39,6 +39,7 @@ from wxsession.metrics import (
     TOKEN_EXPIRY,
 )
 from wxsession.operations import job_results, purge
+from wxsession.operations.live_sessions import LIVE
 from wxsession.operations.reseal import SEALED
 from wxsession.storage.database import SCHEMA_REVISION, Database
 from wxsession.storage.tables import access_tokens
@@ -245,13 +246,15 @@ class _Stored:
             self._asked_at = time.monotonic()
             with suppress(Overloaded, NotReady):
                 self._known = [*self._of_jobs(), *self._of_tokens()]
-        return [(BUILD_INFO, (_version(), SCHEMA_REVISION), 1.0), *self._known]
+        return [(BUILD_INFO, (installed_version(), SCHEMA_REVISION), 1.0), *self._known]
 
     def _of_jobs(self) -> Iterator[tuple[str, tuple[str, ...], float]]:
         last: dict[str, float] = {}
         for result in job_results.results(self._database):
             if result.job == SEALED:
                 yield SEALED_VALUES, (result.item,), result.total
+                continue
+            if result.job == LIVE:  # no job of its own
                 continue
             if result.job == purge.JOB:
                 yield PURGED_ROWS, (result.item,), result.total
@@ -323,7 +326,8 @@ def _cumulative(buckets: list[int]) -> list[tuple[str, int]]:
     return found
 
 
-def _version() -> str:
+def installed_version() -> str:
+    """Return the version of this package, as far as it is known."""
     try:
         return version("wxsession")
     except PackageNotFoundError:

@@ -31,8 +31,10 @@ from wxsession.accounts.deletion import Deletion
 from wxsession.clock import Clock, Timing
 from wxsession.errors import ClocksDisagree, PurgeRunning
 from wxsession.operations.batching import FIRST_SIZE, BatchSize
+from wxsession.operations.event_counts import fold
 from wxsession.operations.job_lock import job_lock
-from wxsession.operations.job_results import record
+from wxsession.operations.job_results import Run, record, record_run
+from wxsession.operations.live_sessions import count_live
 from wxsession.storage.database import TABLE_PREFIX, Database, Executor, read_by_index
 from wxsession.storage.sqlite_busy import MAX_BUSY_PAUSE
 from wxsession.storage.tables import (
@@ -73,7 +75,8 @@ class Purge:
     These are users that were merged into others or deleted, and have no session left, login codes
     that may not be replayed any more, tickets and device codes that nobody redeemed, failed
     attempts that do not count any more, and audit events that are older than `audit_retention`.
-    First it clears what is left of users who were deleted.
+    First it counts the events of each hour that is over, and clears what is left of users who were
+    deleted; at the end it counts the live sessions.
     """
 
     def __init__(
@@ -121,7 +124,11 @@ class Purge:
         deadline = math.inf if max_seconds is None else begun + max_seconds
         self._ensure_clocks_agree()
         with job_lock(self._database, JOB, PurgeRunning, sleep=timing.sleep):
-            complete = self._clear_deleted_users(first_size, deadline)
+            # Before any of the events is deleted.
+            complete = fold(
+                self._database, self._clock(), is_time=lambda: timing.monotonic() < deadline
+            )
+            complete &= self._clear_deleted_users(first_size, deadline)
             for expired in self._expired(self._clock(), older_than):
                 size, cursor = first_size, None
                 while True:
@@ -146,6 +153,15 @@ class Purge:
             every = [expired.table for expired in self._expired(self._clock(), older_than)]
             counts = {short_name(table): deleted[table] for table in every}
             record(self._database, JOB, counts, complete=complete)
+            seconds = timing.monotonic() - begun
+            run = Run(self._clock(), round(seconds * 1000), deleted.total(), complete)
+            record_run(self._database, JOB, run)
+            count_live(
+                self._database,
+                self._clock(),
+                is_time=lambda: timing.monotonic() < deadline,
+                pause=lambda: timing.sleep(strategy.shortest_pause),
+            )
         return PurgeResult(
             sessions=deleted[sessions],
             login_codes=deleted[login_codes],
@@ -154,7 +170,7 @@ class Purge:
             failed_attempts=deleted[failed_attempts],
             audit_events=deleted[audit_events],
             batches=batches,
-            seconds=timing.monotonic() - begun,
+            seconds=seconds,
             complete=complete,
         )
 

@@ -25,9 +25,10 @@ from sqlalchemy import (
 )
 
 from wxsession.crypto import Sealer, Unsealable
+from wxsession.operations.admins.signing_in import TOTP_COLUMN
 from wxsession.operations.job_results import record, replace
 from wxsession.storage.database import Database
-from wxsession.storage.tables import access_tokens, session_keys, users
+from wxsession.storage.tables import access_tokens, admins, session_keys, users
 from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.wechat.session_keys import column_of_slot
 
@@ -54,6 +55,7 @@ class KeyUse(NamedTuple):
     session_keys: int
     phone_numbers: int
     access_tokens: int
+    second_factors: int
 
 
 class Sample(NamedTuple):
@@ -84,6 +86,7 @@ class Resealing:
                 (session_keys, session_keys.c.sealed),
                 (users, users.c.phone_number_sealed),
                 (access_tokens, access_tokens.c.sealed),
+                (admins, admins.c.totp_sealed),
             )
         ]
         known = self._sealer.key_ids
@@ -96,7 +99,8 @@ class Resealing:
         ]
         totals: Counter[str] = Counter()
         for use in uses:
-            totals[str(use.number or "unknown")] += use.session_keys + use.phone_numbers
+            lasting = use.session_keys + use.phone_numbers + use.second_factors
+            totals[str(use.number or "unknown")] += lasting
         replace(self._database, SEALED, totals)
         return uses
 
@@ -120,8 +124,19 @@ class Resealing:
             batch_size,
             lambda done: progress(keys.resealed + done),
         )
-        done = Resealed(keys.resealed + phones.resealed, keys.unopened + phones.unopened)
-        counts = {"session_keys": keys.resealed, "phone_numbers": phones.resealed}
+        factors = self._reseal(
+            admins,
+            admins.c.totp_sealed,
+            self._second_factor,
+            batch_size,
+            lambda done: progress(keys.resealed + phones.resealed + done),
+        )
+        parts = {"session_keys": keys, "phone_numbers": phones, "second_factors": factors}
+        done = Resealed(
+            sum(part.resealed for part in parts.values()),
+            sum(part.unopened for part in parts.values()),
+        )
+        counts = {name: part.resealed for name, part in parts.items()}
         record(self._database, "reseal", counts, complete=not done.unopened)
         self.status()
         return done
@@ -136,6 +151,7 @@ class Resealing:
         for table, column, open_ in (
             (session_keys, session_keys.c.sealed, self._opens_session_key),
             (users, users.c.phone_number_sealed, self._opens_phone_number),
+            (admins, admins.c.totp_sealed, lambda row: self._second_factor(row) is not None),
         ):
             key = tuple(table.primary_key.columns)
             query = select(table).where(column.is_not(None)).order_by(*(one.desc() for one in key))
@@ -243,6 +259,13 @@ class Resealing:
         # The hash that finds a number is made with a server key as well, so both change at once.
         phone = self._phones.open(row.phone_number_sealed, row.id)
         return None if phone is None else self._phones.columns(phone, row.id)
+
+    def _second_factor(self, row: Row[Any]) -> dict[str, bytes] | None:
+        try:
+            opened = self._sealer.open(bytes(row.totp_sealed), row=row.id, column=TOTP_COLUMN)
+        except Unsealable:
+            return None
+        return {"totp_sealed": self._sealer.seal(opened, row=row.id, column=TOTP_COLUMN)}
 
     def _is_stale(self, column: Column[bytes]) -> ColumnElement[bool]:
         """Return the condition that a value is there, and under another key than the newest."""

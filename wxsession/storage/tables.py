@@ -5,10 +5,12 @@ since it was read.
 """
 
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
     BindParameter,
+    Boolean,
     CheckConstraint,
     Column,
     ColumnElement,
@@ -42,6 +44,10 @@ LONGEST_ACTOR = 64
 LONGEST_WEBHOOK = 32
 LONGEST_ORIGIN = 280  # a scheme, a host name of at most 253 characters, and a port
 LONGEST_REQUEST_ID = 128
+LONGEST_CALL = 64
+LONGEST_OUTCOME = 32
+LONGEST_ADMIN_NAME = 32
+LONGEST_PASSKEY_NAME = 64
 
 users = Table(
     "wxsession_users",
@@ -242,6 +248,19 @@ job_results = Table(
     Column("succeeded_at", UtcDateTime),
 )
 
+# What each run of a job did, for as long as `job_results.record` keeps it.
+job_runs = Table(
+    "wxsession_job_runs",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("job", String(64), nullable=False),
+    Column("ended_at", UtcDateTime, nullable=False),
+    Column("milliseconds", BigInteger, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("complete", Boolean, nullable=False),
+    Index(None, "job", "ended_at", "id"),
+)
+
 # No foreign keys: an event outlives its user and its session.
 audit_events = Table(
     "wxsession_events",
@@ -270,6 +289,44 @@ audit_events = Table(
     Index(None, "client_address", "at"),
     Index(None, "event", "at"),
     Index(None, "recorded_at", "id"),
+)
+
+# How often what happened, in each hour that is over: written once, by the purge, and kept when the
+# events are gone. A reason or an app that an event has not is empty: NULLs would not be unique.
+event_counts = Table(
+    "wxsession_event_counts",
+    metadata,
+    Column("hour", UtcDateTime, primary_key=True),
+    Column("event", String(32), primary_key=True),
+    Column("reason", String(32), primary_key=True),
+    Column("appid", String(64), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+
+# What WeChat answered in each hour: a row for each outcome, and for each bucket of a histogram of
+# how long it took. The longest one has no bound, and is the number `OPEN_END`.
+wechat_counts = Table(
+    "wxsession_wechat_counts",
+    metadata,
+    Column("hour", UtcDateTime, primary_key=True),
+    Column("appid", String(64), primary_key=True),
+    Column("call", String(LONGEST_CALL), primary_key=True),
+    Column("outcome", String(LONGEST_OUTCOME), primary_key=True),
+    Column("within_milliseconds", Integer, primary_key=True, autoincrement=False),
+    Column("count", BigInteger, nullable=False),
+    Column("milliseconds", BigInteger, nullable=False),
+)
+
+# When WeChat last did what it was asked for an app, and what it last refused.
+wechat_states = Table(
+    "wxsession_wechat_states",
+    metadata,
+    Column("appid", String(64), primary_key=True),
+    Column("succeeded_at", UtcDateTime),
+    Column("failed_at", UtcDateTime),
+    Column("call", String(LONGEST_CALL)),
+    Column("outcome", String(LONGEST_OUTCOME)),
+    Column("rid", String(64)),
 )
 
 
@@ -303,6 +360,81 @@ webhook_failures = Table(
     Column("dead_at", UtcDateTime),
     Index("ix_wxsession_webhook_failures_order", "webhook", "recorded_at", "event_id"),
     Index("ix_wxsession_webhook_failures_of_user", "webhook", "user_id", "recorded_at", "event_id"),
+)
+for _name, _condition in {
+    "dead": webhook_failures.c.dead_at.is_not(None),
+    "waiting": webhook_failures.c.dead_at.is_(None),
+}.items():
+    Index(
+        f"ix_wxsession_webhook_failures_{_name}",
+        webhook_failures.c.webhook,
+        webhook_failures.c.recorded_at,
+        webhook_failures.c.event_id,
+        postgresql_where=_condition,
+        sqlite_where=_condition,
+    )
+
+# Who may use the console.
+admins = Table(
+    "wxsession_admins",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", String(LONGEST_ADMIN_NAME), nullable=False, unique=True),
+    Column("role", String(16), nullable=False),
+    Column("password_hash", String(255)),
+    Column("totp_sealed", LargeBinary),
+    # The period of the last code that was accepted: none is accepted twice.
+    Column("totp_step", BigInteger),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("disabled_at", UtcDateTime),
+    Column("last_login_at", UtcDateTime),
+)
+
+
+def _admin_id() -> Column[UUID]:
+    return Column(
+        "admin_id",
+        Uuid,
+        ForeignKey("wxsession_admins.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    )
+
+
+# Links by which an admin sets a password and a second factor, whose secret waits here.
+admin_links = Table(
+    "wxsession_admin_links",
+    metadata,
+    Column("link_hash", LargeBinary(32), primary_key=True),
+    _admin_id(),
+    Column("totp_sealed", LargeBinary, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+)
+
+admin_sessions = Table(
+    "wxsession_admin_sessions",
+    metadata,
+    Column("token_hash", LargeBinary(32), primary_key=True),
+    _admin_id(),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("last_used_at", UtcDateTime, nullable=False),
+    Column("second_factor_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("client_address", String(LONGEST_ADDRESS)),
+    Column("user_agent", String(LONGEST_USER_AGENT)),
+)
+
+admin_passkeys = Table(
+    "wxsession_admin_passkeys",
+    metadata,
+    Column("credential_id", LargeBinary(1023), primary_key=True),
+    _admin_id(),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("sign_count", BigInteger, nullable=False),
+    Column("name", String(LONGEST_PASSKEY_NAME), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    # No response to a challenge of before is accepted: so none is accepted twice.
+    Column("last_used_at", UtcDateTime, nullable=False),
 )
 
 

@@ -3,7 +3,9 @@
 import ipaddress
 import re
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Self
+
+from wxsession.storage.tables import LONGEST_ADDRESS, LONGEST_USER_AGENT
 
 _IPV6_PREFIX = 64  # the network of one customer
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: translated IPv4 addresses
@@ -15,6 +17,13 @@ class ClientInfo(NamedTuple):
 
     address: str | None
     user_agent: str | None
+
+    @classmethod
+    def of(cls, address: str | None, user_agent: str) -> Self:
+        """Return who sent a request, cut to what a row can hold."""
+        address = address_of(address or "")
+        agent = user_agent.replace("\0", "")
+        return cls(address[:LONGEST_ADDRESS] or None, agent[:LONGEST_USER_AGENT] or None)
 
 
 def address_of(text: str) -> str:

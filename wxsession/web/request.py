@@ -9,8 +9,7 @@ from flask import Request
 from wxsession.accounts.api_keys import ApiKeys, BackEnd
 from wxsession.errors import InvalidApiKey, MissingToken
 from wxsession.settings import Settings
-from wxsession.storage.tables import LONGEST_ADDRESS, LONGEST_USER_AGENT
-from wxsession.users.client import ClientInfo, address_of
+from wxsession.users.client import ClientInfo
 
 ROUTE = "wxsession.route"
 """Where the environment has the pattern of the path, never the path itself; not if none fits."""
@@ -143,9 +142,7 @@ def back_end_of(request: Request, api_keys: ApiKeys) -> BackEnd:
 
 def client_of(request: Request) -> ClientInfo:
     """Return who sent the request, cut to what a row can hold; trusted proxies are resolved."""
-    address = address_of(request.remote_addr or "")
-    agent = request.headers.get("User-Agent", "").replace("\0", "")
-    return ClientInfo(address[:LONGEST_ADDRESS] or None, agent[:LONGEST_USER_AGENT] or None)
+    return ClientInfo.of(request.remote_addr, request.headers.get("User-Agent", ""))
 
 
 def referring_appid(request: Request) -> str | None:

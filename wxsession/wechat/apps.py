@@ -1,6 +1,6 @@
 """The mini-programs of this server, and the choice of one for a request."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from wxsession.errors import InvalidRequest
 
@@ -19,6 +19,10 @@ class Apps:
     def __contains__(self, appid: str) -> bool:
         """Return whether an app is configured."""
         return appid in self._secrets
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the appids, that of the default app first."""
+        return iter(self._secrets)
 
     def __repr__(self) -> str:
         """Return the appids, and no secret."""

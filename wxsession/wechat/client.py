@@ -11,7 +11,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, NamedTuple
@@ -45,8 +45,15 @@ from wxsession.users.phone_numbers import PhoneNumber
 from wxsession.wechat import failures
 from wxsession.wechat.apps import Apps
 from wxsession.wechat.breaker import Breaker
-from wxsession.wechat.failures import AccessTokenRejected, Failures
+from wxsession.wechat.failures import AccessTokenRejected, Failure, Failures
 from wxsession.wechat.phone_number import phone_number_of
+
+OK = "ok"
+"""The outcome of an attempt that did what it was to do."""
+
+CODE2SESSION = "/sns/jscode2session"
+STABLE_TOKEN = "/cgi-bin/stable_token"  # noqa: S105 - a path
+PHONE_NUMBER = "/wxa/business/getuserphonenumber"
 
 CONNECTION_RETRIES = 1
 BUSY_RETRIES = 2
@@ -59,6 +66,12 @@ _OF_STABLE_TOKEN: Failures = {**failures.OF_EVERY_CALL, **failures.OF_STABLE_TOK
 _WITH_TOKEN: Failures = {**failures.OF_EVERY_CALL, **failures.WITH_ACCESS_TOKEN}
 _OF_PHONE_NUMBER: Failures = {**_WITH_TOKEN, **failures.OF_PHONE_NUMBER}
 _OF_SESSION_KEY: Failures = {**_WITH_TOKEN, **failures.OF_SESSION_KEY}
+
+_OF_CALL: Mapping[str, Failures] = {
+    CODE2SESSION: failures.OF_EVERY_CALL,
+    STABLE_TOKEN: _OF_STABLE_TOKEN,
+    PHONE_NUMBER: _OF_PHONE_NUMBER,
+}
 
 _EVERYDAY = (CodeError, SessionKeyStale, AccessTokenRejected)
 
@@ -78,6 +91,18 @@ class _Call(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.appid}: {self.path}"
+
+
+class Attempt(NamedTuple):
+    """One request to WeChat: its errcode or the failure in its place, and how long it took."""
+
+    appid: str
+    call: str
+    outcome: str
+    """``ok``, an errcode, or a name of `failures.WITHOUT_REPLY`."""
+    seconds: float
+    rid: str | None
+    """By which WeChat's support finds a request that was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +142,11 @@ class WeChatClient:
         self._template = http.prepare_request(requests.Request("GET", url))
         self._timeout = timeout
         self._timing = timing
+        self._report: Callable[[Attempt], None] = lambda _attempt: None
+
+    def report_to(self, listener: Callable[[Attempt], None]) -> None:
+        """Call this with every attempt from now on, in the thread of its caller."""
+        self._report = listener
 
     def ensure_usable(self) -> None:
         """Return unless WeChat is known not to respond.
@@ -144,7 +174,7 @@ class WeChatClient:
             "js_code": code,
             "grant_type": "authorization_code",
         }
-        call = _Call(appid, "/sns/jscode2session")
+        call = _Call(appid, CODE2SESSION)
         return _identity(call, self._ask(call, failures.OF_EVERY_CALL, query=parameters))
 
     def stable_token(self, appid: str) -> tuple[str, int]:
@@ -163,7 +193,7 @@ class WeChatClient:
             "secret": self._apps.secret(appid),
             "force_refresh": False,
         }
-        call = _Call(appid, "/cgi-bin/stable_token")
+        call = _Call(appid, STABLE_TOKEN)
         reply = self._ask(call, _OF_STABLE_TOKEN, body=body)
         token, seconds = reply.get("access_token"), reply.get("expires_in")
         if not (isinstance(token, str) and token and token.isascii()):
@@ -186,7 +216,7 @@ class WeChatClient:
             WeChatError: WeChat did not give a usable response; the code may be spent.
         """
         body = {"code": code} if openid is None else {"code": code, "openid": openid}
-        call = _Call(appid, "/wxa/business/getuserphonenumber")
+        call = _Call(appid, PHONE_NUMBER)
         query = {"access_token": access_token}
         reply = self._ask(call, _OF_PHONE_NUMBER, query=query, body=body)
         info = reply.get("phone_info")
@@ -275,9 +305,10 @@ class WeChatClient:
         else:
             self._breaker.answered()
             reply, failure = _parsed(content), "unintelligible"
-        outcome = failure if reply is None else "refused" if reply.get("errcode") else "ok"
-        labels = (call.path, outcome)
-        NUMBERS.observe(WECHAT_CALLS, labels, self._timing.monotonic() - sent_at)
+        outcome = failure if reply is None else "refused" if reply.get("errcode") else OK
+        seconds = self._timing.monotonic() - sent_at
+        NUMBERS.observe(WECHAT_CALLS, (call.path, outcome), seconds)
+        self._report(_attempt(call, reply, failure, seconds))
         if reply is None:
             # Outside the `except`: there the exception with the URL would become the context.
             raise _no_reply(call, failure)
@@ -317,6 +348,16 @@ class WeChatClient:
             # With Content-Length: WeChat responds 412 to a chunked request.
             request.prepare_body(None, None, json=body)
         return request
+
+
+def failure_of(call: str, outcome: str) -> Failure | None:
+    """Return what an outcome of an attempt means, and its cure; None if there was no failure."""
+    if outcome == OK:
+        return None
+    if outcome in failures.WITHOUT_REPLY:
+        return failures.WITHOUT_REPLY[outcome]
+    known = _OF_CALL.get(call, _OF_SESSION_KEY)
+    return known.get(int(outcome), failures.UNKNOWN)
 
 
 def transport(concurrency: int) -> requests.Session:
@@ -394,6 +435,19 @@ def _signed(access_token: str, openid: str, session_key: str) -> dict[str, str]:
         "signature": key_signature(session_key),
         "sig_method": "hmac_sha256",
     }
+
+
+def _attempt(
+    call: _Call, reply: Mapping[str, object] | None, failure: str, seconds: float
+) -> Attempt:
+    if reply is None:
+        return Attempt(*call, failure, seconds, None)
+    if not reply.get("errcode"):
+        return Attempt(*call, OK, seconds, None)
+    errcode = reply["errcode"]
+    outcome = str(errcode) if isinstance(errcode, int) else "unintelligible"
+    rid = _RID.search(str(reply.get("errmsg", "")))
+    return Attempt(*call, outcome, seconds, rid[1] if rid else None)
 
 
 def _error_of_errcode(

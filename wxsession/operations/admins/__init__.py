@@ -1,0 +1,1 @@
+"""Admins of the console: named, with a role, and let in with two factors."""
