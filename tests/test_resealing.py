@@ -261,3 +261,6 @@ def test_a_count_of_what_lies_under_a_key_reads_bounded_pages(app: Flask) -> Non
     (use,) = services_of(app).resealing.status()
     assert (use.number, use.phone_numbers) == (1, 1)
     assert len(pages) == 4  # two whole ones, a third, and the end
+    pages.clear()
+    assert services_of(app).resealing.run(batch_size=10, progress=quiet) == (0, 0)
+    assert len(pages) == 4 + 3 + 4  # the same pages, what is stale in each, and the count

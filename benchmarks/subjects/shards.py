@@ -58,7 +58,7 @@ def bucket(key: bytes) -> int:
 
 
 def shard(number: int, shards: int) -> int:
-    """Return the database that has a bucket: neighbours are together, and a half moves as one."""
+    """Return the database that has a bucket: neighbours are together."""
     return number * shards // _BUCKETS
 
 
@@ -175,15 +175,25 @@ def _of_moves(users: Sequence[_User]) -> Table:
     hashes = [int.from_bytes(hashlib.blake2b(one.bytes, digest_size=8).digest()) for one in keys]
     rows = []
     for before, after in ((4, 8), (16, 32), (16, 17)):
-        plain = sum(one % before != one % after for one in hashes) / len(hashes)
-        # From each database as much goes to the new ones as they are to have.
-        taken = sum(
-            number * after // _BUCKETS != number * before // _BUCKETS * (after // before)
-            for number in (one % _BUCKETS for one in hashes)
-        )
-        by_bucket = taken / len(hashes) if after % before == 0 else 1 - before / after
-        rows.append((f"from {before} to {after}", f"{plain:.0%}", f"{by_bucket:.0%}"))
+        places = [shard(number, before) for number in range(_BUCKETS)]
+        later = _grown(places, after)
+        modulo = sum(one % before != one % after for one in hashes)
+        moved = sum(places[one % _BUCKETS] != later[one % _BUCKETS] for one in hashes)
+        shares = (f"{count / len(hashes):.0%}" for count in (modulo, moved))
+        rows.append((f"from {before} to {after}", *shares))
     return Table(("sessions that move", "hash modulo the databases", "buckets"), rows)
+
+
+def _grown(places: Sequence[int], shards: int) -> Sequence[int]:
+    """Return where each bucket is when there are so many databases: the fullest give to the new."""
+    later, full = list(places), Counter(places)
+    for new in range(len(full), shards):
+        while full[new] < _BUCKETS // shards:
+            fullest = max(full, key=full.__getitem__)
+            later[later.index(fullest)] = new
+            full[fullest] -= 1
+            full[new] += 1
+    return later
 
 
 def _of_requests(asked: Mapping[tuple[str, int], Mapping[str, float]]) -> Table:
