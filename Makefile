@@ -45,7 +45,7 @@ endef
 test: $(TESTED)
 	$(call run-lanes,not long)
 
-test-long: $(TESTED) $(VENV)/.browser
+test-long: $(TESTED) $(VENV)/.browser $(VENV)/.etcd
 	$(call run-lanes,long,--timeout 900)
 
 coverage: $(TESTED)
@@ -82,7 +82,8 @@ $(VENV)/.demo $(VENV)/.test $(VENV)/.bench $(VENV)/.lint: $(VENV)/.%: pyproject.
 $(VENV)/.programs: PROGRAMS := jq:jq nginx:nginx caddy:caddy pgbouncer:pgbouncer ip:iproute2 sqlite3:sqlite3
 $(VENV)/.browser: PROGRAMS := chromium-headless-shell:chromium-headless-shell fc-list:fontconfig
 $(VENV)/.browser: CHINESE := fonts-wqy-microhei
-$(VENV)/.programs $(VENV)/.browser: Makefile | $(BIN)/python
+$(VENV)/.etcd: PROGRAMS := etcd:etcd-server
+$(VENV)/.programs $(VENV)/.browser $(VENV)/.etcd: Makefile | $(BIN)/python
 	@PATH="$$PATH:/usr/sbin:/sbin"; \
 	missing=; \
 	for program in $(PROGRAMS); do \

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, DateTime
 
 from wxsession.alembic import is_ours
 from wxsession.storage.database import REVISION_TABLE, UtcDateTime, connect, metadata
-from wxsession.storage.migrate import prepare
+from wxsession.storage.migrate import migrating, prepare, run_patiently, transaction_of
 
 
 def render_item(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:
@@ -19,8 +19,9 @@ def render_item(kind: str, item: Any, _context: AutogenContext) -> str | Literal
 
 
 def migrate(connection: Connection) -> None:
-    """Run the migrations on this connection."""
-    prepare(connection)
+    """Run the migrations on this connection; inside its transaction, if it is in one."""
+    with transaction_of(connection):
+        prepare(connection, context.script)
     context.configure(
         connection=connection,
         target_metadata=metadata,
@@ -29,6 +30,7 @@ def migrate(connection: Connection) -> None:
         render_item=render_item,
         render_as_batch=connection.dialect.name == "sqlite",
         compare_type=True,
+        transaction_per_migration=True,
     )
     with context.begin_transaction():
         context.run_migrations()
@@ -36,9 +38,9 @@ def migrate(connection: Connection) -> None:
 
 handed = context.config.attributes.get("connection")
 if handed is not None:
-    migrate(handed)
+    run_patiently(migrate, handed)
 else:
     import config
 
-    with connect(config.settings().database_url).long_transaction() as own:
-        migrate(own)
+    with migrating(connect(config.settings().database_url)) as own:
+        run_patiently(migrate, own)

@@ -72,6 +72,15 @@ def test_the_units_are_free_of_faults(units: Path) -> None:
 
 
 @analyze
+def test_the_unit_of_patroni_is_free_of_faults(tmp_path: Path) -> None:
+    unit = (ROOT / "deploy/patroni/patroni.service").read_text()
+    (tmp_path / "patroni.service").write_text(
+        unit.replace("/opt/patroni/bin/patroni", sys.executable)
+    )
+    assert not systemd_analyze(tmp_path, "verify", "./patroni.service")
+
+
+@analyze
 @pytest.mark.parametrize("words", ["granian", "api_keys"])
 def test_the_unit_with_a_change_of_the_documents_is_free_of_faults(units: Path, words: str) -> None:
     change = here(block_with(words, "ini"))

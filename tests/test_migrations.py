@@ -1,25 +1,32 @@
 """The schema's history, on both databases."""
 
 import re
+import secrets
 import threading
+from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
+from typing import Any, Final
 
+import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
 from flask import Flask
-from sqlalchemy import inspect, text
+from sqlalchemy import event, inspect, text
 
 from tests.support.app import services_of
 from tests.support.databases import ON_BOTH
 from tests.support.documents import block_with
-from tests.support.migrations import config_over
+from tests.support.migrations import ADDITIVE, Future, config_over
 from tests.support.phone import Phone
+from tests.support.postgres import Postgres
+from tests.support.schema_rules import faults, released_versions
 from tests.support.settings import settings_for
 from wxsession import create_app
 from wxsession.services import Services
 from wxsession.simulator import WeChat, wechat_transport
 from wxsession.storage.database import SCHEMA_REVISION, Database, connect, metadata
-from wxsession.storage.migrate import migrations_path, upgrade
+from wxsession.storage.migrate import migrating, migrations_path, upgrade
 
 
 def tables(database: Database) -> set[str]:
@@ -159,3 +166,121 @@ def test_a_server_is_not_ready_before_the_upgrade_and_the_command_makes_it(bare_
     assert phone.send("GET", "/readyz").status_code == 200
     assert phone.log_in().status_code == 200
     services_of(app).database.close()
+
+
+# The rule for what a migration may do: `docs/en/development.md`.
+
+
+BEFORE_THE_RULE: Final = "20261129_99"
+
+
+def statements_of(database: Database, folder: Path, revision: str) -> list[str]:
+    """Return what the next revision executes on PostgreSQL."""
+    heard: list[str] = []
+
+    def listen(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        heard.append(statement)
+
+    with migrating(database) as connection:
+        event.listen(connection, "before_cursor_execute", listen)
+        command.upgrade(config_over(connection, folder), revision)
+    return heard
+
+
+def faults_of(url: str, folder: Path) -> list[str]:
+    """Return what the revisions after today do that they must not."""
+    database = connect(url)
+    scripts = ScriptDirectory(str(folder))
+    found = []
+    for script in reversed(list(scripts.walk_revisions())):
+        heard = statements_of(database, folder, script.revision)
+        if script.revision > BEFORE_THE_RULE:
+            unused_since = getattr(script.module, "unused_since", None)
+            found += faults(heard, may_drop=unused_since in released_versions())
+    database.close()
+    return found
+
+
+@pytest.fixture
+def empty_postgresql_url(postgres: Postgres) -> Iterator[str]:
+    """Return the URL of a PostgreSQL database without any table."""
+    name = f"empty_{secrets.token_hex(8)}"
+    postgres.create_database(name)
+    yield postgres.url(name)
+    postgres.drop_database(name)
+
+
+def test_every_migration_keeps_to_the_rule(empty_postgresql_url: str) -> None:
+    assert not faults_of(empty_postgresql_url, migrations_path())
+
+
+def test_the_examples_of_an_addition_keep_to_the_rule(
+    empty_postgresql_url: str, tmp_path: Path
+) -> None:
+    future = Future(tmp_path / "all", ADDITIVE, block_with("autocommit_block", "python"))
+    assert not faults_of(empty_postgresql_url, future.folder)
+
+
+@pytest.mark.parametrize(
+    ("upgrade", "fault"),
+    [
+        ("op.drop_column('wxsession_users', 'avatar_url')", "no released version does without it"),
+        ("op.drop_table('wxsession_leases')", "no released version does without it"),
+        ("op.rename_table('wxsession_leases', 'wxsession_rights')", "not among what is allowed"),
+        (
+            "op.alter_column('wxsession_users', 'nickname', new_column_name='name')",
+            "not among what is allowed",
+        ),
+        (
+            "op.alter_column('wxsession_users', 'nickname', type_=sa.Text())",
+            "not among what is allowed",
+        ),
+        (
+            "op.alter_column('wxsession_users', 'nickname', nullable=False)",
+            "not among what is allowed",
+        ),
+        (
+            "op.execute('UPDATE wxsession_users SET nickname = NULL')",
+            "not among what is allowed",
+        ),
+        (
+            "op.create_index('ix_new', 'wxsession_sessions', ['created_at'])",
+            "everybody waits until it is built",
+        ),
+        (
+            "op.create_index('ix_new', 'wxsession_users', ['nickname'], unique=True)",
+            "the old code may write what is not unique",
+        ),
+        (
+            "op.create_check_constraint('ck_new', 'wxsession_users', 'nickname <> chr(65)')",
+            "not among what is allowed",
+        ),
+        (
+            "op.add_column('wxsession_users', sa.Column('new', sa.Integer(), nullable=False))",
+            "the old code writes rows without it",
+        ),
+        (
+            "op.add_column('wxsession_users', sa.Column('new', sa.Uuid(), server_default=RANDOM))",
+            "its default writes every row anew",
+        ),
+        (
+            "op.create_foreign_key('fk', 'wxsession_events', 'wxsession_users', ['id'], ['id'])",
+            "not among what is allowed",
+        ),
+    ],
+)
+def test_a_migration_that_old_code_would_notice_is_refused(
+    empty_postgresql_url: str, tmp_path: Path, upgrade: str, fault: str
+) -> None:
+    head, _, _ = ADDITIVE.partition("def upgrade")
+    constant = 'RANDOM = sa.text("gen_random_uuid()")'
+    source = f"{head}{constant}\n\n\ndef upgrade():\n    {upgrade}\n"
+    future = Future(tmp_path / "all", source)
+    found = faults_of(empty_postgresql_url, future.folder)
+    assert [told.partition(":")[0] for told in found] == [fault]
+
+
+def test_what_a_released_version_did_not_use_may_be_dropped() -> None:
+    drop = ["ALTER TABLE wxsession_users DROP COLUMN avatar_url"]
+    assert faults(drop)
+    assert not faults(drop, may_drop=True)

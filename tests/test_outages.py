@@ -18,6 +18,7 @@ from typing import NamedTuple
 import psycopg
 import pytest
 import requests
+from sqlalchemy import text
 
 from tests.support.network import Namespace
 from tests.support.pgbouncer import KNOWS_STATEMENTS, PgBouncer, version
@@ -32,6 +33,7 @@ from tests.support.service import (
 )
 from tests.support.settings import environment
 from tests.support.waiting import eventually
+from wxsession.errors import DatabaseUnavailable
 from wxsession.storage.database import connect
 from wxsession.storage.migrate import upgrade
 from wxsession.storage.postgresql import CONNECT_SECONDS
@@ -318,3 +320,45 @@ def command(settings: Mapping[str, str], *words: str) -> subprocess.CompletedPro
         check=False,
         timeout=60,
     )
+
+
+def promote(server: PostgresServer) -> None:
+    """Let a server begin a new timeline, as a standby that is promoted does."""
+    server.kill()
+    server.follow_nobody()
+    with server.connect() as connection:
+        connection.execute("SELECT pg_promote()")
+
+
+def test_a_primary_that_another_one_has_replaced_is_not_used() -> None:
+    with PostgresServer() as former, PostgresServer() as promoted:
+        promote(promoted)
+        hosts = "&".join(f"host=127.0.0.1:{server.port}" for server in (former, promoted))
+        url = f"postgresql+psycopg://postgres@/postgres?{hosts}&target_session_attrs=read-write"
+        database = connect(url)
+        port = text("SELECT inet_server_port()")
+
+        def asked() -> int:
+            with database.statement() as connection:
+                return int(connection.execute(port).scalar_one())
+
+        assert asked() == former.port
+        former.kill()
+        eventually(lambda: not fails(asked))
+        assert asked() == promoted.port
+        promoted.kill()
+        former.restart()
+        for _ in range(3):
+            assert fails(asked)
+        promoted.restart()
+        eventually(lambda: not fails(asked))
+        assert asked() == promoted.port
+        database.close()
+
+
+def fails(action: Callable[[], object]) -> bool:
+    try:
+        action()
+    except DatabaseUnavailable:
+        return True
+    return False

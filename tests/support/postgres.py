@@ -128,7 +128,7 @@ def _output(*command: str | Path) -> str:
     return done.stdout
 
 
-class _Account(NamedTuple):
+class Account(NamedTuple):
     """As whom the programs run: put before each command, and the owner of the directory."""
 
     prefix: tuple[str, ...] = ()
@@ -136,10 +136,10 @@ class _Account(NamedTuple):
     gid: int = -1
 
 
-def _unprivileged(bin_directory: Path) -> _Account:
+def unprivileged(bin_directory: Path) -> Account:
     """Return the first account under which PostgreSQL's programs run: they refuse root."""
     if os.geteuid() != 0:
-        return _Account()
+        return Account()
     for account in _accounts():
         # By way of a shell: setpriv itself may do what root may until it has become a program.
         shell = ("sh", "-c", 'exec "$0" --version')
@@ -153,19 +153,19 @@ def _unprivileged(bin_directory: Path) -> _Account:
     raise PostgresError(problem)
 
 
-def _accounts() -> Iterator[_Account]:
+def _accounts() -> Iterator[Account]:
     # First the namespace: still root to the file system, so it reads whatever root owns.
     # Containers often forbid it; there, changing the user is allowed.
-    yield _Account(("unshare", "--user", "--map-user=1000", "--map-group=1000"))
+    yield Account(("unshare", "--user", "--map-user=1000", "--map-group=1000"))
     with suppress(KeyError):
         _, _, uid, gid, *_ = pwd.getpwnam("nobody")
         switch = ("setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups")
-        yield _Account(switch, uid, gid)
+        yield Account(switch, uid, gid)
         # The checkout may lie in a folder that is root's own. The capability passes its doors, and
         # without the fix-up it counts for access(2) as well, by which PostgreSQL looks at itself.
         cap = "dac_override"
         doors = (f"--inh-caps=+{cap}", f"--ambient-caps=+{cap}", "--securebits=+no_setuid_fixup")
-        yield _Account((*switch, *doors), uid, gid)
+        yield Account((*switch, *doors), uid, gid)
 
 
 def _parents() -> Iterator[tuple[int, int]]:
@@ -222,10 +222,11 @@ class Postgres:
         self._execute("DROP DATABASE {} WITH (FORCE)", name)
 
     def _execute(self, statement: LiteralString, *names: str) -> None:
-        with self._connect() as connection:
+        with self.connect() as connection:
             connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
-    def _connect(self) -> psycopg.Connection:
+    def connect(self) -> psycopg.Connection:
+        """Return a connection to the database `postgres`."""
         address = f"host={self.host} port={self.port} user=postgres dbname=postgres"
         return psycopg.connect(address, autocommit=True, connect_timeout=30)
 
@@ -261,7 +262,7 @@ class PostgresServer(Postgres):
         self._bin = (bin_directory or find_postgres()).resolve()
         here = {"listen_addresses": self.host, "port": str(self.port)}
         self._settings = {**_SETTINGS, **(settings or {}), **here}
-        self._account = _unprivileged(self._bin)
+        self._account = unprivileged(self._bin)
         self._supervisor: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -326,6 +327,12 @@ class PostgresServer(Postgres):
         self._end(signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
         self._run()
 
+    def follow_nobody(self) -> None:
+        """Return when a server that was down answers again, as a standby without a primary."""
+        (self._data / "standby.signal").touch()
+        os.chown(self._data / "standby.signal", self._account.uid, self._account.gid)
+        self._run()
+
     def _command(self, program: str, *arguments: str) -> list[str]:
         prefix = (*self._inside, *self._account.prefix)
         return [*prefix, f"{self._bin / program}", "-D", f"{self._data}", *arguments]
@@ -363,7 +370,7 @@ class PostgresServer(Postgres):
     def _await_ready(self, supervisor: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + 60
         while supervisor.poll() is None and time.monotonic() < deadline:
-            with suppress(psycopg.OperationalError), self._connect() as connection:
+            with suppress(psycopg.OperationalError), self.connect() as connection:
                 # Another server may have taken the port a moment before this one.
                 row = connection.execute("SHOW data_directory").fetchone()
                 if row == (str(self._data),):

@@ -24,6 +24,7 @@ from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from sqlalchemy import (
+    URL,
     Connection,
     DateTime,
     Dialect,
@@ -317,7 +318,7 @@ def upsert(database: "Database | Transaction", table: Table) -> postgresql.Inser
     return postgresql.insert(table) if database.is_postgresql else sqlite.insert(table)
 
 
-def connect(url: str, limits: Limits = Limits()) -> Database:
+def connect(url: str | URL, limits: Limits = Limits()) -> Database:
     """Return the database at `url`; a connection is opened when the first one is needed.
 
     Connections are never shared with a forked child: each process opens its own.

@@ -7,13 +7,22 @@ from typing import Any
 
 from sqlalchemy import Dialect
 
-from wxsession.storage.watchdog import Watchdog
+from wxsession.storage.watchdog import Overdue, Watchdog
 
 SERVER_LIMITS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 """The server's own time limits, which end what a client that gave up has left running there."""
 
 CONNECT_SECONDS = 2
 """How long the connection to one host of the URL may take; libpq's minimum."""
+
+# The first eight digits of a segment's name, as text: of the same length, they sort like numbers. A
+# standby has none to write to.
+_TIMELINE = (
+    b"SELECT CASE WHEN NOT pg_is_in_recovery()"
+    b" THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END"
+)
+
+_Host = tuple[str, str]
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +51,9 @@ class Opener:
     def __init__(self, watchdog: Watchdog, *, timeout: float, prepares: bool) -> None:
         self._watchdog = watchdog
         self._limits: str | None = _server_limits(timeout)
-        self._last_host: tuple[str, str] | None = None
+        self._last_host: _Host | None = None
+        self._failed_host: _Host | None = None
+        self._timeline = b""
         self._knows_pooler = not prepares
         self.prepares = prepares
         """Whether statements are prepared on the server."""
@@ -52,12 +63,22 @@ class Opener:
     ) -> Any:
         """Return a new psycopg connection; called by SQLAlchemy's event "do_connect"."""
         driver: Any = dialect.loaded_dbapi
-        self._put_last_host_first(parameters)
-        connection = self._connect(driver, arguments, parameters)
-        info = connection.info
-        self._last_host = info.host, str(info.port)
-        if not self._knows_pooler:
-            self._look_for_pooler(driver, connection)
+        first, several = self._last_host, self._sort_hosts(parameters)
+        try:
+            connection = self._connect(driver, arguments, parameters)
+            if several:
+                self._refuse_former_primary(driver, connection)
+            if not self._knows_pooler:
+                self._look_for_pooler(driver, connection)
+        except (driver.OperationalError, Overdue) as error:
+            if self._last_host == first:  # otherwise another thread knows better meanwhile
+                self._try_last(first)
+            if isinstance(error, Overdue):
+                raise driver.OperationalError("the server does not respond") from error
+            raise
+        self._last_host = connection.info.host, str(connection.info.port)
+        if self._failed_host == self._last_host:
+            self._failed_host = None
         # Not an else: another thread, which opened its connection at the same time, may have found
         # the pooler.
         if not self.prepares:
@@ -84,19 +105,47 @@ class Opener:
         )
         return connection
 
-    def _put_last_host_first(self, parameters: dict[str, Any]) -> None:
-        """Try the host of the last connection first: those before it in the URL may be gone."""
+    def _sort_hosts(self, parameters: dict[str, Any]) -> bool:
+        """Let the host of the last connection be tried first; return whether there are several.
+
+        Those before it in the URL may be gone. One that was the last, and can be reached no more,
+        is tried last: while it is gone each attempt would wait for it, and find it if it comes back
+        after another one took its place.
+        """
         hosts = str(parameters.get("host") or "").split(",")
-        if self._last_host is None or len(hosts) == 1:
-            return
+        if len(hosts) == 1:
+            return False
         ports = str(parameters.get("port") or "").split(",")
         ports *= len(hosts) if len(ports) == 1 else 1
-        pairs = sorted(
-            zip(hosts, ports, strict=True),
-            key=lambda pair: (pair[0], pair[1] or "5432") != self._last_host,
-        )
+        pairs = [(host, port or "5432") for host, port in zip(hosts, ports, strict=True)]
+        pairs.sort(key=lambda pair: (pair == self._failed_host) - (pair == self._last_host))
         parameters["host"] = ",".join(host for host, _ in pairs)
         parameters["port"] = ",".join(port for _, port in pairs)
+        return True
+
+    def _try_last(self, host: _Host | None) -> None:
+        if host is not None:
+            self._failed_host = host
+            if self._last_host == host:
+                self._last_host = None
+
+    def _refuse_former_primary(self, driver: Any, connection: Any) -> None:
+        """Close a connection to a primary that another one has replaced.
+
+        A machine that was frozen takes itself for the primary for a moment after it thaws. Each
+        promotion begins a new timeline of the log, and this process may know of a newer one.
+        """
+        with self._watchdog.watching(connection, time.monotonic() + CONNECT_SECONDS):
+            timeline: bytes = connection.pgconn.exec_(_TIMELINE).get_value(0, 0) or b""
+        if timeline and timeline < self._timeline:
+            host = connection.info.host
+            self._try_last((host, str(connection.info.port)))
+            connection.close()
+            raise driver.OperationalError(
+                f"another primary has replaced {host}: its timeline is {timeline.decode()}, and"
+                f" there was {self._timeline.decode()}; after a restore, restart the service"
+            )
+        self._timeline = max(self._timeline, timeline)
 
     def _look_for_pooler(self, driver: Any, connection: Any) -> None:
         with self._watchdog.watching(connection, time.monotonic() + CONNECT_SECONDS):
