@@ -207,6 +207,7 @@ def test_a_worker_that_dies_takes_nothing_with_it(measured: Measured) -> None:
     for _ in range(10):
         measured.check("wxs_nothing")
     eventually(lambda: measured.checks() == 10)
+    eventually(lambda: len(measured.workers()) == 2)  # the second may still be on its way
     for pid in measured.workers():
         os.kill(pid, signal.SIGKILL)
     eventually(lambda: len(measured.workers()) >= 4)
