@@ -1,4 +1,4 @@
-"""A real nginx, unprivileged, with the files of `deploy/nginx/`."""
+"""A real nginx, unprivileged: by itself, and with the files of `deploy/nginx/`."""
 
 import re
 import shutil
@@ -30,15 +30,37 @@ http {{
     fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
-    server {{ listen 127.0.0.1:{alive}; location / {{ return 200; }} }}
-    {upstream}
-    {login}
-    server {{ listen 127.0.0.1:{shop}; {guard} }}
+    {servers}
 }}
 """
 
 
-class Nginx(Server):
+class NginxProgram(Server):
+    """An nginx with the given blocks, one of which listens at `port`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start nothing yet."""
+        super().__init__({})
+        self._folder = folder
+
+    def configure(self, *blocks: str) -> None:
+        """Write its file, before it is started."""
+        frame = _FRAME.format(servers="\n".join(blocks))
+        self._file.write_text(frame)
+
+    @property
+    def _file(self) -> Path:
+        return self._folder / "nginx.conf"
+
+    def command(self) -> list[str]:
+        """Return how nginx is called."""
+        # Debian keeps it where only root looks for programs.
+        program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+        assert program, "nginx is missing: apt install nginx"
+        return [program, "-p", str(self._folder), "-c", str(self._file), "-e", "stderr"]
+
+
+class Nginx(NginxProgram):
     """Two servers: one before wxsession, one before an application of somebody's.
 
     `login` and `plain` are the addresses of the first, by HTTPS and without; `shop` is the second.
@@ -47,7 +69,7 @@ class Nginx(Server):
 
     def __init__(self, folder: Path, *, service: str, application: str, bare: bool = False) -> None:
         """Start nothing yet; a `bare` one says a 401 in words of its own."""
-        super().__init__({})
+        super().__init__(folder)
         ports = [str(free_port()) for _ in range(3)]
         self.login, self.plain, self.shop = (
             f"{scheme}://127.0.0.1:{port}"
@@ -76,23 +98,13 @@ class Nginx(Server):
         upstream, login, guard = files
         if bare:
             guard = re.sub(r"error_page 401 .*", "", guard)
-        frame = _FRAME.format(
-            alive=self.port, upstream=upstream, login=login, shop=ports[2], guard=guard
-        )
-        self._folder = folder
-        self._configuration = folder / "nginx.conf"
-        self._configuration.write_text(frame)
+        alive = f"server {{ listen 127.0.0.1:{self.port}; location / {{ return 200; }} }}"
+        shop = f"server {{ listen 127.0.0.1:{ports[2]}; {guard} }}"
+        self.configure(alive, upstream, login, shop)
 
     def access_log(self) -> str:
         """Return what it has written about requests to the first server."""
         return (self._folder / "access.log").read_text()
-
-    def command(self) -> list[str]:
-        """Return how nginx is called."""
-        # Debian keeps it where only root looks for programs.
-        program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-        assert program, "nginx is missing: apt install nginx"
-        return [program, "-p", str(self._folder), "-c", str(self._configuration), "-e", "stderr"]
 
 
 def _certify(certificate: Path, key: Path) -> None:
