@@ -11,7 +11,7 @@ from gunicorn.glogging import Logger
 from config import defaults
 from config import settings as read_settings  # `config` itself is a setting of gunicorn's
 from wxsession import SettingsError
-from wxsession.logs import ACCESS_LOG, JsonFormatter
+from wxsession.common.logs import ACCESS_LOG, JsonFormatter
 
 bind = "127.0.0.1:8000"
 workers = 2

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, text, update
 
 from benchmarks.load import Request
 from tests.support.settings import APPID, settings_for
-from wxsession.crypto import SecretKeys
+from wxsession.common.crypto import SecretKeys
 from wxsession.sessions.tokens import TokenSigner
 from wxsession.storage.database import Database, connect
 from wxsession.storage.migrate import upgrade

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, bindparam, select, text, update
 from benchmarks.database import Postgres
 from benchmarks.filling import OPENID, migrate
 from tests.support.settings import APPID, SECRET_KEY
-from wxsession.crypto import Sealer, SecretKeys
+from wxsession.common.crypto import Sealer, SecretKeys
 from wxsession.sessions.tokens import TokenSigner
 from wxsession.storage.database import connect
 from wxsession.storage.tables import (

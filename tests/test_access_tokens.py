@@ -11,7 +11,7 @@ from sqlalchemy import insert, select
 from tests.support.databases import ON_BOTH
 from tests.support.line import HeldLine
 from tests.support.settings import APPID, APPS
-from wxsession.crypto import Sealer, SecretKeys
+from wxsession.common.crypto import Sealer, SecretKeys
 from wxsession.errors import AppRejected, WeChatTimeout, WeChatUnreachable
 from wxsession.simulator import Fault, SettableClock, WeChat, wechat_transport
 from wxsession.storage.database import Database, connect, new_id

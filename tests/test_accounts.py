@@ -34,8 +34,8 @@ from wxsession.accounts.throttle import (
     FAILURES_PER_ADDRESS,
     FAILURES_PER_DAY,
 )
+from wxsession.common.limits import Places
 from wxsession.errors import BadCredentials, InvalidRequest
-from wxsession.limits import Places
 from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat
 from wxsession.storage.tables import audit_events, identities, sessions, users

@@ -22,9 +22,9 @@ from tests.support.settings import APPID, settings_for
 from tests.support.wires import API_KEY as OTHER_API_KEY
 from tests.support.wires import WIRES
 from wxsession import create_app
+from wxsession.common.logs import JsonFormatter
+from wxsession.common.metrics import NUMBERS
 from wxsession.errors import WxSessionError
-from wxsession.logs import JsonFormatter
-from wxsession.metrics import NUMBERS
 from wxsession.simulator import Fault, SettableClock, WeChat, wechat_transport
 from wxsession.simulator.errors import WeChatError
 from wxsession.storage.database import connect, metadata

@@ -21,8 +21,8 @@ from tests.support.phone import Phone, problem
 from tests.support.postgres import PostgresServer
 from tests.support.settings import settings_for
 from wxsession import create_app
+from wxsession.common.logs import RareWarning
 from wxsession.errors import NotReady, Overloaded
-from wxsession.logs import RareWarning
 from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
 from wxsession.storage.connection_cache import MAX_IDLE, ConnectionCache

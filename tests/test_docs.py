@@ -29,7 +29,7 @@ from tests.support.recipes import RECIPES
 from tests.support.service import ROOT, free_port, plain_environment
 from tests.support.settings import environment
 from wxsession import DIALECTS, create_app
-from wxsession.metrics import METRICS
+from wxsession.common.metrics import METRICS
 from wxsession.settings import PREFIX, Settings
 from wxsession.web.problems import PROBLEM_TYPES
 from wxsession.wechat import failures

@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from wxsession.common.limits import ConcurrencyLimit, Places, processors
 from wxsession.errors import DatabaseUnavailable, Overloaded, WeChatTimeout, WxSessionError
-from wxsession.limits import ConcurrencyLimit, Places, processors
 
 
 @pytest.fixture

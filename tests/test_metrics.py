@@ -31,8 +31,8 @@ from tests.support.service import (
 )
 from tests.support.settings import APPID, SECRET_KEY, environment
 from tests.support.waiting import eventually
+from wxsession.common.metrics import METRICS, NUMBERS, Numbers
 from wxsession.events.audit import SYSTEM
-from wxsession.metrics import METRICS, NUMBERS, Numbers
 from wxsession.operations.prometheus import Exporter
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]

@@ -11,7 +11,7 @@ from tests.support.app import services_of
 from tests.support.databases import ON_BOTH, ON_POSTGRESQL
 from tests.support.phone import Answer, Phone, problem
 from tests.support.statements import overhearing
-from wxsession.crypto import SecretKeys
+from wxsession.common.crypto import SecretKeys
 from wxsession.services import Services
 from wxsession.sessions.tokens import SessionToken, TokenSigner
 from wxsession.simulator import SettableClock, WeChat

@@ -25,7 +25,7 @@ from tests.support.service import ROOT, Service, Simulator
 from tests.support.settings import APPID, settings_for
 from tests.support.waiting import eventually
 from wxsession import WxSession, session_required
-from wxsession.logs import JsonFormatter, current_request_id, new_request_id
+from wxsession.common.logs import JsonFormatter, current_request_id, new_request_id
 from wxsession.simulator import WeChat, wechat_transport
 from wxsession.storage.tables import audit_events
 
@@ -54,7 +54,7 @@ def test_ids_are_new_ones_in_order_and_a_forked_child_has_its_own() -> None:
     assert len(set(ids)) == 1000
     assert ids == sorted(ids)
     forked = (
-        "import os; from wxsession.logs import new_request_id; child = os.fork()\n"
+        "import os; from wxsession.common.logs import new_request_id; child = os.fork()\n"
         "child and os.wait()\n"
         "print(new_request_id(), flush=True)"
     )

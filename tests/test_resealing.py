@@ -15,7 +15,7 @@ from tests.support.databases import ON_BOTH
 from tests.support.phone import Phone
 from tests.support.settings import APPID, OTHER_APPID, SECRET_KEY
 from wxsession.cli import EXIT_NOT_ALL
-from wxsession.crypto import Sealer, SecretKeys
+from wxsession.common.crypto import Sealer, SecretKeys
 from wxsession.events.audit import SYSTEM
 from wxsession.operations.admins.admin import Role
 from wxsession.operations.admins.signing_in import SignIn

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from tests.support.app import services_of
 from tests.support.phone import Phone
-from wxsession.crypto import Sealer, SecretKeys, Unsealable
+from wxsession.common.crypto import Sealer, SecretKeys, Unsealable
 from wxsession.simulator import WeChat
 from wxsession.storage.database import new_id
 from wxsession.storage.tables import session_keys

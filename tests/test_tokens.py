@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wxsession.crypto import SecretKeys
+from wxsession.common.crypto import SecretKeys
 from wxsession.errors import InvalidToken
 from wxsession.sessions.tokens import SessionToken, TokenSigner
 from wxsession.storage.database import new_id

@@ -12,8 +12,8 @@ from tests.support.phone import Phone
 from tests.support.service import ROOT
 from wxsession import session_required
 from wxsession.cli.base import _CURES, _NO_CURE, _RUNNING
+from wxsession.common.wording import IN_CHINESE, language_of_locale
 from wxsession.web.problems import PROBLEM_TYPES
-from wxsession.wording import IN_CHINESE, language_of_locale
 
 CHINESE_CHARACTER = re.compile("[\u4e00-\u9fff]")
 

@@ -14,7 +14,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from wxsession import cli
 from wxsession.accounts.passwords import OWASP_MINIMUM
-from wxsession.clock import Clock, now
+from wxsession.common.clock import Clock, now
 from wxsession.errors import WxSessionError
 from wxsession.events.feed import Page
 from wxsession.services import EXTENSION, Services

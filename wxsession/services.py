@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import requests
 from argon2 import PasswordHasher
 
-from wxsession import metrics
 from wxsession.accounts.api_keys import ApiKeys
 from wxsession.accounts.authenticator import Authenticator
 from wxsession.accounts.deletion import Deletion
@@ -14,13 +13,14 @@ from wxsession.accounts.profile_rows import Profiles
 from wxsession.accounts.profiles import ProfileService
 from wxsession.accounts.service import AccountService
 from wxsession.accounts.throttle import Throttle
-from wxsession.clock import Clock, now
-from wxsession.crypto import Sealer, SecretKeys
+from wxsession.common import metrics
+from wxsession.common.clock import Clock, now
+from wxsession.common.crypto import Sealer, SecretKeys
+from wxsession.common.limits import Places
 from wxsession.events.audit import Audit
 from wxsession.events.feed import Feed
 from wxsession.events.search import EventSearch
 from wxsession.events.webhooks import Sender
-from wxsession.limits import Places
 from wxsession.logins.codes import LoginCodes
 from wxsession.logins.devices import DeviceLogins
 from wxsession.logins.exchange import CodeExchange

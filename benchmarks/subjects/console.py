@@ -18,7 +18,7 @@ from benchmarks.outcome import Figure, Outcome, Table
 from benchmarks.population import KEYS, Known, populate
 from tests.support.plans import plans
 from tests.support.settings import APPID, settings_for
-from wxsession.clock import now
+from wxsession.common.clock import now
 from wxsession.console import create_console
 from wxsession.console.admission import COOKIE
 from wxsession.operations.admins.admin import Role

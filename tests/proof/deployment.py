@@ -14,7 +14,7 @@ from sqlalchemy import insert
 from tests.support.service import Service, Simulator
 from tests.support.settings import settings_for
 from tests.support.wsgi_servers import SHIPPED, Gunicorn
-from wxsession.crypto import SecretKeys
+from wxsession.common.crypto import SecretKeys
 from wxsession.services import Services
 from wxsession.sessions.queries import purge_date
 from wxsession.sessions.session import NewSession

@@ -24,7 +24,7 @@ from tests.proof.outcome import Outcome
 from tests.proof.processes import CORES, in_processes
 from tests.support.settings import SECRET_KEY, settings_for
 from wxsession import create_app
-from wxsession.crypto import SecretKeys
+from wxsession.common.crypto import SecretKeys
 from wxsession.errors import InvalidToken, TokenError
 from wxsession.services import EXTENSION, Services
 from wxsession.sessions.tokens import PREFIX, SessionToken, TokenSigner

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from uuid import UUID
 
-from wxsession.clock import now
+from wxsession.common.clock import now
 from wxsession.errors import Overloaded
 from wxsession.events.audit import SYSTEM, Audit
 from wxsession.events.feed import Feed

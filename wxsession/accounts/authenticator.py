@@ -9,7 +9,7 @@ from sqlalchemy import or_, select, update
 
 from wxsession.accounts.passwords import Passwords, normalised_username
 from wxsession.accounts.throttle import Throttle
-from wxsession.clock import Clock
+from wxsession.common.clock import Clock
 from wxsession.errors import BadCredentials, UserBlocked
 from wxsession.events.audit import Audit
 from wxsession.sessions.session import SessionView

@@ -20,7 +20,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, delete, exists, null, select, update
 
 from wxsession.accounts.authenticator import Authenticator
-from wxsession.clock import Clock
+from wxsession.common.clock import Clock
 from wxsession.errors import Crossed, NoSuchUser, ReauthenticationRequired
 from wxsession.events.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.sessions.service import SessionService

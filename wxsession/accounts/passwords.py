@@ -16,8 +16,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from wxsession.accounts.common_passwords import is_common
+from wxsession.common.limits import ConcurrencyLimit, Places, processors
 from wxsession.errors import InvalidRequest
-from wxsession.limits import ConcurrencyLimit, Places, processors
 from wxsession.users.invisible import is_invisible
 
 SHORTEST_USERNAME, LONGEST_USERNAME = 3, 64

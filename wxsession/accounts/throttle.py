@@ -25,8 +25,8 @@ from uuid import UUID
 
 from sqlalchemy import case, delete, or_, select, update
 
-from wxsession.clock import Clock
-from wxsession.crypto import SecretKeys
+from wxsession.common.clock import Clock
+from wxsession.common.crypto import SecretKeys
 from wxsession.errors import (
     BadCredentials,
     CodeUsed,

@@ -16,8 +16,8 @@ from uuid import UUID
 
 import click
 
+from wxsession.common.wording import in_language, language_of_locale
 from wxsession.events.event import Event
-from wxsession.wording import in_language, language_of_locale
 
 _AS_JSON = "wxsession.as_json"
 

@@ -13,7 +13,8 @@ from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from wxsession.accounts.passwords import OWASP_MINIMUM
-from wxsession.clock import Clock, now
+from wxsession.common.clock import Clock, now
+from wxsession.common.logs import RequestFacts, current_request, new_request_id
 from wxsession.console import (
     account,
     admins,
@@ -30,7 +31,6 @@ from wxsession.console import (
 from wxsession.console.admission import Screens, admitting, protected
 from wxsession.console.pages import BLUEPRINT, Menu, go
 from wxsession.errors import WxSessionError
-from wxsession.logs import RequestFacts, current_request, new_request_id
 from wxsession.services import EXTENSION, Services
 from wxsession.settings import Settings
 

@@ -14,8 +14,8 @@ from typing import Any, Final, cast
 from flask import Response, redirect, request, url_for
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from wxsession.common.wording import CHINESE, ENGLISH
 from wxsession.console import wording
-from wxsession.wording import CHINESE, ENGLISH
 
 BLUEPRINT: Final = "wxsession-console"
 LANGUAGE: Final = "wxsession_console_language"

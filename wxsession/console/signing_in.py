@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 import segno
 from flask import Response, request
 
+from wxsession.common.wording import CHINESE, ENGLISH
 from wxsession.console.admission import (
     COOKIE,
     Guest,
@@ -18,7 +19,6 @@ from wxsession.console.pages import LANGUAGE, go, go_to, url
 from wxsession.errors import BadCredentials, InvalidRequest, NotSignedIn
 from wxsession.operations.admins.register import Link
 from wxsession.operations.admins.signing_in import SignIn
-from wxsession.wording import CHINESE, ENGLISH
 
 screens = Screens()
 

@@ -6,7 +6,7 @@ A test finds a Chinese text for whatever the templates and the acts say.
 from collections.abc import Mapping
 from typing import Final
 
-from wxsession.wording import CHINESE, in_language
+from wxsession.common.wording import CHINESE, in_language
 
 HAPPENED: Final[Mapping[str, str]] = {
     "user.created": "user created",

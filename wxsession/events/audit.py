@@ -17,12 +17,12 @@ from uuid import UUID
 
 from sqlalchemy import Insert, or_, select, update
 
-from wxsession.clock import Clock
+from wxsession.common.clock import Clock
+from wxsession.common.logs import current_request_id
+from wxsession.common.metrics import EVENTS, NUMBERS
 from wxsession.errors import Overloaded
 from wxsession.events import signals
 from wxsession.events.event import FACTS, Event
-from wxsession.logs import current_request_id
-from wxsession.metrics import EVENTS, NUMBERS
 from wxsession.storage.database import Database, Executor, new_id, upsert, uuid7
 from wxsession.storage.statements import inserting
 from wxsession.storage.tables import audit_events

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, or_, select
 
-from wxsession.clock import rfc3339
+from wxsession.common.clock import rfc3339
 from wxsession.errors import InvalidRequest
 from wxsession.events.audit import Audit
 from wxsession.events.event import EVENT_COLUMNS, FACTS, Event

@@ -18,7 +18,8 @@ from uuid import UUID
 
 from sqlalchemy import and_, bindparam, delete, select, update
 
-from wxsession.clock import Clock
+from wxsession.common.clock import Clock
+from wxsession.common.limits import logins_at_database
 from wxsession.errors import (
     CodeError,
     CodeUsed,
@@ -27,7 +28,6 @@ from wxsession.errors import (
     UserBlocked,
     WeChatTimeout,
 )
-from wxsession.limits import logins_at_database
 from wxsession.storage.database import Database, new_id, retry_on_disconnect
 from wxsession.storage.leases import LEASE, Leases, claiming
 from wxsession.storage.statements import Rows, Statement, Values, row_of

@@ -15,7 +15,7 @@ from typing import Final
 from sqlalchemy import bindparam, delete, or_, select, update
 
 from wxsession.accounts.throttle import Throttle
-from wxsession.clock import Clock
+from wxsession.common.clock import Clock
 from wxsession.errors import (
     AccessDenied,
     AuthorizationPending,

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, exists, select, update
 
-from wxsession.clock import Clock
+from wxsession.common.clock import Clock
 from wxsession.errors import CodeUsed, Crossed, IdentityBound, UserBlocked
 from wxsession.events.audit import Audit
 from wxsession.logins.codes import Claim

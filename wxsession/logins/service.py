@@ -7,8 +7,8 @@ from typing import Any
 from wxsession.accounts.authenticator import Account, Credentials
 from wxsession.accounts.profile_rows import Profiles
 from wxsession.accounts.service import AccountService
+from wxsession.common.limits import logins_at_database
 from wxsession.errors import CodeUsed
-from wxsession.limits import logins_at_database
 from wxsession.logins.exchange import CodeExchange, Exchanged
 from wxsession.logins.identities import Identities, WeChatUser
 from wxsession.sessions.service import SessionService

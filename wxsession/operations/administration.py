@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import select, update
 
-from wxsession.clock import Clock, Timing
+from wxsession.common.clock import Clock, Timing
 from wxsession.errors import InvalidRequest, NoSuchSession, NoSuchUser
 from wxsession.events.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.operations.batching import BatchSize

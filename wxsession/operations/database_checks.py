@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
-from wxsession.clock import Clock
+from wxsession.common.clock import Clock
 from wxsession.errors import Overloaded
 from wxsession.operations import job_results, purge
 from wxsession.operations.findings import Finding, Findings

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from sqlalchemy import and_, delete, exists, func, insert, literal, select, tuple_, update
 
-from wxsession.clock import Clock
+from wxsession.common.clock import Clock
 from wxsession.errors import DeliveryRunning, InvalidRequest, UnknownWebhook, WxSessionError
 from wxsession.events.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.events.event import EVENT_COLUMNS, Event

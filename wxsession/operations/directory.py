@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from wxsession.accounts.passwords import normalised_username
-from wxsession.clock import Clock
+from wxsession.common.clock import Clock
 from wxsession.errors import NoSuchSession, NoSuchUser, SessionEnded, SessionExpired
 from wxsession.events.event import Event
 from wxsession.events.search import EventFilter, find_events

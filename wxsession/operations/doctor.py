@@ -16,8 +16,8 @@ from urllib.request import ProxyHandler, build_opener
 
 from sqlalchemy.engine import make_url
 
+from wxsession.common.metrics import BUILD_INFO
 from wxsession.errors import WxSessionError
-from wxsession.metrics import BUILD_INFO
 from wxsession.operations.database_checks import SAMPLE, DatabaseChecks
 from wxsession.operations.findings import Finding, Findings
 from wxsession.settings import IN_FILE, Settings, is_readable_by_everybody

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from wxsession.clock import Timing
+from wxsession.common.clock import Timing
 from wxsession.events.audit import COUNTED_FOR
 from wxsession.storage.database import Database, UtcDateTime, upsert
 from wxsession.storage.tables import audit_events, event_counts

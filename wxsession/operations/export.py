@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import literal, select, tuple_
 
-from wxsession.clock import Clock, rfc3339
+from wxsession.common.clock import Clock, rfc3339
 from wxsession.errors import NoSuchUser, Overloaded
 from wxsession.events.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.sessions.service import SessionService

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, func, select
 
-from wxsession.clock import Clock
+from wxsession.common.clock import Clock
 from wxsession.operations import event_counts, job_results, purge
 from wxsession.operations.job_results import Run
 from wxsession.operations.live_sessions import LIVE

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from wxsession.accounts.authenticator import Authenticator
 from wxsession.accounts.passwords import new_username, normalised_username
-from wxsession.clock import Clock
+from wxsession.common.clock import Clock
 from wxsession.errors import InvalidRequest, NoSuchUser
 from wxsession.events.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.sessions.service import SessionService

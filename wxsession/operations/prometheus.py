@@ -27,8 +27,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from wxsession.errors import NotReady, Overloaded
-from wxsession.metrics import (
+from wxsession.common.metrics import (
     BOUNDS,
     BUILD_INFO,
     LAST_SUCCESS,
@@ -38,6 +37,7 @@ from wxsession.metrics import (
     SEALED_VALUES,
     TOKEN_EXPIRY,
 )
+from wxsession.errors import NotReady, Overloaded
 from wxsession.operations import job_results, purge
 from wxsession.operations.live_sessions import LIVE
 from wxsession.operations.reseal import SEALED

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from wxsession.accounts.deletion import Deletion
-from wxsession.clock import Clock, Timing
+from wxsession.common.clock import Clock, Timing
 from wxsession.errors import ClocksDisagree, PurgeRunning
 from wxsession.operations.batching import FIRST_SIZE, BatchSize
 from wxsession.operations.event_counts import fold

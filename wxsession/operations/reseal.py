@@ -24,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from wxsession.crypto import Sealer, Unsealable
+from wxsession.common.crypto import Sealer, Unsealable
 from wxsession.operations.admins.signing_in import TOTP_COLUMN
 from wxsession.operations.job_results import record, replace
 from wxsession.storage.database import Database

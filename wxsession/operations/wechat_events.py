@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from sqlalchemy import null, or_, select, update
 
 from wxsession.accounts.deletion import Deletion
-from wxsession.clock import Clock
+from wxsession.common.clock import Clock
 from wxsession.errors import InvalidRequest, PushRefused
 from wxsession.events.audit import SYSTEM, Audit
 from wxsession.settings import PushSecrets

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from wxsession.clock import Clock
+from wxsession.common.clock import Clock
 from wxsession.errors import TokenError
 from wxsession.sessions.service import SessionService
 from wxsession.sessions.session import SessionView

@@ -20,7 +20,8 @@ from sqlalchemy import (
     update,
 )
 
-from wxsession.clock import Clock
+from wxsession.common.clock import Clock
+from wxsession.common.logs import note_session
 from wxsession.errors import (
     Crossed,
     InvalidToken,
@@ -31,7 +32,6 @@ from wxsession.errors import (
     TokenError,
 )
 from wxsession.events.audit import SYSTEM, Audit
-from wxsession.logs import note_session
 from wxsession.sessions.queries import (
     ALONE_BY_ID,
     BY_ID,

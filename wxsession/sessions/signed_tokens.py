@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from wxsession.clock import Clock
-from wxsession.crypto import SecretKeys
+from wxsession.common.clock import Clock
+from wxsession.common.crypto import SecretKeys
 from wxsession.sessions.service import Asking, SessionService
 
 ALGORITHM = "ES256"

@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, delete
 
-from wxsession.clock import Clock
-from wxsession.crypto import SecretKeys
+from wxsession.common.clock import Clock
+from wxsession.common.crypto import SecretKeys
 from wxsession.errors import InvalidRequest, InvalidTicket, TokenError
 from wxsession.sessions.introspection import Introspected
 from wxsession.sessions.service import Asking, SessionService

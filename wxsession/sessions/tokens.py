@@ -16,7 +16,7 @@ from uuid import UUID
 
 from itsdangerous import Signer
 
-from wxsession.crypto import SecretKeys
+from wxsession.common.crypto import SecretKeys
 from wxsession.errors import InvalidToken
 
 PREFIX = "wxs_"

@@ -3,8 +3,8 @@
 import re
 import sqlite3
 
+from wxsession.common.logs import RareWarning
 from wxsession.errors import Crossed, DatabaseUnavailable, Disconnected, NotReady, Overloaded
-from wxsession.logs import RareWarning
 
 # Source: appendix "PostgreSQL Error Codes" of its manual.
 _NO_SUCH_OBJECT = frozenset({"42P01", "42703", "3F000"})

@@ -24,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from wxsession.clock import Clock
+from wxsession.common.clock import Clock
 from wxsession.errors import (
     IdentityBound,
     NoSuchUser,

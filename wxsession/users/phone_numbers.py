@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from wxsession.crypto import Sealer, SecretKeys, Unsealable
+from wxsession.common.crypto import Sealer, SecretKeys, Unsealable
 
 COLUMN = "users.phone_number_sealed"
 NUMBER = re.compile(r"[0-9]{1,20}")

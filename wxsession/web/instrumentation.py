@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request, request
 
-from wxsession.logs import (
+from wxsession.common.logs import (
     ACCESS_LOG,
     RequestFacts,
     current_request,
     new_request_id,
 )
-from wxsession.metrics import NUMBERS, REQUESTS
+from wxsession.common.metrics import NUMBERS, REQUESTS
 from wxsession.operations.prometheus import Exporter
 from wxsession.web.request import ROUTE, client_of
 

@@ -17,6 +17,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_accept_header
 
 from wxsession import errors
+from wxsession.common.logs import current_request_id
+from wxsession.common.wording import CHINESE, ENGLISH, in_language
 from wxsession.errors import (
     BadCredentials,
     InsufficientScope,
@@ -26,8 +28,6 @@ from wxsession.errors import (
     TooManyAttempts,
     WxSessionError,
 )
-from wxsession.logs import current_request_id
-from wxsession.wording import CHINESE, ENGLISH, in_language
 
 MEDIA_TYPE = "application/problem+json"
 

@@ -16,8 +16,8 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from sqlalchemy import Update, or_, select, update
 
-from wxsession.clock import Clock
-from wxsession.crypto import Sealer, Unsealable
+from wxsession.common.clock import Clock
+from wxsession.common.crypto import Sealer, Unsealable
 from wxsession.errors import AppRejected, Overloaded, WeChatTimeout
 from wxsession.storage.database import Database, new_id, retry_on_disconnect
 from wxsession.storage.leases import LEASE, Leases, claiming

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from wxsession.limits import Places
+from wxsession.common.limits import Places
 from wxsession.users.phone_numbers import PhoneNumber
 from wxsession.users.user import Identity
 from wxsession.wechat.access_tokens import AccessTokens

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from wxsession.common.limits import ConcurrencyLimit
 from wxsession.errors import WeChatError
-from wxsession.limits import ConcurrencyLimit
 
 SILENCES = 3
 """The number of calls in a row without a response in time that opens the breaker."""

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import case, func
 
-from wxsession.clock import Clock, Timing
+from wxsession.common.clock import Clock, Timing
 from wxsession.errors import NotReady, Overloaded
 from wxsession.storage.database import Database, upsert
 from wxsession.storage.tables import LONGEST_CALL, LONGEST_OUTCOME, wechat_counts, wechat_states

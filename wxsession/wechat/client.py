@@ -32,15 +32,15 @@ from urllib3.exceptions import (
 )
 from urllib3.util import Retry
 
-from wxsession.clock import Timing
+from wxsession.common.clock import Timing
+from wxsession.common.limits import ConcurrencyLimit
+from wxsession.common.metrics import NUMBERS, WECHAT_CALLS, WECHAT_ERRORS
 from wxsession.errors import (
     CodeError,
     SessionKeyStale,
     WeChatTimeout,
     WxSessionError,
 )
-from wxsession.limits import ConcurrencyLimit
-from wxsession.metrics import NUMBERS, WECHAT_CALLS, WECHAT_ERRORS
 from wxsession.users.phone_numbers import PhoneNumber
 from wxsession.wechat import failures
 from wxsession.wechat.apps import Apps

@@ -15,9 +15,9 @@ from threading import Thread
 
 import requests
 
-from wxsession.clock import Clock
+from wxsession.common.clock import Clock
+from wxsession.common.limits import Places
 from wxsession.events import webhooks
-from wxsession.limits import Places
 from wxsession.settings import Webhook
 from wxsession.wechat.push import Message
 

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from wxsession.clock import Clock
-from wxsession.crypto import Unsealable
+from wxsession.common.clock import Clock
+from wxsession.common.crypto import Unsealable
 from wxsession.errors import Overloaded, SessionKeyStale, WeChatError
 from wxsession.events.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.storage.database import Database

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from wxsession.clock import Clock
+from wxsession.common.clock import Clock
 from wxsession.errors import InvalidRequest, SessionKeyStale, WatermarkMismatch
 from wxsession.storage.database import Database
 from wxsession.storage.tables import LONGEST_AVATAR_URL, LONGEST_NICKNAME

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, select, update
 
-from wxsession.crypto import Sealer, Unsealable
+from wxsession.common.crypto import Sealer, Unsealable
 from wxsession.storage.database import Database
 from wxsession.storage.statements import Rows, Statement, inserting
 from wxsession.storage.tables import (

@@ -13,8 +13,8 @@ from uuid import UUID
 
 from sqlalchemy import delete, insert, select, update
 
-from wxsession.clock import Clock
-from wxsession.crypto import SecretKeys
+from wxsession.common.clock import Clock
+from wxsession.common.crypto import SecretKeys
 from wxsession.errors import BadCredentials, InvalidRequest
 from wxsession.events.audit import Audit
 from wxsession.operations.admins.admin import ADMIN_COLUMNS, Admin, admin_from

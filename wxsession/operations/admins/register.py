@@ -16,8 +16,8 @@ from sqlalchemy import delete, insert, select, update
 
 from wxsession.accounts.passwords import normalised_username
 from wxsession.accounts.throttle import Throttle
-from wxsession.clock import Clock
-from wxsession.crypto import Sealer
+from wxsession.common.clock import Clock
+from wxsession.common.crypto import Sealer
 from wxsession.errors import InvalidRequest, NoSuchAdmin
 from wxsession.events.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.operations.admins import totp

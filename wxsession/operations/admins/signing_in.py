@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, delete, insert, select, update
 
 from wxsession.accounts.passwords import Passwords, ensure_acceptable, normalised_username
 from wxsession.accounts.throttle import Throttle
-from wxsession.clock import Clock
-from wxsession.crypto import Sealer, Unsealable
+from wxsession.common.clock import Clock
+from wxsession.common.crypto import Sealer, Unsealable
 from wxsession.errors import BadCredentials, InvalidLink, InvalidRequest, NotSignedIn
 from wxsession.events.audit import Audit
 from wxsession.operations.admins import totp

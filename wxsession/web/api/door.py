@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from wxsession.common.limits import Places
 from wxsession.errors import Overloaded
-from wxsession.limits import Places
 from wxsession.web import problems
 
 if TYPE_CHECKING:

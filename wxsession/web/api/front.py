@@ -21,9 +21,9 @@ from flask import Request, Response
 from pydantic_core import to_json
 from werkzeug.exceptions import HTTPException
 
-from wxsession.clock import rfc3339
+from wxsession.common.clock import rfc3339
+from wxsession.common.logs import current_request_id
 from wxsession.errors import WxSessionError
-from wxsession.logs import current_request_id
 from wxsession.services import Services
 from wxsession.sessions.session import SessionView
 from wxsession.web import problems

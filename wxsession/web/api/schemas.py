@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from wxsession.accounts.service import Bound
-from wxsession.clock import rfc3339
+from wxsession.common.clock import rfc3339
 from wxsession.events.feed import MOST as MOST_EVENTS
 from wxsession.logins.devices import AskingDevice
 from wxsession.operations.directory import PAGE, UserFilter
