@@ -93,7 +93,7 @@ def test_postgresql_is_restored(
     url = postgres.url("wxsession").replace("postgres@", "wxsession@")
     apps = f"{APPID}:{APP_SECRET}"
     machine.keep_secrets(apps=apps, database_url=url, secret_keys=SECRET_KEY)
-    _, create = block_with("createuser", "sh").splitlines()
+    _, create = block_with("sudo -u postgres createuser", "sh").splitlines()
     machine.do(f"{create}\nwxsession upgrade-database")
 
     with serving(url, wechat, receiver) as app:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.long
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """Return an environment with the wheel and what it depends on, and the documents' `shop.py`."""
     there = install(tmp_path_factory.mktemp("developer"), str(wheel))
-    shop = block_with("WxSession(app)", "python")
+    shop = block_with("wxsession = WxSession(app)", "python")
     (there.folder / "shop.py").write_text(shop, encoding="utf-8")
     return there
 
