@@ -180,7 +180,7 @@ def test_requests_of_the_console_have_ids_that_stand_in_events(desk: Desk) -> No
         assert connection.execute(query).scalar_one()
 
 
-def test_behind_a_proxy_the_address_is_that_of_the_browser(
+def test_behind_a_proxy_the_address_is_that_of_the_browser_and_the_id_that_of_the_proxy(
     database_url: str, clock: SettableClock, wechat: WeChat
 ) -> None:
     settings = settings_for(database_url, trusted_proxies=1)
@@ -189,9 +189,11 @@ def test_behind_a_proxy_the_address_is_that_of_the_browser(
     )
     client = console.test_client()
     form = {"name": "ada", "password": "x", "code": "0"}
-    headers = OWN_PAGE | {"X-Forwarded-For": "203.0.113.9, 198.51.100.7"}
+    known = "of-the-proxy-1"
+    headers = OWN_PAGE | {"X-Forwarded-For": "203.0.113.9, 198.51.100.7", "X-Request-ID": known}
     client.post("/sign-in", data=form, headers=headers, base_url=ORIGIN)
     with services_of(console).database.statement() as connection:
-        addresses = connection.execute(select(audit_events.c.client_address)).scalars().all()
-    assert addresses == ["198.51.100.7"]
+        c = audit_events.c
+        found = connection.execute(select(c.client_address, c.request_id)).all()
+    assert found == [("198.51.100.7", known)]
     services_of(console).database.close()

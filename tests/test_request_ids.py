@@ -25,7 +25,8 @@ from tests.support.service import ROOT, Service, Simulator
 from tests.support.settings import APPID, settings_for
 from tests.support.waiting import eventually
 from wxsession import WxSession, session_required
-from wxsession.common.logs import JsonFormatter, current_request_id, new_request_id
+from wxsession.common.current_request import current_request_id, new_request_id
+from wxsession.common.logs import JsonFormatter
 from wxsession.simulator import WeChat, wechat_transport
 from wxsession.storage.tables import audit_events
 
@@ -54,7 +55,8 @@ def test_ids_are_new_ones_in_order_and_a_forked_child_has_its_own() -> None:
     assert len(set(ids)) == 1000
     assert ids == sorted(ids)
     forked = (
-        "import os; from wxsession.common.logs import new_request_id; child = os.fork()\n"
+        "import os; from wxsession.common.current_request import new_request_id\n"
+        "child = os.fork()\n"
         "child and os.wait()\n"
         "print(new_request_id(), flush=True)"
     )
@@ -246,6 +248,7 @@ def test_one_id_leads_from_nginx_to_the_log_to_wechats_rid_and_to_the_event(
             timeout=30,
         )
         eventually(lambda: any("POST /login" in line for line in service.lines()))
+        eventually(lambda: "POST /login" in nginx.access_log())
         lines = [json.loads(line) for line in service.lines() if line.startswith("{")]
         followed = re.findall(r"POST /login .* ([0-9a-f]{32})$", nginx.access_log(), re.MULTILINE)
     assert followed == [answer.json()["request_id"]] == [answer.headers["X-Request-ID"]]

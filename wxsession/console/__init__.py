@@ -14,7 +14,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from wxsession.accounts.passwords import OWASP_MINIMUM
 from wxsession.common.clock import Clock, now
-from wxsession.common.logs import RequestFacts, current_request, new_request_id
+from wxsession.common.current_request import current_request, facts_of, forget_request
 from wxsession.console import (
     account,
     admins,
@@ -84,8 +84,7 @@ def create_console(
     settings = replace(settings, metrics=None)  # the service's process exports them
     services = Services.build(settings, clock=clock, http=http, hasher=hasher, sender=app)
     app.extensions[EXTENSION] = services
-    app.before_request(_begin_request)
-    app.teardown_request(_end_request)
+    _identify(app, trusts_proxy=settings.trusted_proxies > 0)
     app.register_blueprint(_blueprint(services, None))
     _let_pages_fail(app)
     if settings.trusted_proxies:
@@ -125,12 +124,14 @@ def _let_pages_fail(edge: Flask | Blueprint) -> None:
     edge.register_error_handler(Exception, failures.refuse_unforeseen)
 
 
-def _begin_request() -> None:
-    current_request.set(RequestFacts(new_request_id()))
+def _identify(app: Flask, *, trusts_proxy: bool) -> None:
+    """Give each request its id, as the service does: one leads from nginx's line to the event."""
 
+    def begin() -> None:
+        current_request.set(facts_of(request.environ, trusts_proxy=trusts_proxy))
 
-def _end_request(_error: BaseException | None) -> None:
-    current_request.set(None)  # the thread goes on to other requests
+    app.before_request(begin)
+    app.teardown_request(lambda _error: forget_request())
 
 
 def _limit_the_form() -> None:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from flask import Response, request
 from werkzeug.exceptions import HTTPException
 
-from wxsession.common.logs import current_request_id
+from wxsession.common.current_request import current_request_id
 from wxsession.console import pages
 from wxsession.console.admission import StaleForm
 from wxsession.errors import InvalidRequest, NotSignedIn, UserMerged, WxSessionError

@@ -18,7 +18,7 @@ from uuid import UUID
 from sqlalchemy import Insert, or_, select, update
 
 from wxsession.common.clock import Clock
-from wxsession.common.logs import current_request_id
+from wxsession.common.current_request import current_request_id
 from wxsession.common.metrics import EVENTS, NUMBERS
 from wxsession.errors import Overloaded
 from wxsession.events import signals

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from wxsession.common.clock import Clock
-from wxsession.common.logs import note_session
+from wxsession.common.current_request import note_session
 from wxsession.errors import (
     Crossed,
     InvalidToken,

@@ -1,19 +1,14 @@
 """What is seen of a request from outside: its id, and its line in the access log."""
 
 import logging
-import re
 from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request, request
 
-from wxsession.common.logs import (
-    ACCESS_LOG,
-    RequestFacts,
-    current_request,
-    new_request_id,
-)
+from wxsession.common.current_request import current_request, facts_of, forget_request
+from wxsession.common.logs import ACCESS_LOG
 from wxsession.common.metrics import NUMBERS, REQUESTS
 from wxsession.operations.prometheus import Exporter
 from wxsession.web.request import ROUTE, client_of
@@ -21,10 +16,8 @@ from wxsession.web.request import ROUTE, client_of
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_GIVEN = "HTTP_X_REQUEST_ID"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Anybody can invent others, and each would be a series of its own."""
-_SAFE = re.compile(r"[A-Za-z0-9._:/+=~-]{8,128}", re.ASCII)
 
 _log = logging.getLogger(ACCESS_LOG)
 
@@ -55,8 +48,8 @@ class Instrumentation:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         """Pass the request on."""
-        current_request.set(_facts_of(environ, trusts_proxy=self._trusts_proxy))
-        end = _forget
+        current_request.set(facts_of(environ, trusts_proxy=self._trusts_proxy))
+        end = forget_request
         if self._watches:
             if self._exporter is not None and not self._exporter.is_started:
                 self._exporter.start()
@@ -65,7 +58,7 @@ class Instrumentation:
         try:
             body = self.application(environ, start_response)
         except BaseException:
-            _forget()
+            forget_request()
             raise
         if type(body) is list:  # a check: nothing of ours happens any more
             end()
@@ -92,20 +85,10 @@ def identify(app: Flask, *, trusts_proxy: bool, exporter: Exporter | None) -> No
     def begin() -> None:
         if exporter is not None and not exporter.is_started:
             exporter.start()
-        current_request.set(_facts_of(request.environ, trusts_proxy=trusts_proxy))
+        current_request.set(facts_of(request.environ, trusts_proxy=trusts_proxy))
 
     app.before_request(begin)
-    app.teardown_request(lambda _error: _forget())
-
-
-def _facts_of(environ: "WSGIEnvironment", *, trusts_proxy: bool) -> RequestFacts:
-    if trusts_proxy and _SAFE.fullmatch(given := environ.get(_GIVEN, "")):
-        return RequestFacts(given)
-    return RequestFacts(new_request_id())
-
-
-def _forget() -> None:
-    current_request.set(None)  # the thread goes on to other requests
+    app.teardown_request(lambda _error: forget_request())
 
 
 class _Body:
@@ -159,7 +142,7 @@ class _Seen:
             NUMBERS.observe(REQUESTS, (known, route, self._status), seconds)
         if self._owner.logs:
             self._log(seconds)
-        _forget()
+        forget_request()
 
     def _log(self, seconds: float) -> None:
         facts, environ = current_request.get(), self._environ

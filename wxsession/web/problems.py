@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_accept_header
 
 from wxsession import errors
-from wxsession.common.logs import current_request_id
+from wxsession.common.current_request import current_request_id
 from wxsession.common.wording import CHINESE, ENGLISH, in_language
 from wxsession.errors import (
     BadCredentials,

@@ -22,7 +22,7 @@ from pydantic_core import to_json
 from werkzeug.exceptions import HTTPException
 
 from wxsession.common.clock import rfc3339
-from wxsession.common.logs import current_request_id
+from wxsession.common.current_request import current_request_id
 from wxsession.errors import WxSessionError
 from wxsession.services import Services
 from wxsession.sessions.session import SessionView
