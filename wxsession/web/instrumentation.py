@@ -16,6 +16,8 @@ from wxsession.web.request import ROUTE, client_of
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+_Headers = list[tuple[str, str]]
+_NO_HEADERS: _Headers = []
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Anybody can invent others, and each would be a series of its own."""
 
@@ -38,9 +40,9 @@ class Instrumentation:
         exporter: Exporter | None = None,
     ) -> None:
         self.application = application
-        self.logs = access_log
-        self.counts = exporter is not None
-        self._watches = self.logs or self.counts
+        self._logs = access_log
+        self._counts = exporter is not None
+        self._watches = access_log or exporter is not None
         self._trusts_proxy = trusts_proxy
         self._exporter = exporter
 
@@ -49,21 +51,50 @@ class Instrumentation:
     ) -> Iterable[bytes]:
         """Pass the request on."""
         current_request.set(facts_of(environ, trusts_proxy=self._trusts_proxy))
-        end = forget_request
-        if self._watches:
-            if self._exporter is not None and not self._exporter.is_started:
-                self._exporter.start()
-            seen = _Seen(self, environ, start_response)
-            start_response, end = seen.start, seen.end
         try:
+            if self._watches:
+                return self._watch(environ, start_response)
             body = self.application(environ, start_response)
         except BaseException:
             forget_request()
             raise
         if type(body) is list:  # a check: nothing of ours happens any more
-            end()
+            forget_request()
             return body
-        return _Body(body, end)
+        return _Body(body, forget_request)
+
+    def _watch(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """Pass the request on, and see how it ends."""
+        if self._exporter is not None and not self._exporter.is_started:
+            self._exporter.start()
+        status, sent = "500", _NO_HEADERS
+
+        def start(line: str, headers: _Headers, exc_info: Any = None) -> Any:
+            nonlocal status, sent
+            status, sent = line, headers
+            return start_response(line, headers, exc_info)
+
+        begun = perf_counter()
+        body = self.application(environ, start)
+        if type(body) is list:
+            self._end(environ, status[:3], sent, begun)
+            return body
+        return _Body(body, lambda: self._end(environ, status[:3], sent, begun))
+
+    def _end(
+        self, environ: "WSGIEnvironment", status: str, headers: _Headers, begun: float
+    ) -> None:
+        """Count the request, and write its line."""
+        seconds = perf_counter() - begun
+        if self._counts:
+            method = environ["REQUEST_METHOD"]
+            known = method if method in _METHODS else "_OTHER"
+            NUMBERS.observe(REQUESTS, (known, environ.get(ROUTE, ""), status), seconds)
+        if self._logs:
+            _write_line(environ, status, headers, seconds)
+        forget_request()
 
 
 def note_routes(app: Flask) -> None:
@@ -112,54 +143,23 @@ class _Body:
             self._end()
 
 
-class _Seen:
-    """One request that is watched from its beginning to its end."""
-
-    __slots__ = ("_begun", "_environ", "_headers", "_owner", "_start_response", "_status")
-
-    def __init__(
-        self, owner: Instrumentation, environ: "WSGIEnvironment", start_response: "StartResponse"
-    ) -> None:
-        self._owner = owner
-        self._environ = environ
-        self._start_response = start_response
-        self._status = "500"
-        self._headers: list[tuple[str, str]] = []
-        self._begun = perf_counter()
-
-    def start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-        """Remember what is sent, and send it."""
-        self._status, self._headers = status[:3], headers
-        return self._start_response(status, headers, exc_info)
-
-    def end(self) -> None:
-        """Count it, and write its line."""
-        seconds = perf_counter() - self._begun
-        if self._owner.counts:
-            method = self._environ["REQUEST_METHOD"]
-            known = method if method in _METHODS else "_OTHER"
-            route = self._environ.get(ROUTE, "")
-            NUMBERS.observe(REQUESTS, (known, route, self._status), seconds)
-        if self._owner.logs:
-            self._log(seconds)
-        forget_request()
-
-    def _log(self, seconds: float) -> None:
-        facts, environ = current_request.get(), self._environ
-        lengths = (int(value) for name, value in self._headers if name == "Content-Length")
-        client = client_of(Request(environ, populate_request=False))
-        method, route = environ["REQUEST_METHOD"], environ.get(ROUTE)
-        fields: dict[str, object] = {
-            "request_id": facts.request_id if facts else None,
-            "method": method,
-            "route": route,
-            "status": int(self._status),
-            "ms": round(seconds * 1000, 2),
-            "bytes": 0 if method == "HEAD" else next(lengths, 0),
-            "address": client.address,
-            "user_agent": client.user_agent,
-            "user": facts and facts.user_id and str(facts.user_id),
-            "session": facts and facts.session_id and str(facts.session_id),
-            "appid": facts and facts.appid,
-        }
-        _log.info("%s %s %s", method, route, self._status, extra={"fields": fields})
+def _write_line(environ: "WSGIEnvironment", status: str, headers: _Headers, seconds: float) -> None:
+    """Write a request's line of the access log."""
+    facts = current_request.get()
+    lengths = (int(value) for name, value in headers if name == "Content-Length")
+    client = client_of(Request(environ, populate_request=False))
+    method, route = environ["REQUEST_METHOD"], environ.get(ROUTE)
+    fields: dict[str, object] = {
+        "request_id": facts.request_id if facts else None,
+        "method": method,
+        "route": route,
+        "status": int(status),
+        "ms": round(seconds * 1000, 2),
+        "bytes": 0 if method == "HEAD" else next(lengths, 0),
+        "address": client.address,
+        "user_agent": client.user_agent,
+        "user": facts and facts.user_id and str(facts.user_id),
+        "session": facts and facts.session_id and str(facts.session_id),
+        "appid": facts and facts.appid,
+    }
+    _log.info("%s %s %s", method, route, status, extra={"fields": fields})
