@@ -6,6 +6,7 @@ median over the rounds, and its quartiles say how far it can be trusted.
 """
 
 import math
+import random
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -201,7 +202,9 @@ def in_pairs(
 ) -> list[tuple[Measurement, Measurement]]:
     """Return measurements of two targets that differ in little, one beside the other.
 
-    Now one of them goes first, now the other: what the machine does slowly is in neither.
+    It is left to chance which of a pair goes first: a shared machine changes its speed in a rhythm,
+    and by turns, one of them would now and then have all the slow moments (a difference of 1 % was
+    seen as one of 7 %).
 
     Raises:
         RequestsFailed: one of them answers with errors.
@@ -211,10 +214,9 @@ def in_pairs(
         for target, server in both:
             _warm_up(bench, target, server)
         found = []
-        for number in range(pairs):
-            order = both if number % 2 == 0 else both[::-1]
-            seen = [measure(bench, *each) for each in order]
-            found.append((seen[0], seen[1]) if number % 2 == 0 else (seen[1], seen[0]))
+        for _ in range(pairs):
+            seen = {place: measure(bench, *both[place]) for place in random.sample((0, 1), 2)}
+            found.append((seen[0], seen[1]))
     return found
 
 
