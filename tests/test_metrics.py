@@ -185,7 +185,8 @@ def test_a_scrape_of_a_run_has_whatever_a_board_or_an_alert_asks_for(
     assert value(samples, errors, errcode="40125", call="/sns/jscode2session", appid=APPID) == 1
     calls = "wxsession_wechat_call_duration_seconds_count"
     assert value(samples, calls, call="/sns/jscode2session", outcome="ok") == 2
-    assert value(samples, calls, call="/sns/jscode2session", outcome="refused") == 8
+    assert value(samples, calls, call="/sns/jscode2session", outcome="refused") == 5
+    assert value(samples, calls, call="/sns/jscode2session", outcome="busy") == 3
     requests_ = "http_server_request_duration_seconds_count"
     assert value(samples, requests_, http_request_method="_OTHER", http_route="") == 1
     assert "orders" not in str(samples)

@@ -305,8 +305,8 @@ class WeChatClient:
         else:
             self._breaker.answered()
             reply, failure = _parsed(content), "unintelligible"
-        outcome = failure if reply is None else "refused" if reply.get("errcode") else OK
         seconds = self._timing.monotonic() - sent_at
+        outcome = failure if reply is None else _kind_of(reply)
         NUMBERS.observe(WECHAT_CALLS, (call.path, outcome), seconds)
         self._report(_attempt(call, reply, failure, seconds))
         if reply is None:
@@ -435,6 +435,12 @@ def _signed(access_token: str, openid: str, session_key: str) -> dict[str, str]:
         "signature": key_signature(session_key),
         "sig_method": "hmac_sha256",
     }
+
+
+def _kind_of(reply: Mapping[str, object]) -> str:
+    """Return the outcome that metrics have for a reply."""
+    errcode = reply.get("errcode")
+    return "busy" if errcode == failures.BUSY else "refused" if errcode else OK
 
 
 def _attempt(
