@@ -46,8 +46,8 @@ def measure(bench: Bench) -> Outcome:
     check = asking("/check_session", filled.requests)
     on = Target("check, metrics on", partial(Ours, metrics=_an_address()), filled.url, check)
     off = Target("check, metrics off", Ours, filled.url, check)
-    starts = -(-bench.scale.rounds // 2)
-    pairs = [pair for _ in range(starts) for pair in in_pairs(bench, on, off, pairs=_PAIRS)]
+    starts = range(bench.scale.rounds)
+    pairs = [pair for _ in starts for pair in in_pairs(bench, on, off, pairs=_PAIRS)]
     with_, without = (_medians(measured) for measured in zip(*pairs, strict=True))
     kept = ratio_of_pairs(pairs, rate)
     blocks = _BLOCKS * bench.scale.rounds
