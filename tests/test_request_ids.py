@@ -185,6 +185,43 @@ def test_the_access_log_has_a_line_for_each_request_and_never_a_query(
     assert ended["route"] == "/sessions/<uuid:session_id>"
 
 
+def test_the_access_log_says_of_every_kind_of_response_what_was_sent(
+    make_app: Callable[..., Flask], wechat: WeChat, written: Callable[[], list[dict[str, Any]]]
+) -> None:
+    key = "an-api-key-that-is-made-up-for-tests"
+    settings = {"api_keys": f"shop:{key}:users", "api_page": "on", "dialects": "all"}
+    app = make_app(access_log="on", **settings)
+    phone = Phone(app, wechat, "alice")
+    user = phone.log_in().json["user"]["id"]
+    before = len([line for line in written() if line["logger"] == "wxsession.access"])
+    theirs, ours = {"Authorization": f"Bearer {key}"}, {"Authorization": f"Bearer {phone.token}"}
+    client = app.test_client()
+    tag = client.get(f"/users/{user}", headers=theirs, buffered=True).headers["ETag"]
+    known = theirs | {"If-None-Match": tag}
+    answers = [
+        client.open(path, method=method, headers=headers, json=body, buffered=True)
+        for method, path, headers, body in (
+            ("GET", f"/users/{user}", known, None),
+            ("GET", "/check_session", ours, None),
+            ("GET", "/check_session", {}, None),
+            ("POST", "/login", {}, {"code": 1}),
+            ("POST", "/login", {}, {"code": "no-such-code"}),
+            ("POST", "/mina_auth/", {}, {"version": 1}),
+            ("OPTIONS", "/login", {}, None),
+            ("DELETE", "/login", {}, None),
+            ("GET", "/nowhere", {}, None),
+            ("GET", "/docs", {}, None),
+            ("GET", "/docs/swagger-ui.css", {}, None),
+            ("HEAD", "/openapi.json", {}, None),
+            ("POST", "/logout", ours, None),
+        )
+    ]
+    assert {answer.status_code for answer in answers} >= {200, 204, 304, 400, 401, 404, 405}
+    lines = [line for line in written() if line["logger"] == "wxsession.access"][before + 1 :]
+    sent = [(answer.status_code, len(answer.data)) for answer in answers]
+    assert [(line["status"], line["bytes"]) for line in lines] == sent
+
+
 def test_a_host_application_gets_ids_in_our_answers_and_keeps_its_own(
     database_url: str, wechat: WeChat
 ) -> None:

@@ -20,6 +20,9 @@ class RequestFacts:
     user_id: UUID | None = None
     session_id: UUID | None = None
     appid: str | None = None
+    status: int = 500
+    length: int = 0
+    """Of the body that answers it."""
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id

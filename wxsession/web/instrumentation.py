@@ -2,12 +2,18 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flask import Flask, Request, request
 
-from wxsession.common.current_request import current_request, facts_of, forget_request
+from wxsession.common.current_request import (
+    RequestFacts,
+    current_request,
+    facts_of,
+    forget_request,
+)
 from wxsession.common.logs import ACCESS_LOG
 from wxsession.common.metrics import NUMBERS, REQUESTS
 from wxsession.operations.prometheus import Exporter
@@ -16,10 +22,9 @@ from wxsession.web.request import ROUTE, client_of
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_Headers = list[tuple[str, str]]
-_NO_HEADERS: _Headers = []
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Anybody can invent others, and each would be a series of its own."""
+_WITHOUT_BODY = frozenset({204, 304})
 
 _log = logging.getLogger(ACCESS_LOG)
 
@@ -41,7 +46,6 @@ class Instrumentation:
     ) -> None:
         self.application = application
         self._logs = access_log
-        self._counts = exporter is not None
         self._watches = access_log or exporter is not None
         self._trusts_proxy = trusts_proxy
         self._exporter = exporter
@@ -50,50 +54,31 @@ class Instrumentation:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         """Pass the request on."""
-        current_request.set(facts_of(environ, trusts_proxy=self._trusts_proxy))
+        facts = facts_of(environ, trusts_proxy=self._trusts_proxy)
+        current_request.set(facts)
+        if self._exporter is not None and not self._exporter.is_started:
+            self._exporter.start()
+        begun = perf_counter()
         try:
-            if self._watches:
-                return self._watch(environ, start_response)
             body = self.application(environ, start_response)
         except BaseException:
             forget_request()
             raise
+        end = partial(self._end, environ, facts, begun) if self._watches else forget_request
         if type(body) is list:  # a check: nothing of ours happens any more
-            forget_request()
+            end()
             return body
-        return _Body(body, forget_request)
+        return _Body(body, end)
 
-    def _watch(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse"
-    ) -> Iterable[bytes]:
-        """Pass the request on, and see how it ends."""
-        if self._exporter is not None and not self._exporter.is_started:
-            self._exporter.start()
-        status, sent = "500", _NO_HEADERS
-
-        def start(line: str, headers: _Headers, exc_info: Any = None) -> Any:
-            nonlocal status, sent
-            status, sent = line, headers
-            return start_response(line, headers, exc_info)
-
-        begun = perf_counter()
-        body = self.application(environ, start)
-        if type(body) is list:
-            self._end(environ, status[:3], sent, begun)
-            return body
-        return _Body(body, lambda: self._end(environ, status[:3], sent, begun))
-
-    def _end(
-        self, environ: "WSGIEnvironment", status: str, headers: _Headers, begun: float
-    ) -> None:
+    def _end(self, environ: "WSGIEnvironment", facts: RequestFacts, begun: float) -> None:
         """Count the request, and write its line."""
-        seconds = perf_counter() - begun
-        if self._counts:
+        if self._exporter is not None:
             method = environ["REQUEST_METHOD"]
             known = method if method in _METHODS else "_OTHER"
-            NUMBERS.observe(REQUESTS, (known, environ.get(ROUTE, ""), status), seconds)
+            labels = known, environ.get(ROUTE, ""), str(facts.status)
+            NUMBERS.observe(REQUESTS, labels, perf_counter() - begun)
         if self._logs:
-            _write_line(environ, status, headers, seconds)
+            _write_line(environ, facts, perf_counter() - begun)
         forget_request()
 
 
@@ -143,23 +128,22 @@ class _Body:
             self._end()
 
 
-def _write_line(environ: "WSGIEnvironment", status: str, headers: _Headers, seconds: float) -> None:
+def _write_line(environ: "WSGIEnvironment", facts: RequestFacts, seconds: float) -> None:
     """Write a request's line of the access log."""
-    facts = current_request.get()
-    lengths = (int(value) for name, value in headers if name == "Content-Length")
     client = client_of(Request(environ, populate_request=False))
     method, route = environ["REQUEST_METHOD"], environ.get(ROUTE)
+    has_body = method != "HEAD" and facts.status not in _WITHOUT_BODY
     fields: dict[str, object] = {
-        "request_id": facts.request_id if facts else None,
+        "request_id": facts.request_id,
         "method": method,
         "route": route,
-        "status": int(status),
+        "status": facts.status,
         "ms": round(seconds * 1000, 2),
-        "bytes": 0 if method == "HEAD" else next(lengths, 0),
+        "bytes": facts.length if has_body else 0,
         "address": client.address,
         "user_agent": client.user_agent,
-        "user": facts and facts.user_id and str(facts.user_id),
-        "session": facts and facts.session_id and str(facts.session_id),
-        "appid": facts and facts.appid,
+        "user": facts.user_id and str(facts.user_id),
+        "session": facts.session_id and str(facts.session_id),
+        "appid": facts.appid,
     }
-    _log.info("%s %s %s", method, route, status, extra={"fields": fields})
+    _log.info("%s %s %s", method, route, facts.status, extra={"fields": fields})

@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_accept_header
 
 from wxsession import errors
-from wxsession.common.current_request import current_request_id
+from wxsession.common.current_request import current_request, current_request_id
 from wxsession.common.wording import CHINESE, ENGLISH, in_language
 from wxsession.errors import (
     BadCredentials,
@@ -255,11 +255,15 @@ def from_error(error: WxSessionError, accept_language: str | None = None) -> Res
 
 
 def protected(response: Response) -> Response:
-    """Add to a response the headers that every one of ours has; one without a body has no type."""
+    """Add to a response the headers that every one of ours has; one without a body has no type.
+
+    It is noted as the answer to the current request.
+    """
     for name, value in PROTECTION.items():
         response.headers.setdefault(name, value)
-    if (request_id := current_request_id()) is not None:
-        response.headers[REQUEST_ID] = request_id
+    if (facts := current_request.get()) is not None:
+        response.headers[REQUEST_ID] = facts.request_id
+        facts.status, facts.length = response.status_code, response.content_length or 0
     # Flask says text/html of its response to OPTIONS.
     if not response.is_streamed and not response.get_data():
         response.headers.pop("Content-Type", None)

@@ -22,7 +22,7 @@ from pydantic_core import to_json
 from werkzeug.exceptions import HTTPException
 
 from wxsession.common.clock import rfc3339
-from wxsession.common.current_request import current_request_id
+from wxsession.common.current_request import current_request
 from wxsession.errors import WxSessionError
 from wxsession.services import Services
 from wxsession.sessions.session import SessionView
@@ -127,8 +127,9 @@ class Front:
             ("Content-Length", str(len(body))),
             *problems.PROTECTION.items(),
         ]
-        if (request_id := current_request_id()) is not None:
-            headers.append((problems.REQUEST_ID, request_id))
+        if (facts := current_request.get()) is not None:
+            headers.append((problems.REQUEST_ID, facts.request_id))
+            facts.status, facts.length = 200, len(body)
         start_response("200 OK", headers)
         return [body]
 
