@@ -22,7 +22,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 help:
 	@echo 'make run    start the service with its console and a simulated WeChat, and print a login to try'
 	@echo '            (other ports: make run PORT=9000 SIMULATOR_PORT=9001 CONSOLE_PORT=9002)'
-	@echo 'make test   run what a change must not break, in less than 5 minutes, on SQLite and on PostgreSQL'
+	@echo 'make test   run what a change must not break, in about 8 minutes, on SQLite and on PostgreSQL'
 	@echo '            (some: make test ARGS="-k login"; with the coverage of branches: make coverage)'
 	@echo '            (what takes longer, samples of proofs and benchmark among it: make test-long)'
 	@echo 'make prove  run the proofs under load and under failures'
