@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -285,6 +286,20 @@ def test_nothing_is_lost_among_threads_that_come_and_go() -> None:
     assert (name, labels) == ("one_seconds", ("label",))
     assert buckets == [0, 0, 16_000, *[0] * 10, 16]
     assert seconds == pytest.approx(16_000 * 0.003 + 16 * 60)
+
+
+def test_durations_that_nobody_asks_for_do_not_fill_the_memory() -> None:
+    numbers = Numbers()
+    tracemalloc.start()
+    try:
+        for number in range(60_000):
+            numbers.observe("one_seconds", ("label",), number / 1000)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 3_000_000  # all of them would take nearly twice that
+    ((_, _, buckets, _),) = numbers.snapshot()["durations"]
+    assert sum(buckets) == 60_000
 
 
 def test_nothing_is_exported_unless_asked_for(app: Flask) -> None:

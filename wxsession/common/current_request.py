@@ -21,8 +21,9 @@ class RequestFacts:
     session_id: UUID | None = None
     appid: str | None = None
     status: int = 500
+    """Of the response; until there is one, that of a failure."""
     length: int = 0
-    """Of the body that answers it."""
+    """The bytes that the response says its body has."""
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id

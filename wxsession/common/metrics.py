@@ -67,6 +67,7 @@ BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 
 
 _MOST_NOTES: Final = 10_000
+"""Of durations that are not added up yet."""
 
 
 class Numbers:

@@ -72,13 +72,14 @@ class Instrumentation:
 
     def _end(self, environ: "WSGIEnvironment", facts: RequestFacts, begun: float) -> None:
         """Count the request, and write its line."""
+        seconds = perf_counter() - begun
         if self._exporter is not None:
             method = environ["REQUEST_METHOD"]
             known = method if method in _METHODS else "_OTHER"
             labels = known, environ.get(ROUTE, ""), str(facts.status)
-            NUMBERS.observe(REQUESTS, labels, perf_counter() - begun)
+            NUMBERS.observe(REQUESTS, labels, seconds)
         if self._logs:
-            _write_line(environ, facts, perf_counter() - begun)
+            _write_line(environ, facts, seconds)
         forget_request()
 
 
