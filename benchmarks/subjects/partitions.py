@@ -20,7 +20,6 @@ _NAME: Final = "partitions"
 _MONTHS: Final = 7
 _USERS: Final = 50_000
 _BATCH: Final = 5_000
-_ASKED: Final = 1_000
 _PLACE: Final = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint"
 _PLAIN: Final = "wxsession_events"
 _PARTED: Final = "parted"
@@ -100,7 +99,7 @@ def measure(bench: Bench) -> Outcome:
             values |= {"user_agent": USER_AGENT, "count": count, "table": table}
             postgres.run(_NAME, _FILL.format_map(values))
     postgres.vacuum(_NAME)
-    costs = {table: _of_table(postgres, table) for table in (_PLAIN, _PARTED)}
+    costs = {table: _of_table(postgres, table, count // 10) for table in (_PLAIN, _PARTED)}
     with psycopg.connect(postgres.plain_url(_NAME), autocommit=True) as connection:
         purged = _cost(postgres, count, lambda: _purge(connection))
         vacuumed = _cost(postgres, count, lambda: connection.execute(f"VACUUM {_PLAIN}".encode()))
@@ -134,24 +133,24 @@ def measure(bench: Bench) -> Outcome:
     return Outcome([Table(head, rows)], notes=[_HOW.format(months=_MONTHS, count=count)])
 
 
-def _of_table(postgres: Postgres, table: str) -> Sequence[_Cost]:
-    """Return what an event written, a search and a look by id take."""
+def _of_table(postgres: Postgres, table: str, asked: int) -> Sequence[_Cost]:
+    """Return what an event written, a search and a look by id take, each `asked` times."""
     with psycopg.connect(postgres.plain_url(_NAME), autocommit=True) as connection:
-        query = f"SELECT id, user_id FROM {table} TABLESAMPLE SYSTEM (5) LIMIT {_ASKED}"
+        query = f"SELECT id, user_id FROM {table} ORDER BY random() LIMIT {asked}"
         some = connection.execute(query.encode()).fetchall()
 
         def each(statement: str, column: int) -> Callable[[], None]:
             text = statement.format(table=table).encode()
 
             def run() -> None:
-                for _ in range(_ASKED):
+                for _ in range(asked):
                     value = random.choice(some)[column]
                     connection.execute(text, (value,), prepare=True)
 
             return run
 
         return [
-            _cost(postgres, _ASKED, each(statement, column))
+            _cost(postgres, asked, each(statement, column))
             for statement, column in ((_INSERT, 1), (_SEARCH, 1), (_BY_ID, 0))
         ]
 
