@@ -99,6 +99,15 @@ def test_every_screen_is_there_for_a_viewer_in_both_languages(
             assert secret not in page.text
 
 
+def test_what_the_doctor_finds_is_said_in_the_language_of_the_page(
+    sign_in: Callable[..., Visitor],
+) -> None:
+    texts = {"en": "the sessions have the addresses of clients", "zh": "会话记录的是客户端的地址"}
+    for language, found in texts.items():
+        page = sign_in(Role.VIEWER, language).get("/overview/doctor").text
+        assert found in page
+
+
 def test_the_overview_has_the_numbers_of_its_plots_as_tables(owner: Visitor) -> None:
     page = owner.get("/overview", period="7d").text
     assert page.count('<figure class="plot"') == 5

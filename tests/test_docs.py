@@ -30,6 +30,7 @@ from tests.support.service import ROOT, free_port, plain_environment
 from tests.support.settings import environment
 from wxsession import DIALECTS, create_app
 from wxsession.common.metrics import METRICS
+from wxsession.common.wording import CHINESE, ENGLISH, in_language
 from wxsession.settings import PREFIX, Settings
 from wxsession.web.problems import PROBLEM_TYPES
 from wxsession.wechat import failures
@@ -309,8 +310,10 @@ def test_the_failures_at_wechat_are_those_of_the_log(language: str) -> None:
     assert [(key, cells[1]) for key, cells in zip(keys, told, strict=True)] == [
         (key, f"`{failure.error().code}`") for key, failure in known
     ]
-    if language == "english":
-        assert [cells[2:] for cells in told] == [[one.meaning, one.cure] for _, one in known]
+    spoken = {"english": ENGLISH, "chinese": CHINESE}[language]
+    assert [cells[2:] for cells in told] == [
+        [in_language(one.meaning, spoken), in_language(one.cure, spoken)] for _, one in known
+    ]
 
 
 @in_both_languages

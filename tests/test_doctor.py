@@ -380,15 +380,15 @@ def test_a_proxy_that_is_taken_for_every_client_is_told(make: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "said", "in_chinese"),
     [
-        (40125, "correct the secret in WXSESSION_APPS"),
-        (40164, "(it is "),
-        (Fault.CONNECTION_REFUSED, "correct WXSESSION_WECHAT_URL, or the firewall"),
+        (40125, "correct the secret in WXSESSION_APPS", "修正 WXSESSION_APPS 里的 AppSecret"),
+        (40164, "(it is ", "IP 是 "),
+        (Fault.CONNECTION_REFUSED, "correct WXSESSION_WECHAT_URL, or the", "该地址和端口无人监听"),
     ],
 )
 def test_a_wechat_that_refuses_is_told_with_its_cure(
-    fault: Fault | int, said: str, make: Make, wechat: WeChat
+    fault: Fault | int, said: str, in_chinese: str, make: Make, wechat: WeChat
 ) -> None:
     app = make()
     wechat.fail_next(fault, times=2)
@@ -396,6 +396,9 @@ def test_a_wechat_that_refuses_is_told_with_its_cure(
     assert found.startswith(f"fault wechat: {APPID}: ")
     assert said in found
     assert APP_SECRET not in found
+    wechat.fail_next(fault, times=2)
+    chinese = app.test_cli_runner(env={"LC_ALL": "zh_CN.UTF-8"})
+    assert in_chinese in chinese.invoke(args=["doctor", "--wechat"]).output
 
 
 # The health check.

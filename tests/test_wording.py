@@ -1,9 +1,11 @@
 """What people read is there in Chinese as well: problems, and what commands print."""
 
 import ast
+import json
 import re
 from collections.abc import Callable, Iterator
 from string import Formatter
+from typing import get_args
 
 import pytest
 from flask import Flask
@@ -12,7 +14,8 @@ from tests.support.phone import Phone
 from tests.support.service import ROOT
 from wxsession import session_required
 from wxsession.cli.base import _CURES, _NO_CURE, _RUNNING
-from wxsession.common.wording import IN_CHINESE, language_of_locale
+from wxsession.common.wording import CHINESE, IN_CHINESE, Sentence, language_of_locale
+from wxsession.operations.findings import Subject
 from wxsession.web.problems import PROBLEM_TYPES
 
 CHINESE_CHARACTER = re.compile("[\u4e00-\u9fff]")
@@ -25,22 +28,38 @@ def test_every_error_has_a_title_and_a_detail_in_chinese(code: str) -> None:
         assert CHINESE_CHARACTER.search(IN_CHINESE[text])
 
 
-def printed_by_commands() -> Iterator[str]:
-    yield from (*_CURES.values(), *_RUNNING.values(), _NO_CURE)
-    for path in (ROOT / "wxsession" / "cli").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            match node:
-                case ast.Call(
-                    func=ast.Name(id="words" | "Progress"),
-                    args=[ast.Constant(value=str(text)), *_],
-                ):
+def told_to_people() -> Iterator[str]:
+    yield from (*_CURES.values(), *_RUNNING.values(), _NO_CURE, *get_args(Subject))
+    for folder in "cli", "operations":
+        for path in (ROOT / "wxsession" / folder).rglob("*.py"):
+            yield from said_in(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def said_in(module: ast.Module) -> Iterator[str]:
+    for node in ast.walk(module):
+        match node:
+            case ast.Call(
+                func=ast.Name(id="words" | "Progress" | "Sentence"),
+                args=[ast.Constant(value=str(text)), *_],
+            ):
+                if has_words(text):
                     yield text
-                case ast.Call(func=ast.Name(id="words" | "Progress"), args=[argument, *_]):
-                    assert isinstance(argument, ast.Name), f"{path.name}: {ast.unparse(argument)}"
+            case ast.Call(func=ast.Name(id="words" | "Progress" | "Sentence"), args=[argument, *_]):
+                assert isinstance(argument, ast.Name | ast.Attribute | ast.IfExp), ast.unparse(
+                    argument
+                )
 
 
-@pytest.mark.parametrize("text", sorted(set(printed_by_commands())))
-def test_everything_that_commands_print_is_there_in_chinese_with_the_same_values(text: str) -> None:
+def has_words(template: str) -> bool:
+    """Return whether a template has words of its own, besides its values and names."""
+    own = "".join(text for text, *_ in Formatter().parse(template))
+    return bool(re.search("[a-z]", re.sub("PostgreSQL|SQLite", "", own)))
+
+
+@pytest.mark.parametrize("text", sorted(set(told_to_people())))
+def test_everything_that_commands_and_the_doctor_say_is_there_in_chinese_with_the_same_values(
+    text: str,
+) -> None:
     assert values_in(IN_CHINESE[text]) == values_in(text)
     assert CHINESE_CHARACTER.search(IN_CHINESE[text])
 
@@ -106,6 +125,32 @@ def test_commands_speak_the_language_of_the_terminal(app: Flask) -> None:
         result = run.invoke(args=["users", "enable", nobody, "--as", "tests"])
         assert result.exit_code == 1
         assert said in result.output
+
+
+def test_the_doctor_speaks_the_language_of_the_terminal(app: Flask) -> None:
+    for language, *said in (
+        (
+            "zh_CN.UTF-8",
+            "定期清理",
+            "还没有完成过清理",
+            "请用 cron 或定时器每天执行 purge-sessions",
+        ),
+        ("C", "purge: ", "no purge has finished yet", "run purge-sessions every day, by cron or a"),
+    ):
+        run = app.test_cli_runner(env={"LC_ALL": language})
+        lines = run.invoke(args=["doctor"]).output.splitlines()
+        assert any(all(words in line for words in ("warning ", *said)) for line in lines)
+        as_json = json.loads(run.invoke(args=["doctor", "--json"]).output)
+        assert "no purge has finished yet" in [one["found"] for one in as_json["findings"]]
+
+
+def test_a_value_of_a_sentence_that_is_a_sentence_is_translated_with_it() -> None:
+    sentence = Sentence(
+        "every user of this machine can read {what}",
+        what=Sentence("the file of {setting}", setting="WXSESSION_APPS_FILE"),
+    )
+    assert sentence == "every user of this machine can read the file of WXSESSION_APPS_FILE"
+    assert sentence.in_language(CHINESE) == "本机的所有用户都能读取WXSESSION_APPS_FILE 指定的文件"
 
 
 @pytest.mark.parametrize(

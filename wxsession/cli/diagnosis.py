@@ -8,7 +8,8 @@ import urllib.request
 import click
 
 from wxsession.cli.base import Command, pass_services
-from wxsession.cli.output import as_text, json_option, show
+from wxsession.cli.output import as_text, in_terminal_language, json_option, show
+from wxsession.common.wording import Sentence
 from wxsession.operations.database_checks import SAMPLE
 from wxsession.operations.findings import Finding
 from wxsession.services import Services
@@ -78,5 +79,10 @@ def _asked(address: str, timeout: float) -> str | None:
 
 
 def _line(finding: Finding) -> str:
-    said = f"{finding.found}; {finding.cure}" if finding.cure else finding.found
-    return f"{finding.state.ljust(7)}  {finding.subject}: {as_text(said)}"
+    said = Sentence(
+        "{subject}: {found}; {cure}" if finding.cure else "{subject}: {found}",
+        subject=Sentence(finding.subject),
+        found=finding.found,
+        cure=finding.cure,
+    )
+    return f"{finding.state.ljust(7)}  {as_text(in_terminal_language(said))}"

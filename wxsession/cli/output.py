@@ -16,7 +16,7 @@ from uuid import UUID
 
 import click
 
-from wxsession.common.wording import in_language, language_of_locale
+from wxsession.common.wording import Sentence, language_of_locale
 from wxsession.events.event import Event
 
 _AS_JSON = "wxsession.as_json"
@@ -33,7 +33,12 @@ json_option = click.option(
 
 def words(template: str, **values: object) -> str:
     """Return a sentence in the language of the terminal, with these values in it."""
-    return in_language(template, language_of_locale(os.environ)).format(**values)
+    return in_terminal_language(Sentence(template, **values))
+
+
+def in_terminal_language(sentence: Sentence) -> str:
+    """Return a sentence in the language of the terminal."""
+    return sentence.in_language(language_of_locale(os.environ))
 
 
 def show(value: object, text: str) -> None:

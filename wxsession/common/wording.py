@@ -5,7 +5,7 @@ shown in English.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Self
 
 ENGLISH: Final = "en"
 CHINESE: Final = "zh"
@@ -245,11 +245,329 @@ IN_CHINESE: Final[Mapping[str, str]] = {
         "无法请求微信，原因见日志。请稍后再执行一次"
     ),
     "{code}: see the log": "{code}：请查看日志",
+    # What went wrong at WeChat, and the cures, as docs/zh/errors.md has them.
+    "WeChat is busy, also after every retry": "微信系统繁忙，重试后仍然如此",
+    "nothing: the client tries again": "无需处理：客户端会重试",
+    "the code is wrong, expired, or of another app": "code 错误、已过期，或属于其他小程序",
+    "the client calls wx.login again; if no code is taken, WXSESSION_APPS has another appid "
+    "than the mini-program": (
+        "客户端重新调用 wx.login；如果所有 code 都被拒绝，说明 WXSESSION_APPS 里的 appid 与小"
+        "程序不一致"
+    ),
+    "the code is missing": "缺少 code",
+    "the client calls wx.login again": "客户端重新调用 wx.login",
+    "the code was exchanged before": "code 已被使用",
+    "the client calls wx.login again; if new codes fail as well, another server exchanges them "
+    "too": "客户端重新调用 wx.login；如果新的 code 也这样，说明另有服务器在用它换取会话",
+    "WeChat considers this user a high risk": "微信认为该用户是高风险用户",
+    "nothing: WeChat keeps the user out": "无需处理：微信拦截了该用户",
+    "too many calls in this minute": "本分钟内调用太多",
+    "find the client that logs in again and again": "找出反复登录的客户端",
+    "the app's calls of this day are used up": "小程序当日的调用次数已用完",
+    "find out who makes so many; the mini-program's console can reset the count": (
+        "找出是谁调用了这么多次；可以在小程序后台清零"
+    ),
+    "the grant_type is wrong": "grant_type 不正确",
+    "correct WXSESSION_APPS, and check what responds at WXSESSION_WECHAT_URL": (
+        "修正 WXSESSION_APPS，并检查 WXSESSION_WECHAT_URL 处是谁在响应"
+    ),
+    "WeChat does not know the appid": "微信不认识这个 appid",
+    "correct the appid in WXSESSION_APPS": "修正 WXSESSION_APPS 里的 appid",
+    "the app secret is wrong": "AppSecret 错误",
+    "correct the secret in WXSESSION_APPS": "修正 WXSESSION_APPS 里的 AppSecret",
+    "this server's address is not in the app's IP whitelist": (
+        "本服务器的 IP 不在小程序的 IP 白名单里"
+    ),
+    "add the address in the mini-program's console": "在小程序后台把它加入白名单",
+    "the app secret is frozen": "AppSecret 已被冻结",
+    "unfreeze it in the mini-program's console": "在小程序后台解冻",
+    "the appid is missing": "缺少 appid",
+    "the app secret is missing": "缺少 AppSecret",
+    "the app may not use this endpoint": "小程序没有该接口的权限",
+    "check its permissions in the mini-program's console": "在小程序后台查看接口权限",
+    "the app's account is frozen or cancelled": "小程序账号已被冻结或注销",
+    "look for notices in the mini-program's console": "在小程序后台查看通知",
+    "the app may not fetch access_tokens": "小程序被禁止获取 access_token",
+    "check the mini-program's console": "在小程序后台查看",
+    "the app's account is frozen": "小程序账号已被冻结",
+    "an administrator has to confirm this server's address": "本服务器的 IP 需要管理员确认",
+    "let an administrator of the mini-program confirm the address to WeChat": (
+        "请小程序管理员在微信里确认该 IP"
+    ),
+    "an administrator refused this server's address twice, for 24 hours": (
+        "管理员两次拒绝了本服务器的 IP，24 小时内不可用"
+    ),
+    "an administrator refused this server's address, for an hour": (
+        "管理员拒绝了本服务器的 IP，1 小时内不可用"
+    ),
+    "the access_token is not the latest": "access_token 不是最新的",
+    "nothing: another one is fetched; see the log if it fails too": (
+        "无需处理：会重新获取，获取失败另有日志"
+    ),
+    "the access_token is wrong": "access_token 无效",
+    "the access_token is missing": "缺少 access_token",
+    "the access_token has expired": "access_token 已过期",
+    "the code is of another user": "code 属于其他用户",
+    "the client lets the user press the button again": "客户端请用户重新点击按钮",
+    "the code is of another app": "code 属于其他小程序",
+    "if no code is taken, WXSESSION_APPS has another appid than the mini-program": (
+        "如果所有 code 都被拒绝，说明 WXSESSION_APPS 里的 appid 与小程序不一致"
+    ),
+    "WeChat has replaced the session_key": "微信已换用另一个 session_key",
+    "nothing: the next login brings the new one": "无需处理：下次登录会得到它",
+    "an errcode that is not known here": "这里不认识的 errcode",
+    "look it up in WeChat's documentation, or ask WeChat with the rid": (
+        "查阅微信文档，或把 rid 提供给微信客服"
+    ),
+    "the name in WXSESSION_WECHAT_URL has no address": "WXSESSION_WECHAT_URL 里的域名解析不出地址",
+    "correct it, or this server's DNS": "修正域名，或本服务器的 DNS",
+    "no encrypted connection: the certificate is not accepted, or it is not TLS": (
+        "无法建立加密连接：证书不被接受，或对方不是 TLS"
+    ),
+    "check this server's clock and CA certificates, and look for a proxy that opens TLS": (
+        "检查本服务器的时钟和 CA 证书，以及是否有解开 TLS 的代理"
+    ),
+    "nothing listens at the address and port": "该地址和端口无人监听",
+    "correct WXSESSION_WECHAT_URL, or the firewall": "修正 WXSESSION_WECHAT_URL，或防火墙",
+    "the address cannot be reached from here": "从本服务器到不了该地址",
+    "check this server's network: routes, IPv6, firewall": "检查本服务器的网络：路由、IPv6、防火墙",
+    "no connection within WXSESSION_WECHAT_TIMEOUT": "在 WXSESSION_WECHAT_TIMEOUT 内没有连上",
+    "let the firewall pass connections to WeChat": "让防火墙放行到微信的连接",
+    "the proxy named in the environment makes no connection": "环境变量里的代理连不上",
+    "correct HTTPS_PROXY or NO_PROXY, or the proxy": "修正 HTTPS_PROXY 或 NO_PROXY，或代理本身",
+    "the connection broke before the whole response was there": "响应还没收完，连接就断了",
+    "nothing, if it is rare; otherwise look for what cuts connections": (
+        "偶尔出现无需处理；否则查找是谁切断了连接"
+    ),
+    "no whole response within WXSESSION_WECHAT_TIMEOUT": (
+        "在 WXSESSION_WECHAT_TIMEOUT 内没有收完响应"
+    ),
+    "nothing, if it is rare; otherwise check the network, or allow more time": (
+        "偶尔出现无需处理；否则检查网络，或放宽超时"
+    ),
+    "the response is not one of WeChat's": "这不是微信的响应",
+    "check what responds at WXSESSION_WECHAT_URL: a proxy, an error page": (
+        "检查 WXSESSION_WECHAT_URL 处是谁在响应：代理、错误页面"
+    ),
+    "errcode {errcode}, rid {rid}: {meaning}": "errcode {errcode}，rid {rid}：{meaning}",
+    "errcode {errcode}, rid {rid}: {meaning} (it is {address})": (
+        "errcode {errcode}，rid {rid}：{meaning}（IP 是 {address}）"
+    ),
+    "{code}, {name}: {meaning}": "{code}（{name}）：{meaning}",
+    # What the doctor looks at, finds, and advises.
+    "settings": "配置",
+    "files": "文件",
+    "metrics": "指标",
+    "database": "数据库",
+    "autovacuum": "autovacuum（自动清理）",
+    "pooler": "连接池代理",
+    "connections": "连接数",
+    "clock": "时钟",
+    "schema": "表结构",
+    "indexes": "索引",
+    "proxies": "反向代理",
+    "rows": "到期数据",
+    "purge": "定期清理",
+    "sealed values": "加密内容",
+    "wechat": "微信",
+    "{subject}: {found}": "{subject}：{found}",
+    "{subject}: {found}; {cure}": "{subject}：{found}；{cure}",
+    "valid; {count} apps": "有效，共 {count} 个小程序",
+    "WXSESSION_WECHAT_URL is not WeChat's address": "WXSESSION_WECHAT_URL 不是微信的地址",
+    "leave it out to ask {host}, unless it is a proxy or the simulator": (
+        "去掉它就会请求 {host}；如果它是代理或模拟器，可以保留"
+    ),
+    "WXSESSION_WECHAT_URL is not https: AppSecrets cross the network in clear": (
+        "WXSESSION_WECHAT_URL 不是 https：AppSecret 会明文经过网络"
+    ),
+    "let it begin with https://": "请改为以 https:// 开头",
+    "the password in WXSESSION_DATABASE_URL is an example": (
+        "WXSESSION_DATABASE_URL 里的密码是示例密码"
+    ),
+    "set one of your own: ALTER ROLE … PASSWORD": "请换成自己的密码：ALTER ROLE … PASSWORD",
+    "WXSESSION_DIALECTS=all serves dialects with credentials in URLs, and so in logs": (
+        "WXSESSION_DIALECTS=all 会开放把凭据放在 URL 里的方言，凭据会因此进入日志"
+    ),
+    "name the dialects that your clients use": "请只写客户端实际使用的方言",
+    "{appid} in WXSESSION_APPS is no appid: wx and 16 hexadecimal digits": (
+        "WXSESSION_APPS 里的 {appid} 不是 appid：应为 wx 加 16 位十六进制数字"
+    ),
+    "the AppSecret of {appid} is none: 32 hexadecimal digits": (
+        "{appid} 的 AppSecret 格式不对：应为 32 位十六进制数字"
+    ),
+    "the AppSecret of {appid} is an example": "{appid} 的 AppSecret 是示例",
+    "copy it from the mini-program's console": "请从小程序后台复制",
+    "the file of {setting}": "{setting} 指定的文件",
+    "the database {path}": "数据库文件 {path}",
+    "every user of this machine can read {what}": "本机的所有用户都能读取{what}",
+    "run chmod o-r on it": "请对它执行 chmod o-r",
+    "nothing secret can be read by everybody": "没有谁都能读取的机密文件",
+    "off: Prometheus gets nothing": "未开启，Prometheus 得不到数据",
+    "prometheus-client is missing: the boards have no data": (
+        "没有安装 prometheus-client，看板没有数据"
+    ),
+    "run pip install 'wxsession[metrics]'": "请执行 pip install 'wxsession[metrics]'",
+    "{address} does not respond ({reason}): the boards have no data": (
+        "{address} 没有响应（{reason}），看板没有数据"
+    ),
+    "start the service; if it runs, its log says why it has no metrics": (
+        "请启动服务；如果已在运行，日志里写明了为什么没有指标"
+    ),
+    "another program listens at {address}: the boards have no data": (
+        "在 {address} 监听的是另一个程序，看板没有数据"
+    ),
+    "let WXSESSION_METRICS be another address": "请把 WXSESSION_METRICS 改为别的地址",
+    "Prometheus gets them at {address}": "Prometheus 可从 {address} 获取",
+    "see the log": "请查看日志",
+    "{appid}: WeChat gives an access_token": "{appid}：可以从微信取得 access_token",
+    "no answer in time": "没有及时响应",
+    "it cannot be used: {said}": "无法使用：{said}",
+    "start PostgreSQL, or correct host and port in WXSESSION_DATABASE_URL": (
+        "请启动 PostgreSQL，或者改正 WXSESSION_DATABASE_URL 里的主机和端口"
+    ),
+    "create it with createdb, or correct WXSESSION_DATABASE_URL": (
+        "请用 createdb 创建，或者改正 WXSESSION_DATABASE_URL"
+    ),
+    "create it with createuser, or correct WXSESSION_DATABASE_URL": (
+        "请用 createuser 创建，或者改正 WXSESSION_DATABASE_URL"
+    ),
+    "correct user and password in WXSESSION_DATABASE_URL": (
+        "请改正 WXSESSION_DATABASE_URL 里的用户名和密码"
+    ),
+    "correct the host in WXSESSION_DATABASE_URL, or the DNS": (
+        "请改正 WXSESSION_DATABASE_URL 里的主机名，或检查 DNS"
+    ),
+    "let the firewall pass connections to the database": "请让防火墙放行到数据库的连接",
+    "lower WXSESSION_POOL_SIZE, or raise the server's limits": (
+        "请减小 WXSESSION_POOL_SIZE，或者提高数据库的连接数上限"
+    ),
+    "let WXSESSION_DATABASE_URL name another file": "请让 WXSESSION_DATABASE_URL 指向别的文件",
+    "let the user of this process write to the file and its folder": (
+        "请让运行本进程的用户可以写该文件及其所在目录"
+    ),
+    "see the log of the database": "请查看数据库的日志",
+    "this machine and the database agree": "本机与数据库的时间一致",
+    "this machine's clock and the database's differ by {seconds:.0f} seconds: nothing is purged": (
+        "本机与数据库的时钟相差 {seconds:.0f} 秒，清理因此停止"
+    ),
+    "this machine's clock and the database's differ by {seconds:.0f} seconds": (
+        "本机与数据库的时钟相差 {seconds:.0f} 秒"
+    ),
+    "set the one that is wrong, and let NTP keep both": "请校准不准的那一个，并用 NTP 保持同步",
+    "the last {count} sessions all come from loopback addresses: those of a proxy, whose limits"
+    " everybody shares": (
+        "最近 {count} 个会话都来自本机回环地址：那是反向代理的地址，所有人会共用它的限额"
+    ),
+    "set WXSESSION_TRUSTED_PROXIES to the number of your proxies, and let them send"
+    " X-Forwarded-For": (
+        "请把 WXSESSION_TRUSTED_PROXIES 设为反向代理的层数，并让它们发送 X-Forwarded-For"
+    ),
+    "the sessions have the addresses of clients": "会话记录的是客户端的地址",
+    "sessions that should be gone are still there, since {oldest}": (
+        "应该清理的会话还在，最早的应于 {oldest} 清理"
+    ),
+    "run purge-sessions every day, by cron or a timer": (
+        "请用 cron 或定时器每天执行 purge-sessions"
+    ),
+    "no session is overdue": "没有逾期未清理的会话",
+    "no purge has finished yet": "还没有完成过清理",
+    "the last one finished {hours} hours ago": "最近一次完成于 {hours} 小时前",
+    "finished {moment:%Y-%m-%d %H:%M}Z": "完成于 {moment:%Y-%m-%d %H:%M}Z",
+    "{count} of {all} cannot be opened": "抽查的 {all} 个里有 {count} 个解不开",
+    "add the key that sealed them to WXSESSION_SECRET_KEYS; `keys status` shows which": (
+        "请把加密它们的密钥加入 WXSESSION_SECRET_KEYS；`keys status` 会显示是哪个"
+    ),
+    "{count} of {all} are under an older key": "检查的 {all} 个里有 {count} 个还在用旧密钥",
+    "run keys reseal": "请执行 keys reseal",
+    "{count} opened": "解开了 {count} 个，全部正常",
+    "its encoding is {encoding}": "编码是 {encoding}",
+    "create another one with --encoding=UTF8 --template=template0, and move to it": (
+        "请用 --encoding=UTF8 --template=template0 另建一个数据库并迁移过去"
+    ),
+    "PostgreSQL {version} is not maintained": "PostgreSQL {version} 已停止维护",
+    "upgrade to {version} or newer": "请升级到 {version} 或更新的版本",
+    "it takes no writes: a standby, or default_transaction_read_only is on": (
+        "不接受写入：这是备库，或者开启了 default_transaction_read_only"
+    ),
+    "let WXSESSION_DATABASE_URL lead to the primary: target_session_attrs=read-write": (
+        "请让 WXSESSION_DATABASE_URL 指向主库：target_session_attrs=read-write"
+    ),
+    "{name} is off: a crash of the machine loses sessions that clients have": (
+        "{name} 已关闭：机器崩溃时，已经发给客户端的会话会丢失"
+    ),
+    "set {name} = on": "请设置 {name} = on",
+    "{name} is off: the tables grow without end": "{name} 已关闭：表会无限增长",
+    "it is off for {table}: the table grows without end": "{table} 关闭了它：这张表会无限增长",
+    "run ALTER TABLE {table} RESET (autovacuum_enabled)": (
+        "请执行 ALTER TABLE {table} RESET (autovacuum_enabled)"
+    ),
+    "on": "已开启",
+    "the pooler before the database does not support prepared statements": (
+        "数据库前面的连接池代理不支持预处理语句"
+    ),
+    "set max_prepared_statements in PgBouncer (1.21 or newer), or"
+    " WXSESSION_PREPARED_STATEMENTS=off": (
+        "请设置 PgBouncer（1.21 或更新）的 max_prepared_statements，"
+        "或者设置 WXSESSION_PREPARED_STATEMENTS=off"
+    ),
+    "statements have no time limit on the server": "数据库一侧没有限制语句的执行时间",
+    "run ALTER ROLE … SET statement_timeout = '5s', and the same for lock_timeout": (
+        "请执行 ALTER ROLE … SET statement_timeout = '5s'，lock_timeout 同样设置"
+    ),
+    "passes on what is needed": "所需的都能透传",
+    "the role's limit": "该角色的连接数上限",
+    "the database's limit": "该数据库的连接数上限",
+    "the workers may open {wanted}, and {limit} leaves {left}": (
+        "工作进程最多会打开 {wanted} 个连接，而{limit}只允许 {left} 个"
+    ),
+    "lower WXSESSION_POOL_SIZE or the number of workers, or raise the limit": (
+        "请减小 WXSESSION_POOL_SIZE 或工作进程数，或者提高上限"
+    ),
+    "up to {wanted} of {limit}": "最多用 {wanted} 个，上限 {limit} 个",
+    "there is none": "还没有",
+    "it is old: {revision}": "版本过旧：{revision}",
+    "it is newer than this version: {revision}": "比当前安装的版本新：{revision}",
+    "run upgrade-database": "请执行 upgrade-database",
+    "install the newest version here as well": "请在这里也安装最新版本",
+    "{name} is missing: what needs it is slow": "缺少 {name}：依赖它的操作会很慢",
+    "create it as in migrations/versions, or restore the database from a backup": (
+        "请照 migrations/versions 创建，或者从备份恢复数据库"
+    ),
+    "{name} is not valid": "{name} 无效",
+    "run REINDEX INDEX {name}": "请执行 REINDEX INDEX {name}",
+    "all there": "齐全",
 }
+
+
+class Sentence(str):
+    """A template and its values, which are sentences themselves or of no language: in English.
+
+    `in_language` says it in another one.
+    """
+
+    __slots__ = ("_template", "_values")
+    _template: str
+    _values: Mapping[str, object]
+
+    def __new__(cls, template: str, **values: object) -> Self:
+        """Return the sentence with its values in it."""
+        sentence = super().__new__(cls, template.format(**values))
+        sentence._template, sentence._values = template, values
+        return sentence
+
+    def in_language(self, language: str) -> str:
+        """Return it in a language, or in English if it is not known there."""
+        values = {
+            name: value.in_language(language) if isinstance(value, Sentence) else value
+            for name, value in self._values.items()
+        }
+        return in_language(self._template, language).format(**values)
 
 
 def in_language(text: str, language: str) -> str:
     """Return a text in a language, or in English if it is not known there."""
+    if isinstance(text, Sentence):
+        return text.in_language(language)
     return IN_CHINESE.get(text, text) if language == CHINESE else text
 
 

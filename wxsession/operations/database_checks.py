@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from wxsession.common.clock import Clock
+from wxsession.common.wording import Sentence
 from wxsession.errors import Overloaded
 from wxsession.operations import job_results, purge
 from wxsession.operations.findings import Finding, Findings
@@ -21,24 +22,32 @@ from wxsession.storage.tables import sessions
 SAMPLE = 1000
 """How many sealed values of a table are opened, unless it is said."""
 _PURGE_EVERY = timedelta(hours=26)
-_PURGE_CURE = "run purge-sessions every day, by cron or a timer"
+_PURGE_CURE = Sentence("run purge-sessions every day, by cron or a timer")
 _OVERDUE = timedelta(days=2)
 _APART = timedelta(seconds=5)
 _SOME_CLIENTS = 20
 _SUPPORTED = 14
-_UPGRADE = "run upgrade-database"
+_UPGRADE = Sentence("run upgrade-database")
 
 # By the driver's words: a connection that libpq fails to open has no SQLSTATE.
-_CURES: Mapping[str, str] = {
-    "refused": "start PostgreSQL, or correct host and port in WXSESSION_DATABASE_URL",
-    "database .* does not exist": "create it with createdb, or correct WXSESSION_DATABASE_URL",
-    "role .* does not exist": "create it with createuser, or correct WXSESSION_DATABASE_URL",
-    "password|authentication": "correct user and password in WXSESSION_DATABASE_URL",
-    "resolve|translate host|not known": "correct the host in WXSESSION_DATABASE_URL, or the DNS",
-    "timeout|timed out": "let the firewall pass connections to the database",
-    "too many|connection slots": "lower WXSESSION_POOL_SIZE, or raise the server's limits",
-    "not a database": "let WXSESSION_DATABASE_URL name another file",
-    "unable to open": "let the user of this process write to the file and its folder",
+_CURES: Mapping[str, Sentence] = {
+    "refused": Sentence("start PostgreSQL, or correct host and port in WXSESSION_DATABASE_URL"),
+    "database .* does not exist": Sentence(
+        "create it with createdb, or correct WXSESSION_DATABASE_URL"
+    ),
+    "role .* does not exist": Sentence(
+        "create it with createuser, or correct WXSESSION_DATABASE_URL"
+    ),
+    "password|authentication": Sentence("correct user and password in WXSESSION_DATABASE_URL"),
+    "resolve|translate host|not known": Sentence(
+        "correct the host in WXSESSION_DATABASE_URL, or the DNS"
+    ),
+    "timeout|timed out": Sentence("let the firewall pass connections to the database"),
+    "too many|connection slots": Sentence(
+        "lower WXSESSION_POOL_SIZE, or raise the server's limits"
+    ),
+    "not a database": Sentence("let WXSESSION_DATABASE_URL name another file"),
+    "unable to open": Sentence("let the user of this process write to the file and its folder"),
 }
 
 
@@ -97,15 +106,21 @@ class DatabaseChecks:
     def _of_clock(self) -> Finding:
         apart = self._database.now() - self._host_time()
         if abs(apart) <= _APART:
-            return Finding("clock", "ok", "this machine and the database agree")
-        stops = abs(apart) > purge.FURTHEST_APART
-        return Finding(
-            "clock",
-            "fault" if stops else "warning",
-            f"this machine's clock and the database's differ by {abs(apart).total_seconds():.0f}"
-            f" seconds{': nothing is purged' if stops else ''}",
-            "set the one that is wrong, and let NTP keep both",
+            return Finding("clock", "ok", Sentence("this machine and the database agree"))
+        seconds = abs(apart).total_seconds()
+        cure = Sentence("set the one that is wrong, and let NTP keep both")
+        if abs(apart) > purge.FURTHEST_APART:
+            found = Sentence(
+                "this machine's clock and the database's differ by {seconds:.0f} seconds:"
+                " nothing is purged",
+                seconds=seconds,
+            )
+            return Finding("clock", "fault", found, cure)
+        found = Sentence(
+            "this machine's clock and the database's differ by {seconds:.0f} seconds",
+            seconds=seconds,
         )
+        return Finding("clock", "warning", found, cure)
 
     def _of_clients(self, connection: Connection) -> Findings:
         newest = select(sessions.c.client_address).order_by(sessions.c.id.desc())
@@ -114,21 +129,28 @@ class DatabaseChecks:
             yield Finding(
                 "proxies",
                 "fault",
-                f"the last {_SOME_CLIENTS} sessions all come from loopback addresses: those of a"
-                " proxy, whose limits everybody shares",
-                "set WXSESSION_TRUSTED_PROXIES to the number of your proxies, and let them send"
-                " X-Forwarded-For",
+                Sentence(
+                    "the last {count} sessions all come from loopback addresses: those of a"
+                    " proxy, whose limits everybody shares",
+                    count=_SOME_CLIENTS,
+                ),
+                Sentence(
+                    "set WXSESSION_TRUSTED_PROXIES to the number of your proxies, and let them"
+                    " send X-Forwarded-For"
+                ),
             )
         elif addresses:
-            yield Finding("proxies", "ok", "the sessions have the addresses of clients")
+            yield Finding("proxies", "ok", Sentence("the sessions have the addresses of clients"))
 
     def _of_overdue(self, connection: Connection) -> Finding:
         oldest = connection.execute(select(func.min(sessions.c.purge_on))).scalar_one_or_none()
         due = (self._host_time() - self._settings.retention - _OVERDUE).date()
         if oldest is not None and oldest < due:
-            found = f"sessions that should be gone are still there, since {oldest}"
+            found = Sentence(
+                "sessions that should be gone are still there, since {oldest}", oldest=oldest
+            )
             return Finding("rows", "fault", found, _PURGE_CURE)
-        return Finding("rows", "ok", "no session is overdue")
+        return Finding("rows", "ok", Sentence("no session is overdue"))
 
     def _of_purge(self) -> Finding:
         done = [
@@ -137,12 +159,15 @@ class DatabaseChecks:
             if result.job == purge.JOB and result.succeeded_at
         ]
         if not done:
-            return Finding("purge", "warning", "no purge has finished yet", _PURGE_CURE)
+            found = Sentence("no purge has finished yet")
+            return Finding("purge", "warning", found, _PURGE_CURE)
         age = self._database.now() - max(done)
         if age > _PURGE_EVERY:
-            found = f"the last one finished {age // timedelta(hours=1)} hours ago"
+            hours = age // timedelta(hours=1)
+            found = Sentence("the last one finished {hours} hours ago", hours=hours)
             return Finding("purge", "fault", found, _PURGE_CURE)
-        return Finding("purge", "ok", f"finished {max(done):%Y-%m-%d %H:%M}Z")
+        found = Sentence("finished {moment:%Y-%m-%d %H:%M}Z", moment=max(done))
+        return Finding("purge", "ok", found)
 
     def _of_sealed(self, size: int | None) -> Findings:
         sample = self._resealing.sample(size)
@@ -150,18 +175,25 @@ class DatabaseChecks:
             yield Finding(
                 "sealed values",
                 "fault",
-                f"{sample.unopened} of {sample.read} cannot be opened",
-                "add the key that sealed them to WXSESSION_SECRET_KEYS; `keys status` shows which",
+                Sentence(
+                    "{count} of {all} cannot be opened", count=sample.unopened, all=sample.read
+                ),
+                Sentence(
+                    "add the key that sealed them to WXSESSION_SECRET_KEYS; `keys status` shows"
+                    " which"
+                ),
             )
         if old := sample.old - sample.unopened:
             yield Finding(
                 "sealed values",
                 "warning",
-                f"{max(old, 0)} of {sample.read} are under an older key",
-                "run keys reseal",
+                Sentence(
+                    "{count} of {all} are under an older key", count=max(old, 0), all=sample.read
+                ),
+                Sentence("run keys reseal"),
             )
         if not sample.old:
-            yield Finding("sealed values", "ok", f"{sample.read} opened")
+            yield Finding("sealed values", "ok", Sentence("{count} opened", count=sample.read))
 
 
 class _Server:
@@ -173,12 +205,16 @@ class _Server:
     def version(self) -> Finding:
         version, encoding = self._setting("server_version"), self._setting("server_encoding")
         if encoding != "UTF8":
-            cure = "create another one with --encoding=UTF8 --template=template0, and move to it"
-            return Finding("database", "fault", f"its encoding is {encoding}", cure)
+            found = Sentence("its encoding is {encoding}", encoding=encoding)
+            cure = Sentence(
+                "create another one with --encoding=UTF8 --template=template0, and move to it"
+            )
+            return Finding("database", "fault", found, cure)
         if int(version.partition(".")[0]) < _SUPPORTED:
-            cure = f"upgrade to {_SUPPORTED} or newer"
-            return Finding("database", "warning", f"PostgreSQL {version} is not maintained", cure)
-        return Finding("database", "ok", f"PostgreSQL {version}")
+            found = Sentence("PostgreSQL {version} is not maintained", version=version)
+            cure = Sentence("upgrade to {version} or newer", version=_SUPPORTED)
+            return Finding("database", "warning", found, cure)
+        return Finding("database", "ok", Sentence("PostgreSQL {version}", version=version))
 
     def promises(self) -> Findings:
         """Yield what makes the server forget, or refuse, what a client was told is done."""
@@ -186,24 +222,34 @@ class _Server:
             yield Finding(
                 "database",
                 "fault",
-                "it takes no writes: a standby, or default_transaction_read_only is on",
-                "let WXSESSION_DATABASE_URL lead to the primary: target_session_attrs=read-write",
+                Sentence("it takes no writes: a standby, or default_transaction_read_only is on"),
+                Sentence(
+                    "let WXSESSION_DATABASE_URL lead to the primary:"
+                    " target_session_attrs=read-write"
+                ),
             )
         for name in ("fsync", "full_page_writes", "synchronous_commit"):
             if self._setting(name) == "off":
                 yield Finding(
                     "database",
                     "warning" if name == "synchronous_commit" else "fault",
-                    f"{name} is off: a crash of the machine loses sessions that clients have",
-                    f"set {name} = on",
+                    Sentence(
+                        "{name} is off: a crash of the machine loses sessions that clients have",
+                        name=name,
+                    ),
+                    Sentence("set {name} = on", name=name),
                 )
 
     def vacuum(self) -> Findings:
         """Yield where nobody clears up after updates and deletions."""
-        cure = "the tables grow without end"
         off = [name for name in ("autovacuum", "track_counts") if self._setting(name) == "off"]
         for name in off:
-            yield Finding("autovacuum", "fault", f"{name} is off: {cure}", f"set {name} = on")
+            yield Finding(
+                "autovacuum",
+                "fault",
+                Sentence("{name} is off: the tables grow without end", name=name),
+                Sentence("set {name} = on", name=name),
+            )
         tables = self._rows(
             "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname = ANY(:names)"
             " AND array_to_string(reloptions, ',') ~ 'autovacuum_enabled=(false|off|0|no)'",
@@ -213,11 +259,11 @@ class _Server:
             yield Finding(
                 "autovacuum",
                 "fault",
-                f"it is off for {table}: {cure}",
-                f"run ALTER TABLE {table} RESET (autovacuum_enabled)",
+                Sentence("it is off for {table}: the table grows without end", table=table),
+                Sentence("run ALTER TABLE {table} RESET (autovacuum_enabled)", table=table),
             )
         if not off and not tables:
-            yield Finding("autovacuum", "ok", "on")
+            yield Finding("autovacuum", "ok", Sentence("on"))
 
     def is_behind_pooler(self) -> bool:
         """Return whether a pooler stands before the server: it gives out process ids of its own."""
@@ -232,40 +278,52 @@ class _Server:
             yield Finding(
                 "pooler",
                 "warning",
-                "the pooler before the database does not support prepared statements",
-                "set max_prepared_statements in PgBouncer (1.21 or newer), or"
-                " WXSESSION_PREPARED_STATEMENTS=off",
+                Sentence("the pooler before the database does not support prepared statements"),
+                Sentence(
+                    "set max_prepared_statements in PgBouncer (1.21 or newer), or"
+                    " WXSESSION_PREPARED_STATEMENTS=off"
+                ),
             )
         if self._setting("statement_timeout") == "0":
             whole = False
             yield Finding(
                 "pooler",
                 "warning",
-                "statements have no time limit on the server",
-                "run ALTER ROLE … SET statement_timeout = '5s', and the same for lock_timeout",
+                Sentence("statements have no time limit on the server"),
+                Sentence(
+                    "run ALTER ROLE … SET statement_timeout = '5s', and the same for lock_timeout"
+                ),
             )
         if whole:
-            yield Finding("pooler", "ok", "passes on what is needed")
+            yield Finding("pooler", "ok", Sentence("passes on what is needed"))
 
     def connections(self, wanted: int) -> Finding:
         """Return whether the server lets all workers open what they may."""
         reserved = int(self._setting("superuser_reserved_connections"))
-        limits = {"max_connections": int(self._setting("max_connections")) - reserved}
+        limits: dict[str, int] = {
+            "max_connections": int(self._setting("max_connections")) - reserved
+        }
         ((role, database),) = self._rows(
             "SELECT rolconnlimit, datconnlimit FROM pg_roles, pg_database"
             " WHERE rolname = current_user AND datname = current_database()"
         )
-        limits |= {"the role's limit": role} if role >= 0 else {}
-        limits |= {"the database's limit": database} if database >= 0 else {}
+        limits |= {Sentence("the role's limit"): role} if role >= 0 else {}
+        limits |= {Sentence("the database's limit"): database} if database >= 0 else {}
         name = min(limits, key=limits.__getitem__)
         if limits[name] < wanted:
             return Finding(
                 "connections",
                 "fault",
-                f"the workers may open {wanted}, and {name} leaves {limits[name]}",
-                "lower WXSESSION_POOL_SIZE or the number of workers, or raise the limit",
+                Sentence(
+                    "the workers may open {wanted}, and {limit} leaves {left}",
+                    wanted=wanted,
+                    limit=name,
+                    left=limits[name],
+                ),
+                Sentence("lower WXSESSION_POOL_SIZE or the number of workers, or raise the limit"),
             )
-        return Finding("connections", "ok", f"up to {wanted} of {limits[name]}")
+        found = Sentence("up to {wanted} of {limit}", wanted=wanted, limit=limits[name])
+        return Finding("connections", "ok", found)
 
     @property
     def _driver(self) -> Any:
@@ -281,7 +339,7 @@ class _Server:
 
 def _of_sqlite(connection: Connection) -> Finding:
     version = connection.execute(text("SELECT sqlite_version()")).scalar_one()
-    return Finding("database", "ok", f"SQLite {version}")
+    return Finding("database", "ok", Sentence("SQLite {version}", version=version))
 
 
 def _revision(connection: Connection) -> str | None:
@@ -295,28 +353,33 @@ def _revision(connection: Connection) -> str | None:
 
 def _of_schema(revision: str | None) -> Finding:
     if revision is None:
-        return Finding("schema", "fault", "there is none", _UPGRADE)
+        return Finding("schema", "fault", Sentence("there is none"), _UPGRADE)
     if revision < SCHEMA_REVISION:
-        return Finding("schema", "fault", f"it is old: {revision}", _UPGRADE)
+        found = Sentence("it is old: {revision}", revision=revision)
+        return Finding("schema", "fault", found, _UPGRADE)
     if revision > SCHEMA_REVISION:
-        cure = "install the newest version here as well"
-        return Finding("schema", "warning", f"it is newer than this version: {revision}", cure)
-    return Finding("schema", "ok", revision)
+        found = Sentence("it is newer than this version: {revision}", revision=revision)
+        cure = Sentence("install the newest version here as well")
+        return Finding("schema", "warning", found, cure)
+    return Finding("schema", "ok", Sentence("{revision}", revision=revision))
 
 
 def _of_indexes(connection: Connection) -> Findings:
     # All tables in one query: one for each would take a quarter of a second.
     of_tables = inspect(connection).get_multi_indexes(filter_names=list(metadata.tables))
-    found = {one["name"] for indexes in of_tables.values() for one in indexes}
+    present = {one["name"] for indexes in of_tables.values() for one in indexes}
     missing = [
         str(index.name)
         for table in metadata.tables.values()
         for index in table.indexes
-        if index.name not in found
+        if index.name not in present
     ]
     for name in missing:
-        cure = "create it as in migrations/versions, or restore the database from a backup"
-        yield Finding("indexes", "fault", f"{name} is missing: what needs it is slow", cure)
+        found = Sentence("{name} is missing: what needs it is slow", name=name)
+        cure = Sentence(
+            "create it as in migrations/versions, or restore the database from a backup"
+        )
+        yield Finding("indexes", "fault", found, cure)
     if connection.dialect.name == "postgresql":
         invalid = connection.execute(
             text(
@@ -326,9 +389,11 @@ def _of_indexes(connection: Connection) -> Findings:
         )
         for name in invalid.scalars():
             missing.append(name)
-            yield Finding("indexes", "fault", f"{name} is not valid", f"run REINDEX INDEX {name}")
+            found = Sentence("{name} is not valid", name=name)
+            cure = Sentence("run REINDEX INDEX {name}", name=name)
+            yield Finding("indexes", "fault", found, cure)
     if not missing:
-        yield Finding("indexes", "ok", "all there")
+        yield Finding("indexes", "ok", Sentence("all there"))
 
 
 def _is_a_proxy(address: str | None) -> bool:
@@ -340,8 +405,11 @@ def _is_a_proxy(address: str | None) -> bool:
 
 def _unusable(error: Overloaded) -> Finding:
     cause = error.__cause__
-    said = str(cause.orig if isinstance(cause, DBAPIError) else cause or "no answer in time")
-    found = said.strip().replace("\n", "; ")
-    cures = (cure for words, cure in _CURES.items() if re.search(words, found, re.IGNORECASE))
-    cure = next(cures, "see the log of the database")
-    return Finding("database", "fault", f"it cannot be used: {found}", cure)
+    if cause is None:
+        said: str = Sentence("no answer in time")
+    else:
+        told = str(cause.orig if isinstance(cause, DBAPIError) else cause)
+        said = told.strip().replace("\n", "; ")
+    cures = (cure for words, cure in _CURES.items() if re.search(words, said, re.IGNORECASE))
+    cure = next(cures, Sentence("see the log of the database"))
+    return Finding("database", "fault", Sentence("it cannot be used: {said}", said=said), cure)

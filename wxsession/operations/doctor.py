@@ -17,6 +17,7 @@ from urllib.request import ProxyHandler, build_opener
 from sqlalchemy.engine import make_url
 
 from wxsession.common.metrics import BUILD_INFO
+from wxsession.common.wording import Sentence
 from wxsession.errors import WxSessionError
 from wxsession.operations.database_checks import SAMPLE, DatabaseChecks
 from wxsession.operations.findings import Finding, Findings
@@ -27,9 +28,8 @@ _APPID = re.compile(r"wx[0-9a-f]{16}")
 _APP_SECRET = re.compile(r"[0-9a-f]{32}")
 _WECHAT = "api.weixin.qq.com"
 _EXAMPLES = frozenset({"PASSWORD", "password", "postgres", "secret"})
-_CONSOLE = "copy it from the mini-program's console"
+_CONSOLE = Sentence("copy it from the mini-program's console")
 _METRICS_TIMEOUT = 5.0
-_NO_DATA = ": the boards have no data"
 
 
 class Doctor:
@@ -67,57 +67,70 @@ class Doctor:
             ]
             yield from faults
             if not faults and url.scheme == "https":
-                yield Finding("settings", "ok", f"valid; {len(self._settings.apps)} apps")
+                found = Sentence("valid; {count} apps", count=len(self._settings.apps))
+                yield Finding("settings", "ok", found)
         else:
             yield Finding(
                 "settings",
                 "warning",
-                "WXSESSION_WECHAT_URL is not WeChat's address",
-                f"leave it out to ask {_WECHAT}, unless it is a proxy or the simulator",
+                Sentence("WXSESSION_WECHAT_URL is not WeChat's address"),
+                Sentence(
+                    "leave it out to ask {host}, unless it is a proxy or the simulator",
+                    host=_WECHAT,
+                ),
             )
         if url.scheme == "http" and not _is_on_this_machine(url.hostname or ""):
             yield Finding(
                 "settings",
                 "fault",
-                "WXSESSION_WECHAT_URL is not https: AppSecrets cross the network in clear",
-                "let it begin with https://",
+                Sentence(
+                    "WXSESSION_WECHAT_URL is not https: AppSecrets cross the network in clear"
+                ),
+                Sentence("let it begin with https://"),
             )
         if make_url(self._settings.database_url).password in _EXAMPLES:
             yield Finding(
                 "settings",
                 "fault",
-                "the password in WXSESSION_DATABASE_URL is an example",
-                "set one of your own: ALTER ROLE … PASSWORD",
+                Sentence("the password in WXSESSION_DATABASE_URL is an example"),
+                Sentence("set one of your own: ALTER ROLE … PASSWORD"),
             )
         if self._settings.dialects == "all":
             yield Finding(
                 "settings",
                 "warning",
-                "WXSESSION_DIALECTS=all serves dialects with credentials in URLs, and so in logs",
-                "name the dialects that your clients use",
+                Sentence(
+                    "WXSESSION_DIALECTS=all serves dialects with credentials in URLs, and so in"
+                    " logs"
+                ),
+                Sentence("name the dialects that your clients use"),
             )
 
     def _of_files(self) -> Findings:
-        secret = {f"the file of {name}{IN_FILE}": at for name, at in self._settings.files.items()}
+        secret = {
+            Sentence("the file of {setting}", setting=name + IN_FILE): path
+            for name, path in self._settings.files.items()
+        }
         url = make_url(self._settings.database_url)
         if url.get_backend_name() == "sqlite":
             for end in ("", "-wal", "-shm"):
                 path = Path(f"{url.database}{end}")
-                secret[f"the database {path}"] = path
+                secret[Sentence("the database {path}", path=path)] = path
         exposed = [what for what, path in secret.items() if is_readable_by_everybody(path)]
         for what in exposed:
-            found = f"every user of this machine can read {what}"
-            yield Finding("files", "fault", found, "run chmod o-r on it")
+            found = Sentence("every user of this machine can read {what}", what=what)
+            yield Finding("files", "fault", found, Sentence("run chmod o-r on it"))
         if secret and not exposed:
-            yield Finding("files", "ok", "nothing secret can be read by everybody")
+            yield Finding("files", "ok", Sentence("nothing secret can be read by everybody"))
 
     def _of_metrics(self) -> Finding:
         """Return whether Prometheus gets the numbers of this server, as the boards need them."""
         if self._settings.metrics is None:
-            return Finding("metrics", "ok", "off: Prometheus gets nothing")
+            return Finding("metrics", "ok", Sentence("off: Prometheus gets nothing"))
         if find_spec("prometheus_client") is None:
-            found = f"prometheus-client is missing{_NO_DATA}"
-            return Finding("metrics", "warning", found, "run pip install 'wxsession[metrics]'")
+            found = Sentence("prometheus-client is missing: the boards have no data")
+            cure = Sentence("run pip install 'wxsession[metrics]'")
+            return Finding("metrics", "warning", found, cure)
         host, port = self._settings.metrics
         address = f"{f'[{host}]' if ':' in host else host}:{port}"
         try:
@@ -128,33 +141,45 @@ class Doctor:
         except HTTPError:
             is_ours = False
         except (OSError, HTTPException) as error:
-            found = f"{address} does not respond ({getattr(error, 'reason', error)}){_NO_DATA}"
-            cure = "start the service; if it runs, its log says why it has no metrics"
+            found = Sentence(
+                "{address} does not respond ({reason}): the boards have no data",
+                address=address,
+                reason=getattr(error, "reason", error),
+            )
+            cure = Sentence("start the service; if it runs, its log says why it has no metrics")
             return Finding("metrics", "warning", found, cure)
         if not is_ours:
-            found = f"another program listens at {address}{_NO_DATA}"
-            return Finding("metrics", "warning", found, "let WXSESSION_METRICS be another address")
-        return Finding("metrics", "ok", f"Prometheus gets them at {address}")
+            found = Sentence(
+                "another program listens at {address}: the boards have no data", address=address
+            )
+            cure = Sentence("let WXSESSION_METRICS be another address")
+            return Finding("metrics", "warning", found, cure)
+        return Finding(
+            "metrics", "ok", Sentence("Prometheus gets them at {address}", address=address)
+        )
 
     def _of_app_at_wechat(self, appid: str) -> Finding:
         try:
             self._wechat.stable_token(appid)
         except WxSessionError as error:
-            told = "; ".join(getattr(error, "__notes__", [error.code]))
-            found, _, cure = told.rpartition("; ")
-            return Finding("wechat", "fault", f"{appid}: {found or told}", cure)
-        return Finding("wechat", "ok", f"{appid}: WeChat gives an access_token")
+            meaning, cure = getattr(error, "__notes__", (error.code, Sentence("see the log")))
+            found = Sentence("{appid}: {meaning}", appid=appid, meaning=meaning)
+            return Finding("wechat", "fault", found, cure)
+        found = Sentence("{appid}: WeChat gives an access_token", appid=appid)
+        return Finding("wechat", "ok", found)
 
 
 def _faults_of_app(appid: str, secret: str) -> Iterator[Finding]:
     if not _APPID.fullmatch(appid):
-        found = f"{appid} in WXSESSION_APPS is no appid: wx and 16 hexadecimal digits"
+        found = Sentence(
+            "{appid} in WXSESSION_APPS is no appid: wx and 16 hexadecimal digits", appid=appid
+        )
         yield Finding("settings", "fault", found, _CONSOLE)
     elif not _APP_SECRET.fullmatch(secret):
-        found = f"the AppSecret of {appid} is none: 32 hexadecimal digits"
+        found = Sentence("the AppSecret of {appid} is none: 32 hexadecimal digits", appid=appid)
         yield Finding("settings", "fault", found, _CONSOLE)
     elif secret.startswith("0123456789abcdef") or len(set(secret)) == 1:
-        found = f"the AppSecret of {appid} is an example"
+        found = Sentence("the AppSecret of {appid} is an example", appid=appid)
         yield Finding("settings", "fault", found, _CONSOLE)
 
 

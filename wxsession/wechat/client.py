@@ -35,6 +35,7 @@ from urllib3.util import Retry
 from wxsession.common.clock import Timing
 from wxsession.common.limits import ConcurrencyLimit
 from wxsession.common.metrics import NUMBERS, WECHAT_CALLS, WECHAT_ERRORS
+from wxsession.common.wording import Sentence
 from wxsession.errors import (
     CodeError,
     SessionKeyStale,
@@ -459,7 +460,7 @@ def _attempt(
 def _error_of_errcode(
     call: _Call, errors_by_errcode: Failures, errcode: object, errmsg: str
 ) -> WxSessionError:
-    """Log what an errcode means, with its cure, and return its error, which has that as a note.
+    """Log what an errcode means, with its cure, and return its error, which has both as notes.
 
     WeChat's support finds a request by its rid; for 40164 the errmsg names the address from which
     WeChat sees the request.
@@ -469,35 +470,41 @@ def _error_of_errcode(
     error = failure.error()
     # Only these two parts of the errmsg are logged: the rest may repeat the request's parameters.
     rid, address = _RID.search(errmsg), _OUR_ADDRESS.search(errmsg)
-    is_ours = address and known == failures.ADDRESS_NOT_LISTED
-    told = (
-        f"errcode {'none' if known is None else known}, rid {rid[1] if rid else 'none'}:"
-        f" {failure.meaning}{f' (it is {address[1]})' if address and is_ours else ''};"
-        f" {failure.cure}"
+    found = Sentence(
+        "errcode {errcode}, rid {rid}: {meaning} (it is {address})"
+        if address and known == failures.ADDRESS_NOT_LISTED
+        else "errcode {errcode}, rid {rid}: {meaning}",
+        errcode="none" if known is None else known,
+        rid=rid[1] if rid else "none",
+        meaning=Sentence(failure.meaning),
+        address=address and address[1],
     )
-    _tell(call, error, told, errcode=known, rid=rid[1] if rid else None)
+    _tell(call, error, found, failure.cure, errcode=known, rid=rid[1] if rid else None)
     return error
 
 
 def _no_reply(call: _Call, name: str) -> WxSessionError:
     """Log a failure of `failures.WITHOUT_REPLY`, with its cure, and return its error.
 
-    The error has both as a note.
+    The error has both as notes.
     """
     failure = failures.WITHOUT_REPLY[name]
     error = failure.error()
-    told = f"{error.code}, {name}: {failure.meaning}; {failure.cure}"
-    _tell(call, error, told, failure=name)
+    found = Sentence(
+        "{code}, {name}: {meaning}", code=error.code, name=name, meaning=Sentence(failure.meaning)
+    )
+    _tell(call, error, found, failure.cure, failure=name)
     return error
 
 
-def _tell(call: _Call, error: WxSessionError, told: str, **facts: object) -> None:
-    """Log what went wrong in a call, in words and as fields, and note it on the error."""
+def _tell(call: _Call, error: WxSessionError, found: Sentence, cure: str, **facts: object) -> None:
+    """Log what went wrong in a call, in words and as fields; note it and its cure on the error."""
     fields = {"appid": call.appid, "call": call.path, "code": error.code, **facts}
     errcode = facts.get("errcode", facts.get("failure"))
     NUMBERS.count(WECHAT_ERRORS, call.path, str(errcode), call.appid)
-    _log.log(_level(error), "%s: %s", call, told, extra={"fields": fields})
-    error.add_note(told)
+    _log.log(_level(error), "%s: %s; %s", call, found, cure, extra={"fields": fields})
+    error.add_note(found)
+    error.add_note(Sentence(cure))
 
 
 def _level(error: WxSessionError) -> int:
