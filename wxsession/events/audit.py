@@ -153,9 +153,10 @@ class Audit:
         for what a flood of refusals starts.
         """
         row = self._counted(event, client, reason, user_id=user_id, appid=appid, actor=actor)
-        NUMBERS.count(EVENTS, event, reason, appid)
-        with suppress(Overloaded), self._database.statement() as connection:
-            connection.execute(self._counting([row]))
+        with suppress(Overloaded):
+            with self._database.statement() as connection:
+                connection.execute(self._counting([row]))
+            NUMBERS.count(EVENTS, event, reason, appid)
 
     def count_shown_numbers(
         self, connection: Executor, user_ids: Iterable[UUID], client: ClientInfo, *, actor: str
@@ -172,6 +173,7 @@ class Audit:
         if rows:
             # In one order everywhere, so that two statements never deadlock.
             connection.execute(self._counting(sorted(rows, key=itemgetter("id"))))
+            NUMBERS.count(EVENTS, "phone_number.shown", None, None, by=len(rows))
 
     def _counted(
         self, event: str, client: ClientInfo, reason: str | None = None, **ids: Any
@@ -181,7 +183,6 @@ class Audit:
         nothing = {"user_id": None, "appid": None, "actor": None}
         named = {"event": event, "reason": reason, "client_address": network}
         facts: dict[str, Any] = {**named, **nothing, **ids}
-        NUMBERS.count(EVENTS, event, reason, facts["appid"])
         now = self._clock()
         row = {"id": _counted_id(now, facts), "at": now, "count": 1, **facts}
         return row | {"request_id": current_request_id()}  # of the first of them
