@@ -1,5 +1,6 @@
 """What happens again and again is one event with a count, not a row each."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
@@ -8,8 +9,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import insert, select
 
+from tests.support.app import services_of
 from tests.support.databases import ON_BOTH
-from tests.support.settings import APPID
+from tests.support.settings import APPID, SECRET_KEY
 from wxsession.services import Services
 from wxsession.simulator import SettableClock
 from wxsession.storage.database import new_id
@@ -49,6 +51,14 @@ def test_what_differs_is_counted_apart(services: Services) -> None:
     count("login.failed", HERE, reason="invalid_code", actor="shop")
     count("login.failed", ClientInfo(None, None), reason="invalid_code")
     assert [count for *_, count in counted(services)] == [1] * 8
+
+
+def test_an_address_that_was_cleared_cannot_be_told_by_the_id_without_the_key(
+    make_app: Callable[..., Flask],
+) -> None:
+    for key in (SECRET_KEY, SECRET_KEY, "another-key-" * 4):
+        services_of(make_app(secret_keys=key)).audit.count("login.failed", HERE)
+    assert sorted(count for *_, count in counted(services_of(make_app()))) == [1, 2]
 
 
 def test_an_ipv6_customer_is_one_client(services: Services) -> None:

@@ -139,7 +139,7 @@ class Services:
         keys = SecretKeys(settings.secret_keys)
         sealer = Sealer(keys)
         phones = PhoneNumbers(sealer, keys)
-        audit = Audit(database, clock, sender=sender)
+        audit = Audit(database, keys, clock, sender=sender)
         feed = Feed(database)
         users = Users(phones, clock, link_by_unionid=settings.link_by_unionid)
 

@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 from uuid import UUID
 
+from tests.support.settings import SECRET_KEY
 from wxsession.common.clock import now
+from wxsession.common.crypto import SecretKeys
 from wxsession.errors import Overloaded
 from wxsession.events.audit import SYSTEM, Audit
 from wxsession.events.feed import Feed
@@ -26,7 +28,7 @@ def read_by(kept: Path) -> list[UUID]:
 def _write(url: str, threads: int, seconds: float) -> None:
     """Write events in transactions that take their time."""
     database, over = connect(url), time.monotonic() + seconds
-    audit = Audit(database, now)
+    audit = Audit(database, SecretKeys([SECRET_KEY]), now)
 
     def write() -> None:
         while time.monotonic() < over:

@@ -7,7 +7,7 @@ Refusals, which anybody can cause any number of times, are counted in one row fo
 that a flood of them does not fill the database.
 """
 
-import hashlib
+import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ from uuid import UUID
 from sqlalchemy import Insert, or_, select, update
 
 from wxsession.common.clock import Clock
+from wxsession.common.crypto import SecretKeys
 from wxsession.common.current_request import current_request_id
 from wxsession.common.metrics import EVENTS, NUMBERS
 from wxsession.errors import Overloaded
@@ -48,8 +49,11 @@ class Audit:
     committed its signal is sent, with the `sender`.
     """
 
-    def __init__(self, database: Database, clock: Clock, *, sender: object = None) -> None:
+    def __init__(
+        self, database: Database, keys: SecretKeys, clock: Clock, *, sender: object = None
+    ) -> None:
         self._database = database
+        self._key = keys.derive("counted events")[-1]
         self._clock = clock
         self._sender = sender
 
@@ -184,8 +188,18 @@ class Audit:
         named = {"event": event, "reason": reason, "client_address": network}
         facts: dict[str, Any] = {**named, **nothing, **ids}
         now = self._clock()
-        row = {"id": _counted_id(now, facts), "at": now, "count": 1, **facts}
+        row = {"id": self._counted_id(now, facts), "at": now, "count": 1, **facts}
         return row | {"request_id": current_request_id()}  # of the first of them
+
+    def _counted_id(self, now: datetime, facts: Mapping[str, object]) -> UUID:
+        """Return the id of the row that counts these facts now; it is the same in every process.
+
+        Without the key nobody finds out from an id which address was cleared from its row.
+        """
+        window = int(now.astimezone(UTC).timestamp()) // int(COUNTED_FOR.total_seconds())
+        digest = hmac.digest(self._key, repr(sorted(facts.items())).encode(), "sha256")
+        began = window * int(COUNTED_FOR.total_seconds()) * 1000
+        return uuid7(began, int.from_bytes(digest[:10]))
 
     def _counting(self, rows: Sequence[Mapping[str, object]]) -> Insert:
         """Return the statement that writes each row, or adds one to its count."""
@@ -210,11 +224,3 @@ class Audit:
         """Clear the openids of a user's events."""
         theirs = update(audit_events).where(audit_events.c.user_id == user_id)
         transaction.execute(theirs.where(audit_events.c.openids.is_not(None)).values(openids=None))
-
-
-def _counted_id(now: datetime, facts: Mapping[str, object]) -> UUID:
-    """Return the id of the row that counts these facts now; it is the same in every process."""
-    window = int(now.astimezone(UTC).timestamp()) // int(COUNTED_FOR.total_seconds())
-    digest = hashlib.sha256(repr(sorted(facts.items())).encode()).digest()
-    began = window * int(COUNTED_FOR.total_seconds()) * 1000
-    return uuid7(began, int.from_bytes(digest[:10]))
