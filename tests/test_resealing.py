@@ -20,7 +20,8 @@ from wxsession.events.audit import SYSTEM
 from wxsession.operations.admins.admin import Role
 from wxsession.operations.admins.signing_in import SignIn
 from wxsession.operations.directory import UserFilter
-from wxsession.operations.reseal import Resealing
+from wxsession.operations.job_results import results
+from wxsession.operations.reseal import SEALED, Resealing
 from wxsession.simulator import SettableClock, WeChat
 from wxsession.storage.database import new_id
 from wxsession.storage.tables import access_tokens, session_keys, users
@@ -242,6 +243,17 @@ def test_what_lies_under_which_key_is_shown(make_app: Make, wechat: WeChat) -> N
     assert table[0].split() == ["KEY", "ID", *titles]
     assert [line.split()[0] for line in table[1:]] == ["1", "unknown"]
     assert SECRET_KEY[:8] not in "".join(table)
+
+
+def test_a_purge_counts_what_lies_under_which_key_so_that_an_alert_sees_who_forgot_to_reseal(
+    make_app: Make, wechat: WeChat
+) -> None:
+    Phone(make_app(), wechat, "alice").log_in()
+    newer = make_app(secret_keys=BOTH)
+    assert newer.test_cli_runner().invoke(args=["purge-sessions"]).exit_code == 0
+    database = services_of(newer).database
+    found = {one.item: one.total for one in results(database) if one.job == SEALED}
+    assert found == {"1": 1, "2": 0}
 
 
 def test_a_count_of_what_lies_under_a_key_reads_bounded_pages(app: Flask) -> None:
