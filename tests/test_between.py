@@ -151,6 +151,20 @@ def test_the_application_is_told_who_it_is_and_not_the_token(
     assert application.body == b"tea"
 
 
+def test_the_client_chooses_neither_its_address_nor_the_id_of_its_request(
+    nginx: Nginx, service: Service, simulator: Simulator, application: Trusting
+) -> None:
+    forged = {"X-Forwarded-For": "6.6.6.6", "X-Request-ID": "chosen-by-the-client"}
+    url = f"{nginx.shop}/orders/html"
+    nginx.http.get(url, headers=logged_in(service, simulator) | forged, timeout=PATIENCE)
+    assert application.seen["X-Forwarded-For"] == "6.6.6.6, 127.0.0.1"  # the last one counts
+    assert application.seen["X-Request-Id"] != "chosen-by-the-client"
+    assert application.seen["Host"] == "127.0.0.1"
+    refused = nginx.http.get(url, headers=bearer("x") | forged, timeout=PATIENCE)
+    assert refused.status_code == 401
+    assert refused.headers["X-Request-ID"] != "chosen-by-the-client"  # as wxsession had it
+
+
 def test_what_a_login_by_password_does_not_have_is_not_taken_from_the_client(
     nginx: Nginx, service: Service, application: Trusting
 ) -> None:
@@ -202,9 +216,24 @@ def test_a_wrong_api_key_of_the_proxy_lets_nobody_in(
         nginx = make_nginx(service.url)
         headers = logged_in(service, simulator)
         answer = nginx.http.get(f"{nginx.shop}/orders/html", headers=headers, timeout=PATIENCE)
-    assert answer.status_code == 401
+    assert (answer.status_code, code_of(answer)) == (401, "invalid_api_key")
     assert not application.seen
     assert not [name for name in answer.headers if name in IDENTITY]
+
+
+def test_an_api_key_of_the_proxy_that_is_for_something_else_is_a_503(
+    make_nginx: MakeNginx,
+    sqlite_url: str,
+    simulator: Simulator,
+    application: Trusting,
+) -> None:
+    key = f"shop:{API_KEY}:users"
+    with Service(sqlite_url, wechat_url=simulator.url, api_keys=key) as service:
+        nginx = make_nginx(service.url)
+        headers = logged_in(service, simulator)
+        answer = nginx.http.get(f"{nginx.shop}/orders/html", headers=headers, timeout=PATIENCE)
+    assert (answer.status_code, code_of(answer)) == (503, "overloaded")
+    assert not application.seen
 
 
 def test_what_the_application_says_itself_is_left_alone(
