@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from http.cookies import SimpleCookie
+from uuid import UUID
 
 import pytest
 from flask import Flask
@@ -267,6 +268,70 @@ def test_a_page_may_open_the_next_one(phone: Phone) -> None:
     assert phone.send("GET", "/orders", headers=shown).status_code == 200
     phone.log_out()
     assert problem(phone.send("GET", "/orders", headers=shown)) == (401, "session_ended", "logout")
+
+
+def page_of(phone: Phone) -> Phone:
+    """Return the page of a new web-view, as a client that presents its session as a token."""
+    token = get_in(phone)["Cookie"].partition("=")[2]
+    return Phone(phone.app, phone.wechat, phone.user, token=token)
+
+
+ACCOUNT = {"username": "alice_shop", "password": "correct horse battery"}
+
+
+@ON_BOTH
+def test_nothing_that_outlives_the_phones_session_comes_of_a_page(
+    make_host: Callable[..., Flask], wechat: WeChat
+) -> None:
+    phone = Phone(make_host(device_login="on"), wechat, "alice")
+    phone.log_in()
+    page = page_of(phone)
+    code = phone.send("POST", "/device_logins").json["user_code"]
+    changed = {"password": ACCOUNT["password"], "new_password": "another long password"}
+    for method, path, body in (
+        ("POST", "/register", ACCOUNT),
+        ("POST", "/bind", ACCOUNT),
+        ("PUT", "/password", changed),
+        ("POST", "/device_logins/decide", {"user_code": code, "approve": True}),
+    ):
+        refused = page.send(method, path, json=body, token=page.token)
+        assert problem(refused) == (403, "reauthentication_required", None), path
+    assert page.check().status_code == 200
+    assert phone.send("POST", "/register", json=ACCOUNT, token=phone.token).status_code == 201
+
+
+@ON_BOTH
+def test_of_a_page_whose_phone_is_logged_out_nothing_is_left(
+    make_host: Callable[..., Flask], wechat: WeChat
+) -> None:
+    phone = Phone(make_host(max_sessions=5), wechat, "alice")
+    phone.log_in()
+    page = page_of(phone)
+    phone.log_out()
+    user_id = UUID(phone.log_in().json["user"]["id"])
+    assert problem(page.refresh()) == (401, "session_ended", "logout")
+    page.log_out(everywhere=True)
+    assert phone.check().status_code == 200
+    assert [one["current"] for one in phone.sessions()] == [True]
+    directory = services_of(phone.app).directory
+    assert directory.user(user_id).live_sessions == 1
+    assert len(directory.sessions(user_id).items) == 1
+    every = directory.sessions(user_id, every=True).items
+    assert [(one.state, one.reason) for one in every] == [
+        ("live", None),
+        ("ended", "logout"),
+        ("ended", "logout"),
+    ]
+
+
+def test_a_page_says_when_the_phones_session_expires(phone: Phone, clock: SettableClock) -> None:
+    phone.log_in()
+    page = page_of(phone)
+    clock.advance(days=6, hours=23)
+    assert page.check().json["expires_in"] == 3600
+    assert page.refresh().json["expires_in"] == 3600
+    clock.advance(hours=1)
+    assert problem(page.check()) == (401, "session_expired", "idle")
 
 
 def test_a_purged_session_leaves_no_page_behind(phone: Phone, clock: SettableClock) -> None:

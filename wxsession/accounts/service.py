@@ -441,4 +441,8 @@ class AccountService:
     def _recent(self, presented: str) -> SessionView:
         view = self._sessions.check(presented)
         self._sessions.ensure_recent(view)
+        if view.opened_by is not None:
+            # What ends all other sessions would end the one that this lives by, and what begins
+            # another would outlive it: that is for the mini-program.
+            raise ReauthenticationRequired
         return view

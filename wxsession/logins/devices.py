@@ -20,6 +20,7 @@ from wxsession.errors import (
     AccessDenied,
     AuthorizationPending,
     ExpiredToken,
+    ReauthenticationRequired,
     SlowDown,
     TokenError,
 )
@@ -150,8 +151,12 @@ class DeviceLogins:
 
         Raises:
             TokenError, ExpiredToken, Overloaded: as for `who_asks`.
+            ReauthenticationRequired: the session is that of a web-view, which lets nobody in who
+                would stay when it ends.
         """
         view = self._sessions.check(presented, asking, with_identity=False)
+        if approve and view.opened_by is not None:
+            raise ReauthenticationRequired
         decision = {
             "its_user_code": _bare(user_code),
             "now": self._clock(),

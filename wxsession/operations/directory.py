@@ -288,7 +288,8 @@ class Directory:
         return self._session_line(session_from(row, self._phones))
 
     def _is_live(self) -> ColumnElement[bool]:
-        return and_(t.is_live(self._clock()), t.has_enabled_user())
+        now = self._clock()
+        return and_(t.is_live(now), t.has_live_opener(now), t.has_enabled_user())
 
     def _user_line(self, row: Row[Any]) -> UserLine:
         user, created_at = user_from(row[:-1], self._phones), row[-1]
@@ -321,7 +322,14 @@ class Directory:
             return "ended", over.reason
         except SessionExpired as over:
             return "expired", over.reason
-        return "live", None
+        if session.opened_by is None:
+            return "live", None
+        query = select_sessions().where(t.sessions.c.id == session.opened_by)
+        with self._database.statement() as connection:
+            opener = connection.execute(query).first()
+        if opener is None:
+            return "ended", "revoked"
+        return self._state(session_from(opener, self._phones))
 
 
 def select_users_with_date() -> Select[Any]:

@@ -16,7 +16,14 @@ from sqlalchemy import Select, and_, or_, select
 from wxsession.errors import InvalidRequest
 from wxsession.sessions.queries import select_sessions
 from wxsession.storage.database import Executor, uuid7
-from wxsession.storage.tables import audit_events, identities, is_live, sessions, users
+from wxsession.storage.tables import (
+    audit_events,
+    has_live_opener,
+    identities,
+    is_live,
+    sessions,
+    users,
+)
 
 EXAMINED: Final = 2_000
 """How many sessions are looked through for a page."""
@@ -131,7 +138,7 @@ def _by_address(
 def _conditions(wanted: SessionFilter, now: datetime) -> list[Any]:
     found: list[Any] = []
     if wanted.live:
-        found.append(and_(is_live(now), users.c.disabled_at.is_(None)))
+        found.append(and_(is_live(now), has_live_opener(now), users.c.disabled_at.is_(None)))
     if wanted.appid is not None:
         found.append(identities.c.appid == wanted.appid)
     return found

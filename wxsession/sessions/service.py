@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -67,7 +68,7 @@ from wxsession.storage.database import (
     read_by_index,
     retry_on_disconnect,
 )
-from wxsession.storage.tables import identities, is_live, sessions, users
+from wxsession.storage.tables import has_live_opener, identities, is_live, sessions, users
 from wxsession.storage.transaction import Reply, Transaction
 from wxsession.users.client import ClientInfo
 from wxsession.users.phone_numbers import PhoneNumbers
@@ -133,9 +134,8 @@ class SessionService:
             # A device that refreshes has the token before; a check may have been sent long ago.
             self._refuse_older(session, asking(), now, ways=_LONGEST_WAY)
             raise SessionSuperseded
-        if session.opened_by is not None:
-            self._ensure_open(session.opened_by, now)
-        expires_at = self._touch(session, standing, now)
+        latest = self._latest_end(session, now)
+        expires_at = min(self._touch(session, standing, now), latest)
         return _view(session, now, expires_at, superseded=standing is Standing.PREVIOUS)
 
     def look_up(self, session_id: UUID, *, with_identity: bool = False) -> SessionView | None:
@@ -152,11 +152,10 @@ class SessionService:
         session = session_from(rows[0], self._phones)
         try:
             session.ensure_live(now)
-            if session.opened_by is not None:
-                self._ensure_open(session.opened_by, now)
+            latest = self._latest_end(session, now)
         except TokenError:
             return None
-        return _view(session, now, session.expires_at())
+        return _view(session, now, min(session.expires_at(), latest))
 
     def identity_of(self, view: SessionView) -> Identity | None:
         """Return the WeChat user who logged in to a session, None for a login by password.
@@ -220,7 +219,7 @@ class SessionService:
         now = self._clock()
         query = (
             select_sessions()
-            .where(sessions.c.user_id == own.user.id, is_live(now))
+            .where(sessions.c.user_id == own.user.id, is_live(now), has_live_opener(now))
             .order_by(sessions.c.id.desc())
             .limit(_LONGEST_LIST + 1)
         )
@@ -377,8 +376,11 @@ class SessionService:
         row = connection.execute(query, {"session_id": session_id}).first()
         if row is None:
             raise InvalidToken
-        session = session_from(row, self._phones)
-        session.ensure_live(self._clock())
+        session, now = session_from(row, self._phones), self._clock()
+        session.ensure_live(now)
+        if session.opened_by is not None:
+            opener = connection.execute(ONE, {"session_id": session.opened_by}).first()
+            self._ensure_opener_live(opener, now)
         return session
 
     def hold(self, connection: Transaction, session_id: UUID) -> Session:
@@ -517,6 +519,7 @@ class SessionService:
         if everywhere:
             session, standing, _ = self._find(token, now)
             session.ensure_live(now)
+            self._latest_end(session, now)
             # The one that asks goes last: if this stops half way, it can ask again.
             if standing is not Standing.OLDER:
                 self.end_every(session.user.id, "logout", client=client, but=session.id)
@@ -563,16 +566,23 @@ class SessionService:
             raise InvalidToken
         return standing, next_
 
-    def _ensure_open(self, opener_id: UUID, now: datetime) -> None:
-        """Return if the session that opened one in a web-view is still live.
+    def _latest_end(self, session: Session, now: datetime) -> datetime:
+        """Return when a live session ends at the latest: in a web-view, with its opener.
 
         Raises:
-            TokenError: it is not, and so the one that it opened is not either.
+            TokenError: the opener is not live, and so the one in the web-view is not either.
         """
-        rows = self._database.read(ALONE_BY_ID, {"session_id": opener_id})
-        if not rows:
+        if session.opened_by is None:
+            return session.absolute_expires_at
+        rows = self._database.read(ALONE_BY_ID, {"session_id": session.opened_by})
+        return self._ensure_opener_live(rows[0] if rows else None, now).expires_at()
+
+    def _ensure_opener_live(self, row: Sequence[Any] | None, now: datetime) -> Session:
+        if row is None:
             raise SessionEnded("revoked")
-        session_from(rows[0], self._phones).ensure_live(now)
+        opener = session_from(row, self._phones)
+        opener.ensure_live(now)
+        return opener
 
     def _touch(self, session: Session, standing: Standing, now: datetime) -> datetime:
         """Note that the session was used, if that is due; return when it expires now."""
@@ -616,9 +626,14 @@ class SessionService:
         }
 
     def _grant_of(self, session: Session, token: SessionToken, now: datetime) -> Grant:
+        """Return the grant of a session with this token, the one in use.
+
+        Raises:
+            TokenError: it is that of a web-view, and the session that opened it is not live.
+        """
         note_session(session.user.id, session.id)
-        """Return the grant of a session with this token, the one in use."""
-        expires_in = _whole_seconds(session.expires_at(), now)
+        expires_at = min(session.expires_at(), self._latest_end(session, now))
+        expires_in = _whole_seconds(expires_at, now)
         return self._grant(token, session.user, expires_in, session.absolute_expires_at)
 
     def _refuse_older(
@@ -708,6 +723,7 @@ def _view(
         expires_in=_whole_seconds(expires_at, now),
         absolute_expires_at=session.absolute_expires_at,
         client=session.client,
+        opened_by=session.opened_by,
         superseded=superseded,
         current=current,
     )

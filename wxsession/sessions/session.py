@@ -143,6 +143,7 @@ class SessionView(NamedTuple):
     expires_in: int
     absolute_expires_at: datetime
     client: ClientInfo
+    opened_by: UUID | None = None
     superseded: bool = False
     current: bool = False
 

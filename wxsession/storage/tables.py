@@ -26,6 +26,8 @@ from sqlalchemy import (
     Uuid,
     and_,
     exists,
+    or_,
+    select,
     text,
 )
 
@@ -445,6 +447,19 @@ def is_live(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
         sessions.c.idle_expires_at > now,
         sessions.c.absolute_expires_at > now,
     )
+
+
+def has_live_opener(now: datetime) -> ColumnElement[bool]:
+    """Return the condition that a session was not opened in a web-view, or by one that is live."""
+    opener = sessions.alias("opener")
+    live = and_(
+        opener.c.ended_at.is_(None),
+        opener.c.idle_expires_at > now,
+        opener.c.absolute_expires_at > now,
+    )
+    # A value and no EXISTS, for which PostgreSQL might look at all sessions first.
+    its = select(live).where(opener.c.id == sessions.c.opened_by).correlate(sessions)
+    return or_(sessions.c.opened_by.is_(None), its.scalar_subquery())
 
 
 def has_enabled_user() -> ColumnElement[bool]:

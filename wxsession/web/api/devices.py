@@ -9,6 +9,7 @@ from wxsession.errors import (
     ExpiredToken,
     NotReady,
     Overloaded,
+    ReauthenticationRequired,
     TokenError,
     TooManyAttempts,
 )
@@ -94,7 +95,7 @@ ENDPOINTS = (
         decide_device_login,
         methods=["POST"],
         auth=Auth.SESSION,
-        raises=[TokenError, ExpiredToken, Overloaded, NotReady],
+        raises=[TokenError, ExpiredToken, ReauthenticationRequired, Overloaded, NotReady],
         status=HTTPStatus.NO_CONTENT,
         is_served=_is_served,
     ),
