@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 from tests.support.console import (
     HOSTILE,
@@ -25,11 +25,13 @@ from tests.support.console import (
     Backstage,
     backstage,
     shown,
+    unlocked_by,
     use,
 )
 from tests.support.phone import Phone
 from tests.support.service import ROOT
 from wxsession.console.admission import COOKIE
+from wxsession.events.search import EXAMINED
 from wxsession.operations.admins.admin import Role
 from wxsession.operations.directory import UserFilter
 from wxsession.simulator import SettableClock, WeChat
@@ -313,3 +315,43 @@ def test_what_somebody_calls_themselves_is_text(
             page.goto(origin + path)
             assert HOSTILE in page.inner_text("main")
             page.hover(f"text={json.dumps(HOSTILE)}")
+
+
+def test_more_brings_the_rows_that_follow(
+    stage: Backstage, phones: dict[str, Phone], origin: str, visiting: Callable[..., Any]
+) -> None:
+    alice = phones["alice"]
+    user = alice.check().json["user"]["id"]
+    for _ in range(25):
+        alice.log_in()
+    unlocked_by(stage.services, "zed", stage.clock, 3)
+    unlocked_by(stage.services, "yves", stage.clock, 2 * EXAMINED)
+    unlocked_by(stage.services, "zed", stage.clock, 1)
+    with visiting(Role.OWNER) as page:
+        page.goto(f"{origin}/users/{user}")
+        rows = page.locator("#found tbody tr")
+        more = page.locator("#found tr.more a")
+        expect(rows).to_have_count(20 + 1, timeout=PATIENCE)
+        more.click()
+        expect(more).to_have_count(0, timeout=PATIENCE)
+        assert rows.count() > 25
+        page.goto(f"{origin}/events?actor=zed")
+        expect(rows).to_have_count(1 + 1)
+        more.click()
+        expect(more).to_have_text("Search on", timeout=PATIENCE)
+        expect(rows).to_have_count(1 + 1)
+        more.click()
+        expect(rows).to_have_count(1 + 3, timeout=PATIENCE)
+        expect(more).to_have_count(0)
+
+
+@pytest.mark.usefixtures("phones")
+def test_a_search_after_the_session_is_over_leads_to_the_door(
+    stage: Backstage, origin: str, visiting: Callable[..., Any]
+) -> None:
+    with visiting(Role.VIEWER) as page:
+        page.goto(f"{origin}/users")
+        stage.clock.advance(minutes=31)
+        page.fill("#search", "alice")
+        page.wait_for_url(f"{origin}/sign-in?next=**")
+        assert page.inner_text("h1") == "Sign in"

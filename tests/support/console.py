@@ -26,6 +26,7 @@ from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
 from wxsession.storage.database import new_id
 from wxsession.storage.tables import (
+    audit_events,
     event_counts,
     job_results,
     job_runs,
@@ -128,6 +129,22 @@ def use(stage: Backstage) -> dict[str, Phone]:
         stage.clock.advance(minutes=4)
     _live_and_die(stage, phones)
     return phones
+
+
+def unlocked_by(services: Services, actor: str, clock: SettableClock, count: int) -> None:
+    """Let this happen so often within a minute."""
+    rows = [
+        {
+            "event": "login.unlocked",
+            "id": new_id(),
+            "at": clock() + timedelta(milliseconds=number),
+            "actor": actor,
+        }
+        for number in range(count)
+    ]
+    clock.advance(minutes=1)
+    with services.database.transaction() as transaction:
+        transaction.execute(insert(audit_events), rows)
 
 
 def _live_and_die(stage: Backstage, phones: Mapping[str, Phone]) -> None:

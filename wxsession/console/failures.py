@@ -121,4 +121,7 @@ def _page(
 def _sign_in_first() -> Response:
     """Go to the form, and from there to the page that was asked for; an act is not repeated."""
     wanted = pages.here() if request.method == "GET" else None
+    if "HX-Request" in request.headers:
+        # htmx would follow a redirect itself, and find nothing there for a part of the old page.
+        return Response(status=204, headers={"HX-Redirect": pages.url("sign_in", next=wanted)})
     return pages.go("sign_in", next=wanted)
