@@ -8,14 +8,18 @@ from dataclasses import dataclass
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import delete, insert
 from werkzeug.test import TestResponse
 
 from tests.support.console import HOSTILE, PASSWORD, SECRETS, Backstage, backstage, use
 from tests.support.databases import ON_BOTH
+from tests.support.desk import words_of
+from tests.test_feed import let_settle
 from wxsession.console.admission import COOKIE
 from wxsession.events.search import EventFilter
 from wxsession.operations.admins.admin import Role
 from wxsession.simulator import SettableClock, WeChat
+from wxsession.storage.tables import webhook_cursors, webhook_failures
 from wxsession.users.client import ClientInfo
 
 SCREENS = (
@@ -216,6 +220,29 @@ def test_dead_events_are_delivered_again_by_whoever_may(
     assert {event.actor for event in told} == {support.name}
     assert support.get("/webhooks/nobody").status_code == 404
     assert support.post("/webhooks/nobody/replay").status_code == 404
+
+
+def test_a_webhook_has_everything_as_soon_as_nothing_waits(
+    owner: Visitor, stage: Backstage
+) -> None:
+    let_settle(stage.services)
+
+    def said(cursor: str | None) -> str:
+        with stage.services.database.transaction() as transaction:
+            transaction.execute(delete(webhook_failures))
+            transaction.execute(delete(webhook_cursors))
+            if cursor:
+                row = {"webhook": "shop", "cursor": cursor, "failures": 0}
+                transaction.execute(insert(webhook_cursors).values(row))
+        return words_of(owner.get("/webhooks/shop"))
+
+    assert "not delivered to yet" in said(None)
+    cursors = stage.services.feed.read().cursors
+    assert "Everything was delivered." in said(cursors[-1])
+    behind = said(cursors[-4])
+    assert "3 events wait to be delivered." in behind
+    assert "Everything was delivered." not in behind
+    assert "events deliver" in behind
 
 
 def test_an_app_shows_what_went_wrong_and_the_cure(sign_in: Callable[..., Visitor]) -> None:

@@ -19,6 +19,7 @@ from tests.support.plans import plans
 from tests.support.settings import APPID, APPS, OTHER_APPID, SECRET_KEY, settings_for
 from tests.support.timing import Stopwatch
 from tests.test_administration import user_of
+from tests.test_feed import let_settle
 from tests.test_searches import MANY, fill, is_scan
 from wxsession.errors import InvalidRequest
 from wxsession.events.audit import SYSTEM
@@ -514,6 +515,7 @@ def test_a_webhook_tells_what_waits_and_what_is_dead_and_a_replay_is_an_event(
             newest = select(audit_events.c.id).order_by(audit_events.c.id.desc()).limit(1)
             ids.append(transaction.execute(newest).scalar())
             transaction.execute(insert(webhook_failures).values(event_id=ids[-1], **row))
+    let_settle(shop)  # they are before the cursor
     (state,) = shop.delivery.states()
     assert (state.waiting, state.dead) == (3, 2)
     assert state.read_until is not None

@@ -26,15 +26,15 @@ from tests.support.settings import environment, settings_for
 from tests.support.waiting import eventually
 from tests.test_accounts import user_of
 from tests.test_administration import Operator
-from tests.test_feed import let_settle
+from tests.test_feed import LONG_AGO, let_settle
 from wxsession.errors import SettingsError
 from wxsession.events.audit import SYSTEM
 from wxsession.events.webhooks import Sender
-from wxsession.operations.delivery import Delivered, Delivery
+from wxsession.operations.delivery import MOST_COUNTED, Delivered, Delivery
 from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat
 from wxsession.storage.database import new_id
-from wxsession.storage.tables import webhook_cursors, webhook_failures
+from wxsession.storage.tables import audit_events, webhook_cursors, webhook_failures
 
 pytestmark = ON_BOTH
 
@@ -137,6 +137,19 @@ def happen(services: Services, *events: str, user: Any = None) -> None:
         with services.database.transaction() as transaction:
             services.audit.write(transaction, event, SYSTEM, user_id=user)
     let_settle(services)
+
+
+def test_what_was_not_sent_yet_waits(services: Services, receiver: Receiver) -> None:
+    happen(services, "one", "two", "three")
+    assert services.delivery.states()[0].waiting == 3
+    receiver.answer = lambda message: 204 if message["type"] == "one" else 500
+    services.delivery.run("shop")
+    assert services.delivery.states()[0].waiting == 2
+    row = {"event": "more", "at": LONG_AGO, "recorded_at": LONG_AGO + timedelta(days=1)}
+    many = [{"id": new_id(), **row} for _ in range(MOST_COUNTED)]
+    with services.database.transaction() as transaction:
+        transaction.execute(insert(audit_events), many)
+    assert services.delivery.states()[0].waiting == MOST_COUNTED
 
 
 def test_a_receiver_is_told_what_happened_signed_and_in_order(

@@ -27,7 +27,8 @@ def show_webhook(visit: Visit, name: str) -> Response:
     _ensure_known(visit, name)
     after = request.args.get("after", type=UUID)
     page = visit.services.delivery.undelivered(name, limit=_PAGE, after=after)
-    return visit.show("webhook.html", name=name, page=page)
+    (state,) = [one for one in visit.services.delivery.states() if one.name == name]
+    return visit.show("webhook.html", state=state, page=page, most=MOST_COUNTED)
 
 
 @screens.act(

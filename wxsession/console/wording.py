@@ -489,6 +489,7 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "waits for an earlier event of its user": "等待该用户更早的事件",
     "given up": "已放弃",
     "Everything was delivered.": "所有事件都已送达。",
+    "{count} events wait to be delivered.": "有 {count} 个事件等待投递。",
     "its certificate is not valid": "证书无效",
     "did not answer in time": "没有及时响应",
     "could not be reached": "无法连接",

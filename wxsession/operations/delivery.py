@@ -61,7 +61,8 @@ class WebhookState(NamedTuple):
     """How a webhook stands, for an operator.
 
     `read_until` is the moment of the last event that was dealt with, None before the first look.
-    Of what waits and of what is dead, `MOST_COUNTED` are counted at most.
+    `waiting` are those that were not sent yet, or not taken. Of these and of what is dead,
+    `MOST_COUNTED` are counted at most.
     """
 
     name: str
@@ -222,7 +223,7 @@ class Delivery:
                 counting = select(func.count()).select_from(of_it.subquery())
                 return int(connection.execute(counting).scalar_one())
 
-            return [
+            states = [
                 WebhookState(
                     name,
                     moment_of(row.cursor) if (row := rows.get(name)) else None,
@@ -233,6 +234,14 @@ class Delivery:
                 )
                 for name in self._webhooks
             ]
+        return [self._with_unsent(state, rows.get(state.name)) for state in states]
+
+    def _with_unsent(self, state: WebhookState, row: Any) -> WebhookState:
+        """Return a state in which the events wait as well that come after the cursor."""
+        if row is None:
+            return state  # it hears of what happens after the first look
+        unsent = len(self._feed.read(row.cursor, limit=MOST_COUNTED).events)
+        return state._replace(waiting=min(state.waiting + unsent, MOST_COUNTED))
 
     def undelivered(self, name: str, *, limit: int, after: UUID | None = None) -> UndeliveredPage:
         """Return what a webhook did not take, dead or waiting, oldest first.
