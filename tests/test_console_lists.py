@@ -10,8 +10,10 @@ from sqlalchemy import update
 from werkzeug.test import TestResponse
 
 from tests.support.console import unlocked_by
+from tests.support.databases import ON_BOTH
 from tests.support.desk import Desk
 from tests.support.phone import Phone
+from tests.support.settings import APPID, OTHER_APPID
 from tests.test_administration import add_sessions, session_of, user_of
 from wxsession.events.search import EXAMINED
 from wxsession.operations import session_search
@@ -91,3 +93,30 @@ def test_whoever_is_signed_out_meanwhile_is_led_to_the_door_by_a_list_as_well(
     asked = desk.get("/users?search=alice", **{"HX-Request": "true"})
     assert asked.status_code == 204  # of a redirect htmx would only see the page that it leads to
     assert asked.headers["HX-Redirect"] == "/sign-in?next=/users?search%3Dalice"
+
+
+@ON_BOTH
+def test_a_text_finds_users_of_the_app_and_the_state_that_the_form_shows(
+    desk: Desk, make_phone: Callable[..., Phone], services: Services
+) -> None:
+    desk.enter()
+    ids = {}
+    for name, appid in (("alice", APPID), ("bob", OTHER_APPID), ("carol", APPID)):
+        phone = make_phone(name)
+        phone.appid = appid
+        phone.log_in()
+        phone.send("PATCH", "/user", json={"nickname": f"小 {name}"}, token=phone.token)
+        ids[name] = user_of(phone)
+    services.administration.disable(UUID(ids["carol"]))
+
+    def found(text: str, filters: str) -> set[str]:
+        page = desk.get(f"/users?search={text}&{filters}").text
+        return {name for name, user_id in ids.items() if f'"/users/{user_id}"' in page}
+
+    assert found("小", "") == {"alice", "bob", "carol"}
+    assert found("小", f"appid={APPID}") == {"alice", "carol"}
+    assert found("小", f"appid={APPID}&disabled=1") == {"carol"}
+    assert found("小", f"appid={OTHER_APPID}&disabled=1") == set()
+    assert found(ids["carol"], f"appid={APPID}&disabled=1") == {"carol"}
+    assert found(ids["carol"], f"appid={OTHER_APPID}") == set()
+    assert found(ids["bob"], "disabled=1") == set()

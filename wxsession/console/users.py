@@ -20,13 +20,13 @@ _SESSIONS = 20
 
 @screens.page("/users")
 def find_users(visit: Visit) -> Response:
-    """List users, newest first, or those whom a text fits."""
+    """List users, newest first, or those whom a text fits; of an app, or disabled, if asked."""
     text, appid = request.args.get("search", "").strip(), request.args.get("appid") or None
-    disabled = request.args.get("disabled")
+    disabled = request.args.get("disabled") or None
+    wanted = UserFilter(appid=appid, disabled=bool(disabled))
     if text:
-        found, after = visit.services.user_search.find(text), None
+        found, after = visit.services.user_search.find(text, within=wanted), None
     else:
-        wanted = UserFilter(appid=appid, disabled=disabled is not None)
         page = visit.services.directory.users(
             wanted, after=request.args.get("after", type=UUID), newest_first=True
         )
