@@ -371,6 +371,7 @@ def test_no_bytes_bring_a_traceback(desk: Desk, make_desk: MakeDesk) -> None:
     assert desk.act("/admins", name="a\0", role="viewer").status_code == 400
     assert desk.get("/users?search=%00&appid=%00&after=%00").status_code == 400
     assert desk.post("/link/a%00b", password="x", code="y").status_code == 400
+    assert desk.post("/sign-in?name=x", name="a\0b", password="x", code="y").status_code == 400
     guest.client.set_cookie(COOKIE, "\xff\xfe", domain="console.test")
     assert guest.get("/users").headers["Location"].startswith("/sign-in")
 
@@ -389,6 +390,8 @@ def test_no_bytes_bring_a_traceback(desk: Desk, make_desk: MakeDesk) -> None:
         "/users?done=end_sessions&count=-1",
         "/users?appid=%00",
         "/sessions?address=%00",
+        "/sessions?since=1960-01-01T00:00",
+        "/sessions?since=0001-01-01T00:00",
         "/events?reason=%00",
         "/%00",
         "/%ff%fe",

@@ -328,9 +328,15 @@ def test_every_response_is_protected_and_no_page_is_kept(desk: Desk, path: str) 
 
 @pytest.mark.parametrize(
     "wanted",
-    ["https://evil.test/", "//evil.test/", "/\\evil.test/", "\\\\evil.test", "javascript:alert(1)"],
+    [
+        *("https://evil.test/", "//evil.test/", "/\\evil.test/", "\\\\evil.test"),
+        *("javascript:alert(1)", "//[", "/\r\nLocation: //evil.test/", "/\n"),
+    ],
 )
 def test_signing_in_leads_to_no_other_site(desk: Desk, wanted: str) -> None:
+    asked = desk.client.get("/sign-in", query_string={"next": wanted}, base_url=ORIGIN)
+    assert 'name="next" value=""' in asked.text
+    assert desk.post("/language", language="en", next=wanted).headers["Location"] == "/"
     desk.enter()
     desk.post("/sign-out")
     desk.clock.advance(seconds=30)
@@ -358,6 +364,7 @@ def test_signing_in_leads_to_the_page_that_was_asked_for(desk: Desk) -> None:
         {"Sec-Fetch-Site": "none"},
         {"Origin": "https://evil.test"},
         {"Origin": "null"},
+        {"Origin": "http://["},
         {"Sec-Fetch-Site": "cross-site", "Origin": ORIGIN},
         {},
     ],
@@ -391,6 +398,18 @@ def test_an_old_browser_says_its_origin(desk: Desk) -> None:
     form = {"form_token": desk.form_token(), "name": "bob", "role": "viewer"}
     answer = desk.client.post("/admins", data=form, headers={"Origin": ORIGIN}, base_url=ORIGIN)
     assert "Give this link to bob" in words_of(answer)
+
+
+@pytest.mark.parametrize("host", ["[", "x y", ""])
+def test_a_host_that_is_none_is_refused(desk: Desk, host: str) -> None:
+    for origin in ("null", "http://["):
+        headers = {"Host": host, "Origin": origin}
+        for answer in (
+            desk.client.get("/sign-in", headers=headers),
+            desk.client.post("/sign-out", headers=headers),
+        ):
+            assert answer.status_code == 400
+            assert "names no host" in words_of(answer)
 
 
 def test_the_language_is_that_of_the_browser_until_another_is_chosen(desk: Desk) -> None:

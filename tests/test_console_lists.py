@@ -55,6 +55,18 @@ def test_the_sessions_of_a_user_go_on(desk: Desk, alice: Phone, services: Servic
     assert "More" not in rest[-1]
 
 
+def test_the_sessions_of_everybody_go_on_whatever_else_the_address_has(
+    desk: Desk, alice: Phone, services: Services
+) -> None:
+    desk.enter()
+    add_sessions(services, 60)
+    appid = alice.appid
+    page = desk.get(f"/sessions?appid={appid}&endpoint=x&_method=PATCH&_external=1&after=x")
+    *shown, more = rows_in(page)
+    assert f"appid={appid}" in more
+    assert len({*shown, *follow(desk, more)}) == 61
+
+
 def test_a_search_for_events_goes_on_where_it_has_found_none(
     desk: Desk, services: Services, clock: SettableClock
 ) -> None:

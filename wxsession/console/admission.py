@@ -161,7 +161,8 @@ def admitting(route: Route, services: Services, menu: pages.Menu) -> Callable[..
 
     def view(**values: Any) -> Response:
         guest = Guest(services, menu, client_of_request())
-        _ensure_text(*request.values.values(), *values.values())
+        # Of a name that comes twice, every value: a form has its own, whatever the query has.
+        _ensure_text(*(value for _, value in request.values.items(multi=True)), *values.values())
         if route.method == "POST":
             _ensure_own_page()
         if route.role is None:
@@ -205,8 +206,16 @@ def site() -> Site:
 
     Both origins, because a proxy may end HTTPS; a browser offers no passkey over plain HTTP but on
     the same machine.
+
+    Raises:
+        InvalidRequest: the request names no host.
     """
-    host = urlsplit(f"//{request.host}").hostname or ""
+    try:
+        host = urlsplit(f"//{request.host}").hostname
+    except ValueError:
+        host = None
+    if not host:
+        raise InvalidRequest.of("request", "names no host")
     return Site(host, (f"https://{request.host}", f"http://{request.host}"))
 
 
@@ -248,11 +257,11 @@ def _ensure_own_page() -> None:
 
     Raises:
         StaleForm: it does not, or no header says so.
+        InvalidRequest: no header says so, and the request names no host.
     """
     site_ = request.headers.get("Sec-Fetch-Site")
     origin = request.headers.get("Origin", "")
-    # Of the origin only the host is compared: a proxy may end HTTPS.
-    is_own = site_ == "same-origin" if site_ else urlsplit(origin).netloc == request.host
+    is_own = site_ == "same-origin" if site_ else origin in site().origins
     if not is_own:
         raise StaleForm
 

@@ -1,6 +1,7 @@
 """The screen of sessions: who is logged in, from where, since when; and to end one."""
 
 from collections.abc import Mapping
+from typing import Final
 from uuid import UUID
 
 from flask import Response, request
@@ -12,16 +13,18 @@ from wxsession.operations.session_search import SessionFilter
 
 screens = Screens("Sessions")
 
+_FIELDS: Final = ("appid", "address", "since", "zone", "every")
+
 
 @screens.page("/sessions")
 def find_sessions(visit: Visit) -> Response:
     """List the sessions that fit, newest first."""
-    typed = {name: value.strip() for name, value in request.args.items() if value.strip()}
+    typed = {name: text for name in _FIELDS if (text := request.args.get(name, "").strip())}
     after = request.args.get("after", type=UUID)
     return visit.show(
         "sessions.html",
         page=visit.services.directory.find_sessions(_wanted(typed), after=after),
-        typed={name: value for name, value in typed.items() if name != "after"},
+        typed=typed,
         appids=visit.services.settings.apps,
     )
 

@@ -143,7 +143,11 @@ def _go_on() -> Response:
 
 def _next() -> str:
     """Return the path that was asked for, nothing for what is not a path below the console."""
-    wanted = request.values.get("next", "")
-    parts, root = urlsplit(wanted), url("home")
+    wanted, root = request.values.get("next", ""), url("home")
+    try:
+        parts = urlsplit(wanted)
+    except ValueError:  # as of //[
+        return ""
     is_ours = not parts.scheme and not parts.netloc and parts.path.startswith(root)
+    is_ours = is_ours and wanted.isprintable()  # no end of a line, which no header takes
     return wanted if is_ours and "\\" not in wanted and not wanted.startswith("//") else ""

@@ -193,6 +193,7 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "name": "名称",
     "code": "验证码",
     "request": "请求",
+    "names no host": "没有有效的主机名",
     "has a character that no text has": "含有文本中不能出现的字符",
     "role": "角色",
     "user": "用户",

@@ -146,4 +146,4 @@ def _conditions(wanted: SessionFilter, now: datetime) -> list[Any]:
 
 def _first_id(moment: datetime) -> UUID:
     """Return what no id that was made before a moment is greater than."""
-    return uuid7(int(moment.timestamp() * 1000), 0)
+    return uuid7(max(0, int(moment.timestamp() * 1000)), 0)  # there is no id of before 1970
