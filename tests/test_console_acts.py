@@ -98,6 +98,26 @@ def test_a_password_is_set_and_a_lock_lifted(desk: Desk, alice: Phone) -> None:
     assert told(desk.console, "password.changed") == [("reset", "ada")]
 
 
+def test_what_is_shown_this_once_is_not_lost_by_another_language(
+    desk: Desk, alice: Phone, clock: SettableClock
+) -> None:
+    desk.enter()
+    path = f"/users/{user_of(alice)}"
+    assert "中文" in words_of(desk.get(path))
+    shown = [
+        desk.act(f"{path}/set-password"),
+        desk.act(f"{path}/phone-number"),
+        desk.act("/admins", name="bob", role="viewer"),
+        desk.act("/admins/bob/reset"),
+    ]
+    clock.advance(minutes=10)
+    asked = desk.act(f"{path}/export")
+    assert "Is it you?" in words_of(asked)
+    for page in (*shown, asked):
+        assert page.status_code == 200
+        assert "中文" not in words_of(page)
+
+
 def test_a_whole_phone_number_is_shown_once_and_that_is_an_event(desk: Desk, alice: Phone) -> None:
     desk.enter(Role.SUPPORT)
     path = f"/users/{user_of(alice)}"

@@ -1,5 +1,6 @@
 """The door of the console: links, passwords with codes, sessions, and who is turned away."""
 
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -422,6 +423,19 @@ def test_the_language_is_that_of_the_browser_until_another_is_chosen(desk: Desk)
     assert "登录" in words_of(desk.get("/sign-in"))
     desk.post("/language", language="en", next="//evil.test")
     assert "Sign in" in words_of(desk.get("/sign-in"))
+
+
+def test_a_form_at_the_door_that_was_refused_is_there_in_another_language(desk: Desk) -> None:
+    link = desk.added()
+    for answer, path in (
+        (desk.post("/sign-in", name="ada", next="/users"), "/sign-in?next=/users"),
+        (desk.post("/sign-in/passkey", response="{}"), "/sign-in"),
+        (desk.post(link, password="short", code="000000"), link),
+    ):
+        assert re.findall(r'name="next" value="([^"]+)">\s*<button class="quiet"', answer.text) == [
+            path
+        ]
+        assert desk.get(path).status_code == 200
 
 
 def test_a_form_that_is_too_large_is_refused(desk: Desk) -> None:

@@ -54,8 +54,13 @@ def language() -> str:
 
 
 def render(template: str, *, status: int = 200, **values: Any) -> Response:
-    """Return the page of a template, in the language of this request."""
+    """Return the page of a template, in the language of this request.
+
+    `again`, if it is given, is where the same page is shown in another language. What answers a
+    form may have been shown this once, so that there is no such place.
+    """
     spoken = language()
+    values.setdefault("again", here() if request.method == "GET" else None)
     say = partial(wording.say, spoken)
     html = _environment.get_template(template).render(
         language=spoken,

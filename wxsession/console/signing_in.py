@@ -110,6 +110,7 @@ def _form(
         refused=refused,
         refused_passkey=refused_passkey,
         next=_next(),
+        again=url("sign_in", next=_next() or None),
         options=guest.services.passkeys.authentication(site()),
     )
 
@@ -119,6 +120,7 @@ def _invite(guest: Guest, link: str, refusal: InvalidRequest | None = None) -> R
     return guest.show(
         "link.html",
         invitation=invitation,
+        again=url("open_link", link=link),
         picture=segno.make(invitation.totp_uri).svg_data_uri(scale=4, border=2, light="#fff"),
         faults=refusal.errors if refusal else (),
     )
