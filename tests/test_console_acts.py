@@ -65,6 +65,21 @@ def test_a_user_who_is_disabled_there_is_dead_at_the_next_check(desk: Desk, alic
     assert told(desk.console, "user.enabled") == [(None, "ada")]
 
 
+def test_a_user_is_out_since_the_last_session_ended_whichever_began_first(
+    desk: Desk, make_phone: Callable[..., Phone], alice: Phone, clock: SettableClock
+) -> None:
+    desk.enter(Role.SUPPORT)
+    clock.advance(minutes=5)
+    tablet = make_phone("alice's tablet")
+    keep(tablet, by_password(tablet))
+    tablet.log_out()
+    clock.advance(minutes=5)
+    path = f"/users/{user_of(alice)}"
+    desk.act(f"{path}/end-sessions")
+    said = words_of(desk.get(path)).partition("Logged out:")[2]
+    assert said.startswith(f" an operator ended it ( {clock():%Y-%m-%d %H:%M:%S} UTC")
+
+
 @ON_BOTH
 def test_sessions_are_ended_one_by_one_and_all_at_once(desk: Desk, alice: Phone) -> None:
     desk.enter(Role.SUPPORT)

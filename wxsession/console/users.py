@@ -138,6 +138,9 @@ def _show(visit: Visit, user_id: UUID, **shown_once: Any) -> Response:
         "user.html",
         details=details,
         sessions=sessions,
-        over=sessions.items[0] if is_out else None,
+        # Not the one that began last: another device may have stayed longer.
+        over=max(sessions.items, key=lambda one: one.ended_at or one.expires_at)
+        if is_out
+        else None,
         **values,
     )
