@@ -143,6 +143,24 @@ def test_a_whole_phone_number_is_shown_once_and_that_is_an_event(desk: Desk, ali
     assert told(desk.console, "phone_number.shown") == [(None, "ada")]
 
 
+@ON_BOTH
+def test_the_events_say_from_where_an_admin_acted(desk: Desk, alice: Phone) -> None:
+    desk.enter()
+    path = f"/users/{user_of(alice)}"
+    desk.act(f"/sessions/{session_of(alice)}/end")
+    for act in ("set-password", "unlock", "export", "phone-number", "disable", "enable"):
+        assert desk.act(f"{path}/{act}").status_code in {200, 303}
+    c = audit_events.c
+    with services_of(desk.console).database.statement() as connection:
+        query = select(c.event, c.client_address).where(c.actor == "ada")
+        found = {tuple(row) for row in connection.execute(query)}
+    assert {address for _, address in found} == {desk.address}
+    assert {event for event, _ in found} >= {
+        *("session.ended", "password.changed", "login.unlocked", "user.exported"),
+        *("phone_number.shown", "user.disabled", "user.enabled"),
+    }
+
+
 def test_an_export_is_a_file_with_all_that_is_known(desk: Desk, alice: Phone) -> None:
     desk.enter()
     user_id = user_of(alice)

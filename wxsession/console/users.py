@@ -86,7 +86,7 @@ def end_sessions(visit: Visit, user_id: UUID) -> Response:
 )
 def unlock_user(visit: Visit, user_id: UUID) -> Response:
     """Let a user log in by password again, after too many wrong ones."""
-    visit.services.passwords.unlock(user_id, actor=visit.actor)
+    visit.services.passwords.unlock(user_id, actor=visit.actor, client=visit.client)
     return visit.went("show_user", user_id=user_id)
 
 
@@ -94,7 +94,7 @@ def unlock_user(visit: Visit, user_id: UUID) -> Response:
 def set_password(visit: Visit, user_id: UUID) -> Response:
     """Give a user a temporary password, and show it this once."""
     made = visit.services.passwords.set_temporary(
-        user_id, valid_for=_PASSWORD_VALID_FOR, actor=visit.actor
+        user_id, valid_for=_PASSWORD_VALID_FOR, actor=visit.actor, client=visit.client
     )
     return _show(visit, user_id, password=made)
 
@@ -109,7 +109,7 @@ def show_phone_number(visit: Visit, user_id: UUID) -> Response:
 @screens.act("/users/<uuid:user_id>/export", role=Role.OWNER, factor=True)
 def export_user(visit: Visit, user_id: UUID) -> Response:
     """Send all that is known of a user as a file of JSON."""
-    exported = visit.services.export.of_user(user_id, actor=visit.actor)
+    exported = visit.services.export.of_user(user_id, actor=visit.actor, client=visit.client)
     named = {"Content-Disposition": f'attachment; filename="user-{user_id}.json"'}
     return Response(exported.pieces(), headers=named, mimetype="application/json")
 

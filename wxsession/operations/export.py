@@ -148,7 +148,9 @@ class Export:
         self._audit.count("user.exported", client, user_id=user_id)
         return exported
 
-    def of_user(self, user_id: UUID, *, actor: str = UNKNOWN) -> Exported:
+    def of_user(
+        self, user_id: UUID, *, actor: str = UNKNOWN, client: ClientInfo = SYSTEM
+    ) -> Exported:
         """Return the export of a user.
 
         Raises:
@@ -156,7 +158,7 @@ class Export:
             Overloaded: the database did not answer in time.
         """
         exported = self._export(user_id)
-        self._audit.count("user.exported", SYSTEM, user_id=user_id, actor=actor)
+        self._audit.count("user.exported", client, user_id=user_id, actor=actor)
         return exported
 
     def _export(self, user_id: UUID) -> Exported:

@@ -20,6 +20,7 @@ from wxsession.events.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.sessions.service import SessionService
 from wxsession.storage import tables as t
 from wxsession.storage.database import Database
+from wxsession.users.client import ClientInfo
 from wxsession.users.merging import Users, ensure_known
 from wxsession.users.user import User
 
@@ -40,7 +41,10 @@ class TemporaryPassword:
 
 
 class PasswordAdministration:
-    """What an operator may do about passwords; `actor` is the operator's name."""
+    """What an operator may do about passwords.
+
+    `actor` is the operator's name, and `client` is from where.
+    """
 
     def __init__(
         self,
@@ -84,6 +88,7 @@ class PasswordAdministration:
         *,
         valid_for: timedelta,
         actor: str = UNKNOWN,
+        client: ClientInfo = SYSTEM,
         progress: Callable[[int], None] = lambda _done: None,
     ) -> TemporaryPassword:
         """Give a user a temporary password, lift the lock, and end every live session.
@@ -109,18 +114,20 @@ class PasswordAdministration:
             self._audit.write(
                 transaction,
                 "password.changed",
-                SYSTEM,
+                client,
                 user_id=user_id,
                 reason="reset",
                 actor=actor,
             )
         self._authenticator.unlock(user)
         done = self._sessions.end_every(
-            user_id, "password_changed", client=SYSTEM, actor=actor, progress=progress
+            user_id, "password_changed", client=client, actor=actor, progress=progress
         )
         return TemporaryPassword(user_id, user.username, password, valid_until, done)
 
-    def unlock(self, whom: UUID | str, *, actor: str = UNKNOWN) -> UUID:
+    def unlock(
+        self, whom: UUID | str, *, actor: str = UNKNOWN, client: ClientInfo = SYSTEM
+    ) -> UUID:
         """Forget the wrong passwords that were tried for a user; return the user's id.
 
         `whom` is an id or a username. Those that an address tried stay counted for that address.
@@ -132,7 +139,7 @@ class PasswordAdministration:
         """
         user = self._find(whom)
         with self._database.transaction() as transaction:
-            self._audit.write(transaction, "login.unlocked", SYSTEM, user_id=user.id, actor=actor)
+            self._audit.write(transaction, "login.unlocked", client, user_id=user.id, actor=actor)
         self._authenticator.unlock(user)
         return user.id
 
