@@ -3,6 +3,8 @@
 import ast
 import base64
 import hashlib
+import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from tests.support.settings import environment
 from tests.test_wording import CHINESE_CHARACTER, values_in
 from wxsession.console import SCREENS, account, failures, wording
 from wxsession.operations.admins.admin import Role
+from wxsession.wechat.failures import WITHOUT_REPLY
 
 CONSOLE: Final = ROOT / "wxsession" / "console"
 TEMPLATES: Final = sorted((CONSOLE / "templates").glob("*.html"))
@@ -50,6 +53,15 @@ def test_what_others_wrote_is_as_they_published_it() -> None:
     assert found == VENDORED
 
 
+REFUSING: Final = (
+    *(f"wxsession.console.{name}" for name in ("admins", "admission", "events", "forms")),
+    *(f"wxsession.operations.admins.{name}" for name in ("passkeys", "register", "signing_in")),
+    *(f"wxsession.operations.{name}" for name in ("delivery", "passwords", "session_search")),
+    "wxsession.events.search",
+)
+"""Where it is found what is wrong with a field of a page."""
+
+
 def said() -> Iterator[str]:
     """Yield every text that pages say."""
     for path in TEMPLATES:
@@ -63,10 +75,28 @@ def said() -> Iterator[str]:
     for failure in failures.FAILURES.values():
         yield failure.title
         yield failure.cure
+    yield from faults()
+    yield from WITHOUT_REPLY
+    yield "answered {status}"
     yield from wording.REASONS.values()
     yield from wording.HAPPENED.values()
     yield from Role
     yield from ("live", "ended", "expired")
+
+
+def faults() -> Iterator[str]:
+    """Yield every field that a page may find wrong, and what is wrong with it."""
+    yield from ("event", "reason", "user", "address", "appid", "actor", "since", "until")
+    for name in REFUSING:
+        module = importlib.import_module(name)
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(ast.Name("InvalidRequest"), "of"), args=[field, text]
+                ):
+                    if isinstance(field, ast.Constant):
+                        yield str(field.value)
+                    yield eval(ast.unparse(text), vars(module))  # noqa: S307 - with its constants in it
 
 
 @pytest.mark.parametrize("text", sorted(set(said())))

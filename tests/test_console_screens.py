@@ -184,6 +184,19 @@ def test_what_is_typed_wrongly_is_told_and_is_no_failure(owner: Visitor) -> None
         assert owner.get("/events", **query).status_code == 200, query
 
 
+def test_a_chinese_page_says_in_chinese_what_is_wrong(sign_in: Callable[..., Visitor]) -> None:
+    viewer = sign_in(Role.VIEWER, "zh")
+    for path, query, said in (
+        ("/events", {"since": "yesterday"}, "起始时间 不是日期和时间"),
+        ("/events", {"reason": "x" * 65}, "原因 最多 64 个字符"),
+        ("/events", {"after": "019ac2f3-a4b8-7c5d-8e6f-0123456789ab"}, "分页位置 没有这个事件"),
+        ("/sessions", {"address": "home"}, "IP 地址 不是 IPv4 或 IPv6 地址"),
+        ("/webhooks/shop", {}, "返回了 500"),
+        ("/overview", {}, "响应超时"),
+    ):
+        assert said in words_of(viewer.get(path, **query)), path
+
+
 def test_events_leave_as_csv_for_an_owner_with_a_second_factor_alone(
     sign_in: Callable[..., Visitor], stage: Backstage, clock: SettableClock
 ) -> None:

@@ -66,6 +66,7 @@ def render(template: str, *, status: int = 200, **values: Any) -> Response:
         language=spoken,
         say=say,
         reason=partial(wording.reason, spoken),
+        refusal=partial(wording.refusal, spoken),
         happened=partial(wording.happened, spoken),
         url=url,
         file=lambda name: url("static", filename=name),

@@ -3,6 +3,7 @@
 A test finds a Chinese text for whatever the templates and the acts say.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -208,6 +209,24 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "is your own: ask another owner": "是你自己：请让另一位 owner 操作",
     "is not accepted, or took too long": "未被接受，或者用时太久",
     "is registered already": "已经注册过",
+    "would be one more than 10": "已经有 10 个，不能再多",
+    "event": "事件",
+    "reason": "原因",
+    "appid": "小程序",
+    "actor": "操作人",
+    "address": "IP 地址",
+    "since": "起始时间",
+    "until": "截止时间",
+    "after": "分页位置",
+    "username": "用户名",
+    "must have at most 64 characters": "最多 64 个字符",
+    "is not the id of a user": "不是用户 ID",
+    "is not an IPv4 or IPv6 address": "不是 IPv4 或 IPv6 地址",
+    "is not a date, or not one with a time": "不是日期和时间",
+    "is no event, or one that was purged": "没有这个事件，或者已被清理",
+    "is no position, or one that was purged": "没有这个位置，或者已被清理",
+    "was delivered meanwhile, or purged": "已在此期间送达，或者已被清理",
+    "is that of nobody": "没有用户使用",
     "has no username, so a password opens nothing": "没有用户名，设置密码没有意义",
     # Users.
     "Users": "用户",
@@ -447,6 +466,16 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "WeChat refuses the app": "微信拒绝了该小程序",
     "the server was overloaded": "服务繁忙",
     "the request was malformed": "请求格式有误",
+    # What became of a call to WeChat that had no reply.
+    "dns": "域名解析失败",
+    "tls": "TLS 连接失败",
+    "refused": "连接被拒绝",
+    "no route": "网络不可达",
+    "connect timeout": "连接超时",
+    "proxy": "代理连接失败",
+    "broken": "连接中断",
+    "read timeout": "响应超时",
+    "unintelligible": "响应无法识别",
     # Apps.
     "Apps": "小程序",
     "default": "默认",
@@ -494,6 +523,7 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "its certificate is not valid": "证书无效",
     "did not answer in time": "没有及时响应",
     "could not be reached": "无法连接",
+    "answered {status}": "返回了 {status}",
     "its address is not public": "地址不是公网地址",
     # The system.
     "System": "系统",
@@ -533,6 +563,14 @@ def say(language: str, text: str, **values: object) -> str:
 def reason(language: str, code: str) -> str:
     """Return why something happened, in words; a code that has none stays as it is."""
     return say(language, REASONS[code]) if code in REASONS else code
+
+
+def refusal(language: str, text: str) -> str:
+    """Return why a receiver did not take an event, as it was noted, in a language."""
+    answered = re.fullmatch(r"answered (\d+)", text, re.ASCII)
+    return (
+        say(language, "answered {status}", status=answered[1]) if answered else say(language, text)
+    )
 
 
 def happened(language: str, event: str) -> str:
