@@ -327,6 +327,14 @@ def test_every_response_is_protected_and_no_page_is_kept(desk: Desk, path: str) 
     assert answer.headers["Cache-Control"] == ("private, max-age=3600" if is_file else "no-store")
 
 
+@pytest.mark.parametrize(("method", "path"), [("PUT", "/overview"), ("POST", "/nowhere")])
+def test_what_no_route_takes_is_protected_as_well(desk: Desk, method: str, path: str) -> None:
+    answer = desk.client.open(path, method=method, base_url=ORIGIN)
+    assert answer.status_code in {404, 405}
+    assert HEADERS.items() <= dict(answer.headers).items()
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
 @pytest.mark.parametrize(
     "wanted",
     [

@@ -87,6 +87,7 @@ def create_console(
     _identify(app, trusts_proxy=settings.trusted_proxies > 0)
     app.register_blueprint(_blueprint(services, None))
     _let_pages_fail(app)
+    app.after_request(protected)  # what no route takes is not the blueprint's either
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies)  # type: ignore[method-assign]
     return app
