@@ -224,6 +224,10 @@ def test_dead_events_are_delivered_again_by_whoever_may(
     page = support.get("/webhooks/shop").text
     assert page.count("Deliver again") == 2
     one = re.findall(r'name="event_id" value="([^"]+)"', page)[0]
+    for nothing in ("nonsense", ""):
+        refused = support.post("/webhooks/shop/replay", event_id=nothing)
+        assert (refused.status_code, "is not the id of an event" in refused.text) == (400, True)
+    assert stage.services.delivery.states()[0].dead == 2
     assert support.post("/webhooks/shop/replay", event_id=one).status_code == 303
     assert stage.services.delivery.states()[0].dead == 1
     said = support.client.get(support.post("/webhooks/shop/replay").headers["Location"]).text

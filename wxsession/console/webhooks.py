@@ -6,6 +6,7 @@ from flask import Response, request
 from werkzeug.exceptions import NotFound
 
 from wxsession.console.admission import Screens, Visit
+from wxsession.errors import InvalidRequest
 from wxsession.operations.admins.admin import Role
 from wxsession.operations.delivery import MOST_COUNTED
 
@@ -37,7 +38,11 @@ def show_webhook(visit: Visit, name: str) -> Response:
 def replay_webhook(visit: Visit, name: str) -> Response:
     """Let events that are dead be delivered again: one, or all of this webhook."""
     _ensure_known(visit, name)
-    event_id = request.form.get("event_id", type=UUID)
+    given = request.form.get("event_id")
+    try:
+        event_id = None if given is None else UUID(given)
+    except ValueError:
+        raise InvalidRequest.of("event", "is not the id of an event") from None
     count = visit.services.delivery.replay(name, event_id, actor=visit.actor, client=visit.client)
     return visit.went("show_webhook", count=count, name=name)
 

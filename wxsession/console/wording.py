@@ -221,6 +221,7 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "username": "用户名",
     "must have at most 64 characters": "最多 64 个字符",
     "is not the id of a user": "不是用户 ID",
+    "is not the id of an event": "不是事件 ID",
     "is not an IPv4 or IPv6 address": "不是 IPv4 或 IPv6 地址",
     "is not a date, or not one with a time": "不是日期和时间",
     "is no event, or one that was purged": "没有这个事件，或者已被清理",
