@@ -50,10 +50,14 @@ class Desk:
 
     def accept(self, link: str, *, password: str = PASSWORD) -> TestResponse:
         """Set a password, and scan the QR code."""
+        self.scan(link)
+        return self.post(link, password=password, code=self.code())
+
+    def scan(self, link: str) -> None:
+        """Scan the QR code of a link."""
         found = re.search(r'class="secret">(\w+)<', self.get(link).text)
         assert found
         self.secret = found[1]
-        return self.post(link, password=password, code=self.code())
 
     def sign_in(self, *, password: str = PASSWORD, code: str | None = None) -> TestResponse:
         """Send the form of the door, with the next code unless another one is given."""
