@@ -222,6 +222,7 @@ def test_admins_are_added_changed_reset_and_disabled(desk: Desk, make_desk: Make
         assert ("bob", "ada") in told(desk.console, f"admin.{event}")
 
 
+@ON_BOTH
 @pytest.mark.parametrize(
     ("name", "said"),
     [

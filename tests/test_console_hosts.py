@@ -9,6 +9,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from tests.support.app import CHEAP_HASHER, services_of
+from tests.support.databases import ON_BOTH
 from tests.support.desk import ORIGIN, OWN_PAGE, Desk, words_of
 from tests.support.phone import Phone
 from tests.support.service import Service
@@ -144,6 +145,7 @@ def test_the_command_prints_a_link_and_lists_who_there_is(
     assert "ada (owner) opens this link until" in shown
 
 
+@ON_BOTH
 def test_a_new_admin_is_a_viewer_unless_a_role_is_named(app: Flask) -> None:
     operator = Operator(app)
     operator.read("admins", "add", "bob")

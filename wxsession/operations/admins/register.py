@@ -91,7 +91,7 @@ class Admins:
         values = {"id": admin_id, "name": name, "role": role, "created_at": now}
         with self._database.transaction() as transaction:
             adding = upsert(self._database, admins).values(values).on_conflict_do_nothing()
-            if not transaction.execute(adding).rowcount:
+            if transaction.execute(adding.returning(admins.c.id)).first() is None:
                 raise InvalidRequest.of("name", "is that of an admin already")
             self._audit.write(transaction, "admin.added", client, reason=name, actor=actor)
             return self._new_link(transaction, admin_id, name, role)
