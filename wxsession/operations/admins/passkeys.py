@@ -15,12 +15,12 @@ from sqlalchemy import delete, insert, select, update
 
 from wxsession.common.clock import Clock
 from wxsession.common.crypto import SecretKeys
-from wxsession.errors import BadCredentials, InvalidRequest
+from wxsession.errors import BadCredentials, InvalidRequest, NotSignedIn
 from wxsession.events.audit import Audit
 from wxsession.operations.admins.admin import ADMIN_COLUMNS, Admin, admin_from
 from wxsession.operations.admins.signing_in import AdminSession, AdminSessions
 from wxsession.storage.database import Database
-from wxsession.storage.tables import LONGEST_PASSKEY_NAME, admin_passkeys, admins
+from wxsession.storage.tables import LONGEST_PASSKEY_NAME, admin_passkeys, admin_sessions, admins
 from wxsession.storage.transaction import Transaction
 from wxsession.users.client import ClientInfo
 
@@ -94,6 +94,7 @@ class Passkeys:
 
         Raises:
             InvalidRequest: the response is not one to our options, or comes too late.
+            NotSignedIn: the admin was reset or disabled meanwhile.
             Overloaded: the database did not answer in time.
         """
         from wxsession.operations.admins import ceremonies  # noqa: PLC0415 - as above
@@ -116,10 +117,15 @@ class Passkeys:
         }
         theirs = select(c.credential_id).where(c.admin_id == admin.id)
         known = select(c.admin_id).where(c.credential_id == made.id)
+        signed_in = select(admin_sessions.c.admin_id).where(admin_sessions.c.admin_id == admin.id)
         with self._database.transaction() as transaction:
             transaction.execute(
                 select(admins.c.id).where(admins.c.id == admin.id).with_for_update()
             )
+            # A reset may have held that lock: it has ended every session, and removed what passkeys
+            # there were.
+            if transaction.execute(signed_in).first() is None:
+                raise NotSignedIn
             if len(transaction.execute(theirs).all()) >= MOST_PASSKEYS:
                 raise InvalidRequest.of("passkey", f"would be one more than {MOST_PASSKEYS}")
             if transaction.execute(known).first() is not None:
