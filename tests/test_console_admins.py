@@ -1,8 +1,10 @@
 """Admins who act on each other at once: whoever comes second is judged by what is so then."""
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 from sqlalchemy import select, text
@@ -10,11 +12,11 @@ from sqlalchemy import select, text
 from tests.support.app import services_of
 from tests.support.authenticator import Authenticator
 from tests.support.databases import ON_BOTH, ON_POSTGRESQL
-from tests.support.desk import ORIGIN, Desk
+from tests.support.desk import ORIGIN, Desk, words_of
 from tests.support.waiting import eventually
-from wxsession.errors import NotSignedIn
+from wxsession.errors import Forbidden, NotSignedIn
 from wxsession.events.audit import SYSTEM
-from wxsession.operations.admins.admin import Admin
+from wxsession.operations.admins.admin import Admin, Role
 from wxsession.operations.admins.ceremonies import Site
 from wxsession.services import Services
 from wxsession.storage.tables import admins
@@ -58,6 +60,12 @@ def admin_at(desk: Desk) -> Admin:
     return services_of(desk.console).admin_sessions.check(desk.cookie).admin
 
 
+def owners(services: Services) -> list[str]:
+    """Return the names of those who can act as owners."""
+    every = services.admins.every()
+    return [one.name for one in every if one.role is Role.OWNER and not one.disabled_at]
+
+
 # A reset, and a passkey that is registered meanwhile.
 
 
@@ -91,3 +99,70 @@ def test_a_passkey_that_waits_for_a_reset_is_not_registered(
     assert "Give this link to bob" in reset.result().text
     assert registered.result().headers["Location"] == "/sign-in"
     assert services.passkeys.of(admin) == []
+
+
+# Two owners who act on each other.
+
+
+@ON_BOTH
+@pytest.mark.parametrize("act", ["disable", "change_role"])
+def test_who_was_made_no_owner_after_a_request_was_let_in_takes_nothing_from_the_other(
+    desk: Desk, make_desk: MakeDesk, act: str
+) -> None:
+    services = services_of(desk.enter().console)
+    register, (ada, bob) = services.admins, map(admin_at, (desk, make_desk("bob").enter()))
+    taking: dict[str, Callable[..., None]] = {
+        "disable": register.disable,
+        "change_role": partial(register.change_role, role=Role.SUPPORT),
+    }
+    taking[act]("bob", owner=ada)
+    with pytest.raises(Forbidden):
+        taking[act]("ada", owner=bob)
+    assert owners(services) == ["ada"]
+
+
+@ON_POSTGRESQL
+@pytest.mark.parametrize(("act", "form"), [("disable", {}), ("role", {"role": "viewer"})])
+def test_of_two_owners_who_take_that_from_each_other_at_once_one_is_left(
+    desk: Desk, make_desk: MakeDesk, pool: ThreadPoolExecutor, act: str, form: dict[str, str]
+) -> None:
+    services = services_of(desk.enter().console)
+    bob = make_desk("bob").enter()
+    forms = [(one, form | {"form_token": one.form_token()}) for one in (desk, bob)]
+    with waiting(services) as until:
+        first = pool.submit(desk.post, f"/admins/bob/{act}", **forms[0][1])
+        until(1)
+        second = pool.submit(bob.post, f"/admins/ada/{act}", **forms[1][1])
+        until(2)
+    assert first.result().status_code == 303
+    assert second.result().status_code == 403
+    assert "Your role does not allow that." in words_of(second.result())
+    assert owners(services) == ["ada"]
+
+
+@ON_BOTH
+def test_however_many_owners_act_on_each_other_at_once_one_is_left(
+    make_desk: MakeDesk, pool: ThreadPoolExecutor
+) -> None:
+    desks = [make_desk(name).enter() for name in ("ada", "bob", "carol", "dave")]
+    forms = [(one, one.form_token()) for one in desks]
+    gate = threading.Barrier(len(desks))
+
+    def disable_the_others(desk: Desk, token: str) -> set[int]:
+        gate.wait()
+        others = [other for other in desks if other is not desk]
+        return {
+            desk.post(f"/admins/{other.name}/disable", form_token=token).status_code
+            for other in others
+        }
+
+    answers = pool.map(disable_the_others, *zip(*forms, strict=True))
+    assert set().union(*answers) <= {303, 403}
+    assert len(owners(services_of(desks[0].console))) == 1
+
+
+@ON_BOTH
+def test_on_the_server_also_the_last_owner_is_disabled(desk: Desk) -> None:
+    services = services_of(desk.enter().console)
+    services.admins.disable("ada")
+    assert owners(services) == []

@@ -41,7 +41,8 @@ def reset_admin(visit: Visit, name: str) -> Response:
 def disable_admin(visit: Visit, name: str) -> Response:
     """Let an admin in no more."""
     _ensure_another(visit, name)
-    visit.services.admins.disable(name, actor=visit.actor, client=visit.client)
+    admins = visit.services.admins
+    admins.disable(name, owner=visit.admin, actor=visit.actor, client=visit.client)
     return visit.went("list_admins")
 
 
@@ -56,7 +57,8 @@ def enable_admin(visit: Visit, name: str) -> Response:
 def change_role(visit: Visit, name: str) -> Response:
     """Give an admin another role."""
     _ensure_another(visit, name)
-    visit.services.admins.change_role(name, _role(), actor=visit.actor, client=visit.client)
+    admins = visit.services.admins
+    admins.change_role(name, _role(), owner=visit.admin, actor=visit.actor, client=visit.client)
     return visit.went("list_admins")
 
 

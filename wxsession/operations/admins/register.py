@@ -18,7 +18,7 @@ from wxsession.accounts.passwords import normalised_username
 from wxsession.accounts.throttle import Throttle
 from wxsession.common.clock import Clock
 from wxsession.common.crypto import Sealer
-from wxsession.errors import InvalidRequest, NoSuchAdmin
+from wxsession.errors import Forbidden, InvalidRequest, NoSuchAdmin
 from wxsession.events.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.operations.admins import totp
 from wxsession.operations.admins.admin import ADMIN_COLUMNS, Admin, Role, admin_from, hash_of
@@ -50,7 +50,11 @@ class Link:
 
 
 class Admins:
-    """Adds, resets, disables and lists admins; `actor` is who does that."""
+    """Adds, resets, disables and lists admins; `actor` is who does that.
+
+    `owner` is the owner who takes something from another admin in the console. A command has none:
+    whoever has a shell on the server may also leave no owner.
+    """
 
     def __init__(
         self,
@@ -114,14 +118,22 @@ class Admins:
         self._throttle.unlock_admin(row.name)
         return link
 
-    def disable(self, name: str, *, actor: str = UNKNOWN, client: ClientInfo = SYSTEM) -> None:
+    def disable(
+        self,
+        name: str,
+        *,
+        owner: Admin | None = None,
+        actor: str = UNKNOWN,
+        client: ClientInfo = SYSTEM,
+    ) -> None:
         """Let an admin in no more, and end the sessions.
 
         Raises:
+            Forbidden: `owner` is an owner no more.
             NoSuchAdmin: no admin has this name.
             Overloaded: the database did not answer in time.
         """
-        self._switch(name, "admin.disabled", actor, client, disabled_at=self._clock())
+        self._switch(name, "admin.disabled", actor, client, disabled_at=self._clock(), owner=owner)
 
     def enable(self, name: str, *, actor: str = UNKNOWN, client: ClientInfo = SYSTEM) -> None:
         """Let a disabled admin in again.
@@ -133,16 +145,23 @@ class Admins:
         self._switch(name, "admin.enabled", actor, client, disabled_at=None)
 
     def change_role(
-        self, name: str, role: Role, *, actor: str = UNKNOWN, client: ClientInfo = SYSTEM
+        self,
+        name: str,
+        role: Role,
+        *,
+        owner: Admin | None = None,
+        actor: str = UNKNOWN,
+        client: ClientInfo = SYSTEM,
     ) -> None:
         """Give an admin another role, from the next request on.
 
         Raises:
+            Forbidden: `owner` is an owner no more.
             NoSuchAdmin: no admin has this name.
             Overloaded: the database did not answer in time.
         """
         with self._database.transaction() as transaction:
-            row = self._locked(transaction, name)
+            row = self._locked(transaction, name, owner)
             if row.role == role:
                 return
             transaction.execute(update(admins).where(admins.c.id == row.id).values(role=role))
@@ -151,11 +170,18 @@ class Admins:
             )
 
     def _switch(
-        self, name: str, event: str, actor: str, client: ClientInfo, *, disabled_at: datetime | None
+        self,
+        name: str,
+        event: str,
+        actor: str,
+        client: ClientInfo,
+        *,
+        disabled_at: datetime | None,
+        owner: Admin | None = None,
     ) -> None:
         """Disable or enable an admin; for one who is so already, nothing changes."""
         with self._database.transaction() as transaction:
-            row = self._locked(transaction, name)
+            row = self._locked(transaction, name, owner)
             if (row.disabled_at is None) == (disabled_at is None):
                 return
             switch = update(admins).where(admins.c.id == row.id)
@@ -164,12 +190,26 @@ class Admins:
                 self._throw_out(transaction, row.id)
             self._audit.write(transaction, event, client, reason=row.name, actor=actor)
 
-    def _locked(self, transaction: Transaction, name: str) -> Any:
-        query = select(admins).where(admins.c.name == normalised_username(name)).with_for_update()
-        row = transaction.execute(query).first()
-        if row is None:
-            raise NoSuchAdmin
-        return row
+    def _locked(self, transaction: Transaction, name: str, owner: Admin | None = None) -> Any:
+        """Return the row of an admin that nobody else changes until the end of the transaction.
+
+        With `owner`, no owner is changed by anybody else, and the one who acts has to be one still.
+        Nobody acts on themselves, so that one is left: of two who disable each other at once, the
+        second finds out here.
+        """
+        c, name = admins.c, normalised_username(name)
+        wanted = c.name == name
+        if owner is not None:
+            wanted |= (c.role == Role.OWNER) & c.disabled_at.is_(None)
+        # In one order for everybody: nobody holds what another one needs first.
+        query = select(admins).where(wanted).order_by(c.id).with_for_update()
+        rows = {row.id: row for row in transaction.execute(query)}
+        if owner is not None and owner.id not in rows:
+            raise Forbidden
+        for row in rows.values():
+            if row.name == name:
+                return row
+        raise NoSuchAdmin
 
     def _throw_out(self, transaction: Transaction, admin_id: UUID) -> None:
         for table in (admin_sessions, admin_links):
