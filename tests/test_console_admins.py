@@ -1,5 +1,6 @@
 """Admins who act on each other at once: whoever comes second is judged by what is so then."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -166,3 +167,23 @@ def test_on_the_server_also_the_last_owner_is_disabled(desk: Desk) -> None:
     services = services_of(desk.enter().console)
     services.admins.disable("ada")
     assert owners(services) == []
+
+
+# A reset, and a link that is opened meanwhile.
+
+
+@ON_POSTGRESQL
+def test_a_link_that_is_sent_while_its_admin_is_reset_is_over_and_the_new_one_holds(
+    desk: Desk, make_desk: MakeDesk, pool: ThreadPoolExecutor
+) -> None:
+    services = services_of(desk.enter().console)
+    bob = make_desk("bob")
+    link = bob.added()
+    with waiting(services) as until:
+        reset = pool.submit(desk.act, "/admins/bob/reset")
+        until(1)
+        accepted = pool.submit(bob.accept, link)
+        until(2)
+    (new_link,) = re.findall(r"https://console\.test(/link/[\w-]+)", reset.result().text)
+    assert accepted.result().status_code == 410
+    assert bob.accept(new_link).status_code == 303

@@ -120,13 +120,14 @@ class AdminSessions:
         password_hash = self._passwords.hash(password)
         sealed = self._sealer.seal(secret.encode(), row=admin.id, column=TOTP_COLUMN)
         with self._database.transaction() as transaction:
-            c = admin_links.c
-            taking = delete(admin_links).where(c.link_hash == hash_of(link), c.expires_at > now)
-            if not transaction.execute(taking).rowcount:
-                raise InvalidLink
+            # The admin first, as a reset does: in another order, both would wait for each other.
             mine = update(admins).where(admins.c.id == admin.id, admins.c.disabled_at.is_(None))
             values = {"password_hash": password_hash, "totp_sealed": sealed, "totp_step": step}
             if not transaction.execute(mine.values(last_login_at=now, **values)).rowcount:
+                raise InvalidLink
+            c = admin_links.c
+            taking = delete(admin_links).where(c.link_hash == hash_of(link), c.expires_at > now)
+            if not transaction.execute(taking).rowcount:
                 raise InvalidLink
             return self.begin(transaction, admin, client)
 
