@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 
 import pytest
@@ -20,6 +21,7 @@ from wxsession.events.audit import SYSTEM
 from wxsession.operations.admins.admin import Admin, Role
 from wxsession.operations.admins.ceremonies import Site
 from wxsession.services import Services
+from wxsession.simulator import SettableClock
 from wxsession.storage.tables import admins
 
 SITE = Site("console.test", (ORIGIN,))
@@ -65,6 +67,25 @@ def owners(services: Services) -> list[str]:
     """Return the names of those who can act as owners."""
     every = services.admins.every()
     return [one.name for one in every if one.role is Role.OWNER and not one.disabled_at]
+
+
+def with_passkey(desk: Desk) -> Authenticator:
+    """Return what registers a passkey of the admin who is signed in at a browser."""
+    authenticator, passkeys = Authenticator(ORIGIN), services_of(desk.console).passkeys
+    response = authenticator.register(passkeys.registration(admin_at(desk), SITE))
+    registered = desk.act("/account/passkeys", name="laptop", response=response)
+    assert registered.headers["Location"].startswith("/account")
+    return authenticator
+
+
+def authentication(services: Services) -> str:
+    """Return the options by which a browser finds a passkey."""
+    return services.passkeys.authentication(SITE)
+
+
+def last_logins(services: Services) -> dict[str, datetime | None]:
+    """Return by the name of each admin when it was last let in."""
+    return {one.name: one.last_login_at for one in services.admins.every()}
 
 
 # A reset, and a passkey that is registered meanwhile.
@@ -187,3 +208,32 @@ def test_a_link_that_is_sent_while_its_admin_is_reset_is_over_and_the_new_one_ho
     (new_link,) = re.findall(r"https://console\.test(/link/[\w-]+)", reset.result().text)
     assert accepted.result().status_code == 410
     assert bob.accept(new_link).status_code == 303
+
+
+# When an admin was last let in.
+
+
+@ON_BOTH
+def test_a_second_factor_that_is_asked_again_is_no_login(
+    desk: Desk, make_desk: MakeDesk, clock: SettableClock
+) -> None:
+    services = services_of(desk.enter().console)
+    bob = make_desk("bob").enter()
+    entered = clock()
+    keys = {one.name: with_passkey(one) for one in (desk, bob)}
+    clock.advance(minutes=11)
+    form = {"name": "carol", "role": "viewer"}
+    for accepted, factor in (
+        (False, {"second_factor_passkey": keys["bob"].respond(authentication(services))}),
+        (True, {"second_factor_passkey": keys["ada"].respond(authentication(services))}),
+    ):
+        asked = desk.act("/admins", **form, **factor)
+        assert ("Give this link to carol" in asked.text) == accepted
+    clock.advance(minutes=11)
+    assert desk.act("/admins/carol/disable", second_factor_code=desk.code()).status_code == 303
+    assert last_logins(services) == {"ada": entered, "bob": entered, "carol": None}
+    bob.post("/sign-in/passkey", response=keys["bob"].respond(authentication(services)))
+    assert bob.is_in
+    assert last_logins(services) == {"ada": entered, "bob": clock(), "carol": None}
+    desk.sign_in()
+    assert last_logins(services)["ada"] == clock()

@@ -214,8 +214,6 @@ class Passkeys:
         )
         if not transaction.execute(using.values(last_used_at=now, sign_count=sign_count)).rowcount:
             return None
-        mine = update(admins).where(admins.c.id == row.id)
-        transaction.execute(mine.values(last_login_at=now))
         return admin_from(row)
 
     def _refused(self, client: ClientInfo) -> BadCredentials:

@@ -123,7 +123,7 @@ class AdminSessions:
             # The admin first, as a reset does: in another order, both would wait for each other.
             mine = update(admins).where(admins.c.id == admin.id, admins.c.disabled_at.is_(None))
             values = {"password_hash": password_hash, "totp_sealed": sealed, "totp_step": step}
-            if not transaction.execute(mine.values(last_login_at=now, **values)).rowcount:
+            if not transaction.execute(mine.values(values)).rowcount:
                 raise InvalidLink
             c = admin_links.c
             taking = delete(admin_links).where(c.link_hash == hash_of(link), c.expires_at > now)
@@ -151,8 +151,9 @@ class AdminSessions:
             return token
 
     def begin(self, transaction: Transaction, admin: Admin, client: ClientInfo) -> str:
-        """Begin a session in the caller's transaction; return its token."""
+        """Begin a session in the caller's transaction, which is a login; return its token."""
         now, token = self._clock(), secrets.token_urlsafe(_TOKEN_BYTES)
+        transaction.execute(update(admins).where(admins.c.id == admin.id).values(last_login_at=now))
         for table in (admin_sessions, admin_links):  # a few rows: no timer has to clear them
             transaction.execute(delete(table).where(table.c.expires_at <= now))
         row = {
@@ -289,7 +290,7 @@ class AdminSessions:
             c.disabled_at.is_(None),
             c.totp_step < step,
         )
-        return bool(transaction.execute(taking.values(totp_step=step, last_login_at=now)).rowcount)
+        return bool(transaction.execute(taking.values(totp_step=step)).rowcount)
 
     def _refused(self, found: _Found | None, client: ClientInfo) -> BadCredentials:
         refusal = BadCredentials()
