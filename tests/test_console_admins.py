@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import partial
 
 import pytest
+from flask import Flask
 from sqlalchemy import select, text
 
 from tests.support.app import services_of
@@ -16,6 +17,7 @@ from tests.support.authenticator import Authenticator
 from tests.support.databases import ON_BOTH, ON_POSTGRESQL
 from tests.support.desk import ORIGIN, Desk, words_of
 from tests.support.waiting import eventually
+from tests.test_administration import Operator
 from wxsession.errors import Forbidden, NotSignedIn
 from wxsession.events.audit import SYSTEM
 from wxsession.operations.admins.admin import Admin, Role
@@ -237,3 +239,30 @@ def test_a_second_factor_that_is_asked_again_is_no_login(
     assert last_logins(services) == {"ada": entered, "bob": clock(), "carol": None}
     desk.sign_in()
     assert last_logins(services)["ada"] == clock()
+
+
+# A reset of somebody who is disabled.
+
+
+@pytest.mark.parametrize(
+    ("language", "said"), [("en", "enable the admin first"), ("zh", "请先启用")]
+)
+def test_a_disabled_admin_is_enabled_before_a_reset_and_nothing_is_forgotten(
+    app: Flask, desk: Desk, make_desk: MakeDesk, language: str, said: str
+) -> None:
+    desk.enter()
+    desk.language = language
+    bob = make_desk("bob").enter()
+    desk.act("/admins/bob/disable")
+    refused = desk.act("/admins/bob/reset")
+    assert refused.status_code == 400
+    assert said in words_of(refused)
+    operator = Operator(app)
+    said_there = operator.run("admins", "reset", "bob")
+    assert said_there.exit_code == 1
+    assert "enable the admin first (`admins enable NAME`)" in said_there.output
+    assert "/link/" not in said_there.output
+    operator.read("admins", "enable", "bob")
+    assert bob.sign_in().status_code == 303
+    operator.read("admins", "reset", "bob")
+    assert not bob.is_in

@@ -143,6 +143,9 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "The admin is disabled.": "该管理员已被禁用。",
     "The admin may sign in.": "该管理员可以登录了。",
     "no admin has this name": "没有这个名字的管理员",
+    "is that of a disabled admin: enable the admin first (`admins enable NAME`)": (
+        "对应的管理员已被禁用：请先启用（`admins enable NAME`）"
+    ),
     "The user is disabled; {count} sessions ended.": "用户已禁用，结束了 {count} 个会话。",
     "The user may log in.": "用户可以登录了。",
     "The user {user_id} is created.": "已创建用户 {user_id}。",

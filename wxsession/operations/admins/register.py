@@ -104,11 +104,17 @@ class Admins:
         """Forget the password, the second factors and the sessions of an admin; return a new link.
 
         Raises:
+            InvalidRequest: the admin is disabled, so the link would open nothing.
             NoSuchAdmin: no admin has this name.
             Overloaded: the database did not answer in time.
         """
         with self._database.transaction() as transaction:
             row = self._locked(transaction, name)
+            if row.disabled_at is not None:
+                raise InvalidRequest.of(
+                    "name",
+                    "is that of a disabled admin: enable the admin first (`admins enable NAME`)",
+                )
             self._throw_out(transaction, row.id)
             transaction.execute(delete(admin_passkeys).where(admin_passkeys.c.admin_id == row.id))
             forgotten = {"password_hash": None, "totp_sealed": None, "totp_step": None}
