@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -418,6 +419,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         (("--ready",), 1, "/readyz responds 503; run doctor"),
         (("--url", "http://127.0.0.1:9"), 1, "does not respond"),
         (("--url", "127.0.0.1"), 1, "does not respond"),
+        (("--url", "http://127.0.0.1:eighty"), 1, "nonnumeric port"),
+        (("--url", "http://my server"), 1, "can't contain control characters"),
     ],
 )
 def test_the_health_check_tells_by_its_exit_status(
@@ -427,3 +430,27 @@ def test_the_health_check_tells_by_its_exit_status(
     result = app.test_cli_runner().invoke(args=arguments)
     assert said in result.stdout
     assert result.exit_code == status
+
+
+@pytest.mark.parametrize("banner", [b"SSH-2.0-OpenSSH\r\n", b"\x1b[2J\r\n"])
+def test_the_health_check_says_in_one_line_that_a_port_is_not_of_http(
+    banner: bytes, app: Flask
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as pool:
+
+        def greet() -> None:
+            with server.accept()[0] as connection:
+                connection.sendall(banner)
+                while connection.recv(1024):  # until the other side hangs up
+                    pass
+
+        greeted = pool.submit(greet)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        arguments = ["healthcheck", "--url", url, "--timeout", "60"]
+        result = app.test_cli_runner().invoke(args=arguments)
+        greeted.result()
+    (line,) = result.output.splitlines()
+    assert line.startswith(f"{url}/healthz does not respond: ")
+    assert line.endswith("correct --url")
+    assert line.isprintable()
+    assert result.exit_code == 1

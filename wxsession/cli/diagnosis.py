@@ -1,5 +1,6 @@
 """Diagnosis: ``flask doctor`` and ``flask healthcheck``."""
 
+import http.client
 import os
 import sys
 import urllib.error
@@ -73,8 +74,9 @@ def _asked(address: str, timeout: float) -> str | None:
     except urllib.error.HTTPError as error:
         cure = "run doctor" if error.code == 503 else "correct --url"  # noqa: PLR2004
         return f"{address} responds {error.code}; {cure}"
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        # It may quote what a server of another kind sent.
+        reason = as_text(getattr(error, "reason", error))
         return f"{address} does not respond: {reason}; start the service, or correct --url"
 
 
