@@ -18,6 +18,7 @@ from wxsession.common.wording import CHINESE, IN_CHINESE, Sentence, language_of_
 from wxsession.operations.findings import Subject
 from wxsession.web.problems import PROBLEM_TYPES
 
+NOBODY = "01a1fbd2-0809-779e-9835-7cdddeb1adf8"
 CHINESE_CHARACTER = re.compile("[\u4e00-\u9fff]")
 
 
@@ -28,11 +29,23 @@ def test_every_error_has_a_title_and_a_detail_in_chinese(code: str) -> None:
         assert CHINESE_CHARACTER.search(IN_CHINESE[text])
 
 
+REFUSING_TO_COMMANDS = (
+    "accounts/passwords.py",
+    "events/feed.py",
+    "events/search.py",
+    "storage/migrate.py",
+)
+"""What else refuses arguments of commands."""
+
+
 def told_to_people() -> Iterator[str]:
     yield from (*_CURES.values(), *_RUNNING.values(), _NO_CURE, *get_args(Subject))
     for folder in "cli", "operations":
         for path in (ROOT / "wxsession" / folder).rglob("*.py"):
             yield from said_in(ast.parse(path.read_text(encoding="utf-8")))
+    for name in REFUSING_TO_COMMANDS:
+        path = ROOT / "wxsession" / name
+        yield from said_in(ast.parse(path.read_text(encoding="utf-8")))
 
 
 def said_in(module: ast.Module) -> Iterator[str]:
@@ -44,6 +57,16 @@ def said_in(module: ast.Module) -> Iterator[str]:
             ):
                 if has_words(text):
                     yield text
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="InvalidRequest"), attr="of"),
+                args=[_, ast.Constant(value=str(text))],
+            ):
+                yield text
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="InvalidRequest"), attr="of"),
+                args=[_, argument],
+            ):
+                assert not isinstance(argument, ast.JoinedStr), ast.unparse(argument)
             case ast.Call(func=ast.Name(id="words" | "Progress" | "Sentence"), args=[argument, *_]):
                 assert isinstance(argument, ast.Name | ast.Attribute | ast.IfExp), ast.unparse(
                     argument
@@ -119,10 +142,26 @@ def test_a_client_of_another_dialect_is_told_in_its_language(
 
 
 def test_commands_speak_the_language_of_the_terminal(app: Flask) -> None:
-    nobody = "01a1fbd2-0809-779e-9835-7cdddeb1adf8"
     for language, said in ("zh_CN.UTF-8", "没有这个 id 的用户"), ("C", "no user has this id"):
         run = app.test_cli_runner(env={"LC_ALL": language})
-        result = run.invoke(args=["users", "enable", nobody, "--as", "tests"])
+        result = run.invoke(args=["users", "enable", NOBODY, "--as", "tests"])
+        assert result.exit_code == 1
+        assert said in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "chinese", "english"),
+    [
+        (("users", "create", "--username", "a"), "username 需要 3 到", "username needs 3 to"),
+        (("audit", "list", "--after", NOBODY), "after 没有这个事件", "after is no event"),
+        (("admins", "add", "b ob"), "name 需要 1 到 32 个字符", "name needs 1 to 32 characters"),
+    ],
+)
+def test_commands_refuse_an_argument_in_the_language_of_the_terminal(
+    app: Flask, arguments: tuple[str, ...], chinese: str, english: str
+) -> None:
+    for language, said in ("zh_CN.UTF-8", chinese), ("C", english):
+        result = app.test_cli_runner(env={"LC_ALL": language}).invoke(args=arguments)
         assert result.exit_code == 1
         assert said in result.output
 

@@ -17,6 +17,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from wxsession.accounts.common_passwords import is_common
 from wxsession.common.limits import ConcurrencyLimit, Places, processors
+from wxsession.common.wording import Sentence
 from wxsession.errors import InvalidRequest
 from wxsession.users.invisible import is_invisible
 
@@ -130,15 +131,16 @@ def new_username(username: str) -> str:
     """
     name = normalised_username(username)
     if not SHORTEST_USERNAME <= len(name) <= LONGEST_USERNAME:
-        raise InvalidRequest.of(
-            "username", f"needs {SHORTEST_USERNAME} to {LONGEST_USERNAME} characters"
-        )
+        raise InvalidRequest.of("username", _length(SHORTEST_USERNAME, LONGEST_USERNAME))
     for letter in name:
         if unicodedata.category(letter) in _WITHOUT_MEANING or (
             letter != " " and is_invisible(letter)
         ):
             raise InvalidRequest.of(
-                "username", f"has an invisible character, U+{ord(letter):04X}; leave it out"
+                "username",
+                Sentence(
+                    "has an invisible character, U+{code:04X}; leave it out", code=ord(letter)
+                ),
             )
     if name != " ".join(name.split()):
         raise InvalidRequest.of(
@@ -155,14 +157,16 @@ def ensure_acceptable(password: str, *, username: str, field: str = "password") 
     """
     folded = normalised_username(password)
     if len(password) > LONGEST_PASSWORD or len(folded) < SHORTEST_PASSWORD:
-        raise InvalidRequest.of(
-            field, f"needs {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters"
-        )
+        raise InvalidRequest.of(field, _length(SHORTEST_PASSWORD, LONGEST_PASSWORD))
     # Folded: case or full-width letters do not make it uncommon.
     if is_common(folded) or _is_date(folded):
         raise InvalidRequest.of(field, "is one of the most common passwords")
     if folded == username:
         raise InvalidRequest.of(field, "is the username")
+
+
+def _length(shortest: int, longest: int) -> Sentence:
+    return Sentence("needs {shortest} to {longest} characters", shortest=shortest, longest=longest)
 
 
 def _normalised(password: str) -> bytes:

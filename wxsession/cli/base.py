@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import click
 
-from wxsession.cli.output import words
+from wxsession.cli.output import in_terminal_language, words
 from wxsession.errors import (
     ClocksDisagree,
     DeliveryRunning,
@@ -124,7 +124,7 @@ _MESSAGES: Mapping[type[WxSessionError], Callable[[Any], str]] = {
         names=", ".join(error.names) or "-",
     ),
     InvalidRequest: lambda error: "; ".join(
-        f"{one['field']} {one['message']}" for one in error.errors
+        f"{one['field']} {in_terminal_language(one['message'])}" for one in error.errors
     ),
     UserMerged: lambda error: words("this user was merged into {user_id}", user_id=error.new_id),
     NoSuchUser: lambda _error: words("no user has this id"),

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import click
 
-from wxsession.common.wording import Sentence, language_of_locale
+from wxsession.common.wording import Sentence, in_language, language_of_locale
 from wxsession.events.event import Event
 
 _AS_JSON = "wxsession.as_json"
@@ -36,9 +36,9 @@ def words(template: str, **values: object) -> str:
     return in_terminal_language(Sentence(template, **values))
 
 
-def in_terminal_language(sentence: Sentence) -> str:
-    """Return a sentence in the language of the terminal."""
-    return sentence.in_language(language_of_locale(os.environ))
+def in_terminal_language(text: str) -> str:
+    """Return a text in the language of the terminal, or in English if it is not known there."""
+    return in_language(text, language_of_locale(os.environ))
 
 
 def show(value: object, text: str) -> None:

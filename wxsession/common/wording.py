@@ -143,6 +143,8 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "The admin is disabled.": "该管理员已被禁用。",
     "The admin may sign in.": "该管理员可以登录了。",
     "no admin has this name": "没有这个名字的管理员",
+    "is that of an admin already": "已被另一位管理员使用",
+    "needs 1 to {most} characters, and no blanks": "需要 1 到 {most} 个字符，不能有空白",
     "is that of a disabled admin: enable the admin first (`admins enable NAME`)": (
         "对应的管理员已被禁用：请先启用（`admins enable NAME`）"
     ),
@@ -231,6 +233,33 @@ IN_CHINESE: Final[Mapping[str, str]] = {
         "该用户会因此无法登录；可以改用 `identities move`"
     ),
     "no session has this id": "没有这个 id 的会话",
+    "has no username, so a password opens nothing": "没有用户名，设置密码没有意义",
+    "is that of nobody": "没有用户使用",
+    "needs {shortest} to {longest} characters": "需要 {shortest} 到 {longest} 个字符",
+    "has an invisible character, U+{code:04X}; leave it out": (
+        "含有不可见字符 U+{code:04X}，请去掉"
+    ),
+    "must not begin or end with a blank, nor have two in a row": (
+        "首尾不能有空格，中间不能有连续的空格"
+    ),
+    "is one of the most common passwords": "是最常见的密码之一",
+    "is the username": "与用户名相同",
+    "is the one whom the WeChat user belongs to": "就是该微信用户现在所属的用户",
+    "has no WeChat user of {appid}": "在 {appid} 没有微信用户",
+    "has no WeChat user here": "在这里没有微信用户",
+    "not an app of this server": "不是本服务的小程序",
+    "is no event, or one that was purged": "没有这个事件，或者已被清理",
+    "is no position, or one that was purged": "没有这个位置，或者已被清理",
+    "is not what an earlier page had as next": "不是之前某一页给出的 next",
+    "must be from 1 to {most}": "必须在 1 到 {most} 之间",
+    "was delivered meanwhile, or purged": "已在此期间送达，或者已被清理",
+    "is none of this version's: look into migrations/versions": (
+        "不是当前版本的修订：请查看 migrations/versions"
+    ),
+    "is not accepted, or took too long": "未被接受，或者用时太久",
+    "would be one more than {most}": "已经有 {most} 个，不能再多",
+    "is registered already": "已经注册过",
+    "is not the one that the app shows now": "不是验证器现在显示的那个",
     "the database has no schema of this version: run `{flask} upgrade-database`": (
         "数据库没有当前版本的表结构：请执行 `{flask} upgrade-database`"
     ),

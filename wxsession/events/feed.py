@@ -14,6 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Uuid, literal, select, text, tuple_
 
+from wxsession.common.wording import Sentence
 from wxsession.errors import InvalidRequest
 from wxsession.events.event import EVENT_COLUMNS, Event
 from wxsession.storage.database import Database, UtcDateTime
@@ -68,7 +69,7 @@ class Feed:
             Overloaded: the database did not answer in time.
         """
         if not 1 <= limit <= MOST:
-            raise InvalidRequest.of("limit", f"must be from 1 to {MOST}")
+            raise InvalidRequest.of("limit", Sentence("must be from 1 to {most}", most=MOST))
         c = audit_events.c
         query = select(*EVENT_COLUMNS, c.recorded_at).order_by(c.recorded_at, c.id).limit(limit)
         if after is not None:

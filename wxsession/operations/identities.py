@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from wxsession.accounts.service import AccountService
+from wxsession.common.wording import Sentence
 from wxsession.errors import (
     InvalidRequest,
     NoSuchUser,
@@ -140,4 +141,4 @@ def _identities(
 
 
 def _none_of(appid: str) -> InvalidRequest:
-    return InvalidRequest.of("user", f"has no WeChat user of {appid}")
+    return InvalidRequest.of("user", Sentence("has no WeChat user of {appid}", appid=appid))

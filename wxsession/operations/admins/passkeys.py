@@ -15,6 +15,7 @@ from sqlalchemy import delete, insert, select, update
 
 from wxsession.common.clock import Clock
 from wxsession.common.crypto import SecretKeys
+from wxsession.common.wording import Sentence
 from wxsession.errors import BadCredentials, InvalidRequest, NotSignedIn
 from wxsession.events.audit import Audit
 from wxsession.operations.admins.admin import ADMIN_COLUMNS, Admin, admin_from
@@ -127,7 +128,9 @@ class Passkeys:
             if transaction.execute(signed_in).first() is None:
                 raise NotSignedIn
             if len(transaction.execute(theirs).all()) >= MOST_PASSKEYS:
-                raise InvalidRequest.of("passkey", f"would be one more than {MOST_PASSKEYS}")
+                raise InvalidRequest.of(
+                    "passkey", Sentence("would be one more than {most}", most=MOST_PASSKEYS)
+                )
             if transaction.execute(known).first() is not None:
                 raise InvalidRequest.of("passkey", "is registered already")
             transaction.execute(insert(admin_passkeys).values(row))

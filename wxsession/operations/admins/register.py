@@ -18,6 +18,7 @@ from wxsession.accounts.passwords import normalised_username
 from wxsession.accounts.throttle import Throttle
 from wxsession.common.clock import Clock
 from wxsession.common.crypto import Sealer
+from wxsession.common.wording import Sentence
 from wxsession.errors import Forbidden, InvalidRequest, NoSuchAdmin
 from wxsession.events.audit import SYSTEM, UNKNOWN, Audit
 from wxsession.operations.admins import totp
@@ -243,6 +244,7 @@ def _new_name(text: str) -> str:
     name = normalised_username(text)
     if not 1 <= len(name) <= LONGEST_ADMIN_NAME or any(is_invisible(letter) for letter in name):
         raise InvalidRequest.of(
-            "name", f"needs 1 to {LONGEST_ADMIN_NAME} characters, and no blanks"
+            "name",
+            Sentence("needs 1 to {most} characters, and no blanks", most=LONGEST_ADMIN_NAME),
         )
     return name
