@@ -644,6 +644,20 @@ def test_control_characters_never_reach_the_terminal(
     assert "\\x1b]0;owned\\x07" in shown[2]
 
 
+@ON_SQLITE
+def test_what_the_encoding_of_the_output_has_not_is_escaped(
+    operator: Operator, services: Services, phone: Phone
+) -> None:
+    phone.log_in()
+    change(services, user_of(phone), nickname="小明\U0001f600")
+    chinese = operator.app.test_cli_runner(charset="gbk")  # as a file is on a Chinese Windows
+    listed = chinese.invoke(args=["users", "list"])
+    assert listed.exit_code == 0
+    assert "小明\\U0001f600" in listed.output
+    as_json = chinese.invoke(args=["users", "list", "--json"])
+    assert json.loads(as_json.output)["users"][0]["nickname"] == "小明\U0001f600"
+
+
 def test_no_output_holds_what_opens_anything(
     operator: Operator, services: Services, phone: Phone
 ) -> None:

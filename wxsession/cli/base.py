@@ -1,5 +1,6 @@
 """What a command is: it gets the services, and an error of theirs is a message and a status."""
 
+import io
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
@@ -60,6 +61,9 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run it."""
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A nickname may have what GBK has not, and a file is in GBK on a Chinese Windows.
+            sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is
         try:
             return super().invoke(ctx)
         except WxSessionError as error:
