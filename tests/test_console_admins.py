@@ -22,6 +22,7 @@ from wxsession.errors import Forbidden, NotSignedIn
 from wxsession.events.audit import SYSTEM
 from wxsession.operations.admins.admin import Admin, Role
 from wxsession.operations.admins.ceremonies import Site
+from wxsession.operations.admins.signing_in import AdminSession
 from wxsession.services import Services
 from wxsession.simulator import SettableClock
 from wxsession.storage.tables import admins
@@ -59,10 +60,15 @@ def waiting(services: Services) -> Iterator[Callable[[int], None]]:
         yield lambda count: eventually(lambda: waits() == count)
 
 
-def admin_at(desk: Desk) -> Admin:
-    """Return the admin who is signed in at a browser."""
+def session_at(desk: Desk) -> AdminSession:
+    """Return the session of the admin who is signed in at a browser."""
     assert desk.cookie
-    return services_of(desk.console).admin_sessions.check(desk.cookie).admin
+    return services_of(desk.console).admin_sessions.check(desk.cookie)
+
+
+def admin_at(desk: Desk) -> Admin:
+    """Return that admin."""
+    return session_at(desk).admin
 
 
 def owners(services: Services) -> list[str]:
@@ -98,12 +104,14 @@ def test_who_was_reset_after_a_request_was_let_in_registers_no_passkey(
     desk: Desk, make_desk: MakeDesk
 ) -> None:
     services = services_of(desk.enter().console)
-    bob = admin_at(make_desk("bob").enter())
-    response = Authenticator(ORIGIN).register(services.passkeys.registration(bob, SITE))
-    services.admins.reset("bob", actor="ada")
+    bob = make_desk("bob").enter()
+    session, admin = session_at(bob), admin_at(bob)
+    response = Authenticator(ORIGIN).register(services.passkeys.registration(admin, SITE))
+    link = services.admins.reset("bob", actor="ada")
+    assert bob.accept(f"/link/{link.token}").status_code == 303  # a session, but another one
     with pytest.raises(NotSignedIn):
-        services.passkeys.register(bob, "laptop", response, SITE, SYSTEM)
-    assert services.passkeys.of(bob) == []
+        services.passkeys.register(session, "laptop", response, SITE, SYSTEM)
+    assert services.passkeys.of(admin) == []
 
 
 @ON_POSTGRESQL

@@ -25,6 +25,7 @@ from wxsession.events.audit import SYSTEM
 from wxsession.operations.admins.admin import Role
 from wxsession.operations.admins.ceremonies import Site
 from wxsession.operations.admins.passkeys import CHALLENGE_LIFETIME
+from wxsession.operations.admins.signing_in import AdminSession
 from wxsession.simulator import SettableClock
 from wxsession.storage.tables import admin_passkeys
 
@@ -212,6 +213,7 @@ def test_a_response_is_good_once_for_its_own_site_and_for_a_while(
     tampered = json.loads(response)
     tampered["response"]["signature"] = "AAAA"
     (admin,) = services_of(console).admins.every()
+    session = AdminSession(admin, "its-token", is_fresh=True)
     for refused, there in (
         (late, site),
         (elsewhere, Site("evil.test", ("https://evil.test",))),
@@ -225,7 +227,7 @@ def test_a_response_is_good_once_for_its_own_site_and_for_a_while(
         with pytest.raises(BadCredentials):
             passkeys.sign_in(refused, there, SYSTEM)
         with pytest.raises(InvalidRequest):
-            passkeys.register(admin, "x", refused, there, SYSTEM)
+            passkeys.register(session, "x", refused, there, SYSTEM)
     assert passkeys.sign_in(response, site, SYSTEM)
     clock.advance(seconds=1)
     with services_of(console).database.statement() as connection:

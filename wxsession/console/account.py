@@ -23,7 +23,7 @@ def show_account(visit: Visit) -> Response:
 def add_passkey(visit: Visit) -> Response:
     """Register the passkey that the browser has made."""
     name, response = (request.form.get(field, "") for field in ("name", "response"))
-    visit.services.passkeys.register(visit.admin, name, response, site(), visit.client)
+    visit.services.passkeys.register(visit.session, name, response, site(), visit.client)
     return visit.went("show_account")
 
 

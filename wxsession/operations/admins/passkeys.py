@@ -18,7 +18,7 @@ from wxsession.common.crypto import SecretKeys
 from wxsession.common.wording import Sentence
 from wxsession.errors import BadCredentials, InvalidRequest, NotSignedIn
 from wxsession.events.audit import Audit
-from wxsession.operations.admins.admin import ADMIN_COLUMNS, Admin, admin_from
+from wxsession.operations.admins.admin import ADMIN_COLUMNS, Admin, admin_from, hash_of
 from wxsession.operations.admins.signing_in import AdminSession, AdminSessions
 from wxsession.storage.database import Database
 from wxsession.storage.tables import LONGEST_PASSKEY_NAME, admin_passkeys, admin_sessions, admins
@@ -89,24 +89,24 @@ class Passkeys:
         return ceremonies.registration_options(site, admin.id, admin.name, challenge, known)
 
     def register(
-        self, admin: Admin, name: str, response: str, site: "Site", client: ClientInfo
+        self, session: AdminSession, name: str, response: str, site: "Site", client: ClientInfo
     ) -> None:
-        """Store the passkey that a browser has made.
+        """Store the passkey that the browser of a session has made.
 
         Raises:
             InvalidRequest: the response is not one to our options, or comes too late.
-            NotSignedIn: the admin was reset or disabled meanwhile.
+            NotSignedIn: the session has ended meanwhile, as it does when its admin is reset.
             Overloaded: the database did not answer in time.
         """
         from wxsession.operations.admins import ceremonies  # noqa: PLC0415 - as above
 
         try:
             challenge = ceremonies.challenge_in(response, is_registration=True)
-            self._issued_at(challenge, admin.id)
+            self._issued_at(challenge, session.admin.id)
             made = ceremonies.registered(response, site, challenge)
         except ValueError:
             raise InvalidRequest.of("passkey", "is not accepted, or took too long") from None
-        now, c = self._clock(), admin_passkeys.c
+        now, c, admin = self._clock(), admin_passkeys.c, session.admin
         row = {
             "credential_id": made.id,
             "admin_id": admin.id,
@@ -118,14 +118,15 @@ class Passkeys:
         }
         theirs = select(c.credential_id).where(c.admin_id == admin.id)
         known = select(c.admin_id).where(c.credential_id == made.id)
-        signed_in = select(admin_sessions.c.admin_id).where(admin_sessions.c.admin_id == admin.id)
+        its_hash = admin_sessions.c.token_hash
+        still_there = select(its_hash).where(its_hash == hash_of(session.token))
         with self._database.transaction() as transaction:
             transaction.execute(
                 select(admins.c.id).where(admins.c.id == admin.id).with_for_update()
             )
             # A reset may have held that lock: it has ended every session, and removed what passkeys
             # there were.
-            if transaction.execute(signed_in).first() is None:
+            if transaction.execute(still_there).first() is None:
                 raise NotSignedIn
             if len(transaction.execute(theirs).all()) >= MOST_PASSKEYS:
                 raise InvalidRequest.of(
