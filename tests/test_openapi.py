@@ -47,6 +47,7 @@ def app(make_app: Callable[..., Flask]) -> Flask:
         registration_limit="0",
         cookie="on",
         device_login="on",
+        issuer=ORIGIN,
         ticket_audiences=ORIGIN,
     )
 

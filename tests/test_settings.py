@@ -176,6 +176,25 @@ def test_values_that_contradict_each_other_are_faults() -> None:
     )
 
 
+def test_a_cookie_needs_an_origin_that_no_request_can_choose() -> None:
+    shop, login = "https://shop.example.com", "https://login.example.com"
+    cure = (
+        "WXSESSION_COOKIE needs this server's address in WXSESSION_ISSUER, and the origin"
+        " of that in WXSESSION_TICKET_AUDIENCES"
+    )
+    # Without an issuer the origin would be that of the Host header, so any audience's.
+    assert faults(cookie="on", ticket_audiences=f"{login},{shop}") == (cure,)
+    assert faults(cookie="on", ticket_audiences=shop, issuer=login) == (cure,)
+    assert faults(cookie="on", issuer=login) == (cure,)
+    accepted = environment(
+        URL,
+        cookie="on",
+        ticket_audiences=f"{login},{shop}",
+        issuer="https://Login.example.com/auth",
+    )
+    assert Settings.read(accepted).origin == login
+
+
 def test_a_contradiction_is_told_together_with_a_bad_and_a_missing_value() -> None:
     found = faults(idle_timeout="31d", threads="0", apps="")
     assert [fault.partition(":")[0] for fault in found] == [

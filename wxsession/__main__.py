@@ -85,6 +85,7 @@ class Demo:
             "WXSESSION_APPS": _APP,
             "WXSESSION_SECRET_KEYS": _key_in(self.instance / "demo.key"),
             "WXSESSION_WECHAT_URL": self.wechat,
+            "WXSESSION_ISSUER": self.service,
             "WXSESSION_TICKET_AUDIENCES": self.service,
             "WXSESSION_COOKIE": "on",
             "WXSESSION_DEVICE_LOGIN": "on",

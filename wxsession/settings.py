@@ -219,6 +219,16 @@ class Settings:
         settings._warn_of(given)
         return settings
 
+    @property
+    def origin(self) -> str:
+        """The origin of the issuer, as a browser writes it; no origin at all without an issuer.
+
+        Never that of a request: its Host is whatever the client says, and a ticket for another
+        audience would open a session here.
+        """
+        parts = urlsplit(self.issuer or "")
+        return f"{parts.scheme}://{parts.netloc}".lower()
+
     def shown(self) -> "list[ShownSetting]":
         """Return every setting as an operator may see it, without any secret."""
         defaults = {field.name: field.default for field in fields(self)}
@@ -256,9 +266,10 @@ class Settings:
             ]
         if self.touch_interval >= self.idle_timeout:
             faults.append("WXSESSION_TOUCH_INTERVAL is not shorter than WXSESSION_IDLE_TIMEOUT")
-        if self.cookie and not self.ticket_audiences:
+        if self.cookie and self.origin not in self.ticket_audiences:
             faults.append(
-                "WXSESSION_COOKIE needs this server's origin in WXSESSION_TICKET_AUDIENCES"
+                "WXSESSION_COOKIE needs this server's address in WXSESSION_ISSUER, and the origin"
+                " of that in WXSESSION_TICKET_AUDIENCES"
             )
         if self.apps and not self.push.keys() <= self.apps.keys():
             faults.append("WXSESSION_PUSH has an appid that is not in WXSESSION_APPS")

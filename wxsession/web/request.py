@@ -2,7 +2,7 @@
 
 import base64
 import re
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import unquote_plus
 
 from flask import Request
 
@@ -73,18 +73,12 @@ def _is_of_own_page(request: Request, settings: Settings) -> bool:
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         return site == "same-origin"
-    return request.headers.get("Origin") == own_origin(request, settings)
+    return request.headers.get("Origin") == settings.origin
 
 
 def issuer_of(request: Request, settings: Settings) -> str:
     """Return the address of this server: as it is set, else as the client has it."""
     return settings.issuer or request.url_root.rstrip("/") + (settings.url_prefix or "")
-
-
-def own_origin(request: Request, settings: Settings) -> str:
-    """Return the origin of this server, as a browser writes it."""
-    parts = urlsplit(issuer_of(request, settings))
-    return f"{parts.scheme}://{parts.netloc}".lower()
 
 
 def header_of(request: Request, name: str | None) -> str | None:

@@ -23,7 +23,7 @@ from wxsession.web.api.schemas import (
     TicketReply,
     WebViewQuery,
 )
-from wxsession.web.request import COOKIE, bearer_token, client_of, own_origin
+from wxsession.web.request import COOKIE, bearer_token, client_of
 
 
 def issue_ticket(services: Services, request: Request, body: TicketBody) -> TicketReply:
@@ -51,7 +51,7 @@ def web_view(services: Services, request: Request) -> tuple[None, Mapping[str, s
     if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
         raise InvalidRequest.of("ticket", "comes from another page; open this address directly")
     query = bodies.read(WebViewQuery, request.args.to_dict())
-    origin = own_origin(request, services.settings)
+    origin = services.settings.origin
     grant = services.tickets.open_web_view(query.ticket, origin, client_of(request))
     cookie = dump_cookie(
         COOKIE,
