@@ -9,13 +9,16 @@ from sqlalchemy import select
 from tests.support.app import TODAY
 from tests.support.databases import ON_BOTH, ON_SQLITE
 from tests.support.phone import Phone, problem
+from tests.support.settings import APPID
 from tests.test_accounts import (
     NEW_PASSWORD,
     PASSWORD,
+    bind,
     by_password,
     change_password,
     keep,
     register,
+    unbind,
 )
 from tests.test_administration import NOBODY, Operator, user_of
 from wxsession.accounts.throttle import FAILURES_PER_ACCOUNT, FAILURES_PER_DAY
@@ -96,6 +99,24 @@ def test_a_set_password_is_over_after_a_day_unless_the_user_sets_another(
     assert change_password(account, password).status_code == 200
     clock.advance(days=2)
     assert by_password(account, password=NEW_PASSWORD).status_code == 200
+
+
+def test_a_user_whose_set_password_is_over_keeps_the_last_wechat_user(
+    operator: Operator, account: Phone, phone: Phone, clock: SettableClock
+) -> None:
+    phone.log_in()
+    assert bind(phone).status_code == 200
+    user_id = user_of(phone)
+    operator.read("users", "set-password", user_id)
+    clock.advance(days=2)
+    phone.log_in()
+    # The name is still there, and opens nothing.
+    assert problem(unbind(phone)) == (409, "last_credential", None)
+    assert operator.run("identities", "unbind", user_id, APPID).exit_code == 1
+    assert phone.log_in().json["user"]["id"] == user_id
+    assert change_password(phone, None).status_code == 200
+    assert unbind(phone).status_code == 200
+    assert by_password(account, password=NEW_PASSWORD).json["user"]["id"] == user_id
 
 
 def test_two_passwords_are_never_the_same(operator: Operator, account: Phone) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, and_, or_, select, update
 
 from wxsession.accounts.passwords import Passwords, normalised_username
 from wxsession.accounts.throttle import Throttle
@@ -154,14 +154,24 @@ class Authenticator:
     def find(self, username: str) -> Account | None:
         """Return the account of a normalised username, or None if it has no password that holds."""
         c = users.c
-        query = select(c.id, c.password_hash).where(
-            c.username == username,
-            c.password_hash.is_not(None),
-            or_(c.password_expires_at.is_(None), c.password_expires_at > self._clock()),
-        )
+        query = select(c.id, c.password_hash).where(c.username == username, self._holds())
         with self._database.statement() as connection:
             row = connection.execute(query).first()
         return Account(*row) if row else None
+
+    def may_log_in(self, transaction: Transaction, user: User) -> bool:
+        """Return whether a locked user has a username and a password that holds."""
+        c = users.c
+        query = select(c.id).where(c.id == user.id, c.username.is_not(None), self._holds())
+        return transaction.execute(query).first() is not None
+
+    def _holds(self) -> ColumnElement[bool]:
+        """Return the condition that a user has a password, and not an expired one."""
+        expires_at = users.c.password_expires_at
+        return and_(
+            users.c.password_hash.is_not(None),
+            or_(expires_at.is_(None), expires_at > self._clock()),
+        )
 
     def _rehash(self, account: Account, password: str) -> Account:
         """Replace the account's hash by one with the current parameters; return the account."""

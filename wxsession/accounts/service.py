@@ -237,7 +237,8 @@ class AccountService:
         leaving = [one for one in bound if appid in {None, one.appid}]  # None: of all apps
         if not leaving:
             return []
-        if user.username is None and len(leaving) == len(bound):
+        # A username alone is no way in: its password may be a temporary one that has expired.
+        if len(leaving) == len(bound) and not self._authenticator.may_log_in(transaction, user):
             raise LastCredential
         parted = self._users.part(transaction, user.id, leaving)
         theirs = sessions.c.identity_id.in_([one.id for one in leaving])

@@ -53,7 +53,9 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "The account already has another WeChat user of this app, or the WeChat user already has"
     " another account.": "账号在本小程序已有另一个微信用户，或者该微信用户已有另一个账号。",
     "This is the user's only way to log in.": "这是该用户唯一的登录方式。",
-    "Register a username and a password first.": "请先设置用户名和密码。",
+    "Register a username and a password first, or set a new password.": (
+        "请先设置用户名和密码，或者重新设置密码。"
+    ),
     "A recent login is required.": "需要最近登录过。",
     "Call wx.login, log in, and send this request again within ten minutes.": (
         "请调用 wx.login 重新登录，并在十分钟内重发本请求。"

@@ -103,7 +103,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     "last_credential": ProblemType(
         HTTPStatus.CONFLICT,
         "This is the user's only way to log in.",
-        "Register a username and a password first.",
+        "Register a username and a password first, or set a new password.",
     ),
     "reauthentication_required": ProblemType(
         HTTPStatus.FORBIDDEN,
