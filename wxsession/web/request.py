@@ -95,8 +95,7 @@ def header_of(request: Request, name: str | None) -> str | None:
 def api_key_of(request: Request) -> tuple[str | None, str]:
     """Return the API key that the request presents, and the name that comes with it.
 
-    There is a name with HTTP Basic, whose parts are form-urlencoded (RFC 6749, 2.3.1), and no
-    name with Bearer.
+    There is a name with HTTP Basic, and no name with Bearer. Both are as they were sent.
 
     Raises:
         InvalidApiKey: there is neither, or it cannot be read.
@@ -114,7 +113,7 @@ def api_key_of(request: Request) -> tuple[str | None, str]:
     name, colon, key = pair.partition(":")
     if not colon:
         raise InvalidApiKey
-    return unquote_plus(name), unquote_plus(key)
+    return name, key
 
 
 def back_end_of(request: Request, api_keys: ApiKeys) -> BackEnd:
@@ -131,6 +130,9 @@ def back_end_of(request: Request, api_keys: ApiKeys) -> BackEnd:
         # Not limited: many HTTP libraries send their key only after a 401 has asked for it.
         api_keys.note_refusal(client)
         raise
+    if name is not None and api_keys.find(name, key) is None:
+        # RFC 6749, 2.3.1 wants them form-urlencoded; curl and most others send them as they are.
+        name, key = unquote_plus(name), unquote_plus(key)
     return api_keys.holder(name, key, client)
 
 
