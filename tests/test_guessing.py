@@ -32,6 +32,7 @@ RIGHT, WRONG = "correct horse battery", "guess guess guess"
 AT_ONCE = 50
 GARBAGE = "0" * 32
 MOCK = "the code is a mock one"
+BEHIND_A_BACK_END = "wafer-session-server"
 MakeApp = Callable[..., Flask]
 
 
@@ -348,19 +349,37 @@ def test_workers_count_codes_together(make_app: MakeApp, wechat: WeChat) -> None
 
 
 @ON_SQLITE
-@pytest.mark.parametrize("dialect", WIRES)
-def test_every_dialect_has_the_limit(make_app: MakeApp, wechat: WeChat, dialect: str) -> None:
-    phone = Phone(
-        make_app(code_limit="2/10m", dialects=dialect, api_keys=f"shop:{API_KEY}"), wechat, "alice"
-    )
+@pytest.mark.parametrize("dialect", [name for name in WIRES if name != BEHIND_A_BACK_END])
+def test_every_dialect_of_mini_programs_has_the_limit(
+    make_app: MakeApp, wechat: WeChat, dialect: str
+) -> None:
+    phone = Phone(make_app(code_limit="2/10m", dialects=dialect), wechat, "alice")
     wire = WIRES[dialect]
     refused = [wire.log_in(phone, GARBAGE), wire.log_in(phone, MOCK)]
     limited = wire.log_in(phone, phone.code())
     assert [wire.token(answer.json) for answer in (*refused, limited)] == [None] * 3
     assert len(wechat.exchanges) == 1
-    if dialect != "wafer-session-server":
-        assert [answer.status_code for answer in (*refused, limited)] == [400, 400, 429]
-        assert limited.headers["Retry-After"] == "600"
+    assert [answer.status_code for answer in (*refused, limited)] == [400, 400, 429]
+    assert limited.headers["Retry-After"] == "600"
+
+
+@ON_SQLITE
+def test_no_user_of_a_back_end_can_stop_the_logins_of_the_others(
+    make_app: MakeApp, wechat: WeChat
+) -> None:
+    """All of them come from the back end's one address, which has shown an API key."""
+    app = make_app(code_limit="2/10m", dialects=BEHIND_A_BACK_END, api_keys=f"shop:{API_KEY}")
+    back_end, wire = Phone(app, wechat, "alice"), WIRES[BEHIND_A_BACK_END]
+    junk = [wire.log_in(back_end, f"{number:a>32}") for number in range(5)]
+    assert [answer.json["returnCode"] for answer in junk] == [40029] * 5
+    code = back_end.code()
+    assert wire.token(wire.log_in(back_end, code).json) is not None
+    # The back end may repeat the code, and nobody else may.
+    assert wire.token(wire.log_in(back_end, code).json) is not None
+    assert problem(back_end.log_in(code)) == (400, "code_used", None)
+    # And whoever has no key has the limit, at this address as well.
+    assert spoil(back_end, 2) == ["invalid_code"] * 2
+    assert problem(back_end.log_in()) == (429, "too_many_attempts", "codes")
 
 
 @ON_SQLITE

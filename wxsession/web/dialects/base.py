@@ -15,6 +15,7 @@ from wxsession.accounts.authenticator import Credentials
 from wxsession.errors import InvalidRequest, WxSessionError
 from wxsession.logins.service import CodeLogin, Login
 from wxsession.services import Services
+from wxsession.users.client import ClientInfo
 from wxsession.web import problems
 from wxsession.web.bodies import json_field
 from wxsession.web.request import client_of, header_of, referring_appid
@@ -28,8 +29,11 @@ def log_in_by_code(
     *,
     credentials: Credentials | None = None,
     open_data: OpenData | None = None,
+    client: ClientInfo | None = None,
 ) -> Login:
     """Return a session for a code, of the app in WeChat's Referer if it is one of ours.
+
+    `client` is who logs in, if that is not who sent the request.
 
     Raises:
         WxSessionError: as `LoginService.by_code` does.
@@ -40,7 +44,7 @@ def log_in_by_code(
         credentials=credentials,
         open_data=open_data,
     )
-    return services.logins.by_code(wanted, client_of(request))
+    return services.logins.by_code(wanted, client or client_of(request))
 
 
 def _no_routes(_blueprint: Blueprint, _services: Services) -> None:

@@ -33,7 +33,7 @@ from wxsession.services import Services
 from wxsession.sessions.session import SessionView
 from wxsession.web import bodies, problems
 from wxsession.web.dialects.base import Dialect, log_in_by_code
-from wxsession.web.request import back_end_of
+from wxsession.web.request import back_end_of, client_of
 from wxsession.wechat.open_data import OpenData, user_info
 
 _DATABASE, _SHAPE = 1001, 1007
@@ -76,7 +76,12 @@ class _UnknownInterface(InvalidRequest):
 def _add_routes(routes: Blueprint, services: Services) -> None:
     def log_in(para: Mapping[str, object]) -> Response:
         given = bodies.read(_LogIn, para)
-        login = log_in_by_code(services, request, given.code, open_data=given.open_data())
+        # The address is the back end's, and so the same for all users: junk codes of one must not
+        # stop the logins of the others.
+        client = client_of(request)._replace(address=None)
+        login = log_in_by_code(
+            services, request, given.code, open_data=given.open_data(), client=client
+        )
         grant = login.grant
         view = services.sessions.check(grant.session_token)
         data = {
