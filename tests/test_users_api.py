@@ -267,6 +267,23 @@ def test_an_unchanged_user_is_not_sent_again(
     assert (changed.status_code, changed.json["nickname"]) == (200, "Alice")
 
 
+@pytest.mark.parametrize("known", ["*", "W/{}", '"another", {}'])
+def test_an_unchanged_user_is_recognized_however_the_tag_is_sent(
+    shop: BackEnd, phone: Phone, known: str
+) -> None:
+    user = f"/users/{user_of(phone)}"
+    tag = shop.get(user).headers["ETag"]
+    answer = shop.get(user, headers={"If-None-Match": known.format(tag)})
+    assert (answer.status_code, answer.data) == (304, b"")
+
+
+@pytest.mark.parametrize("condition", ["If-Match", "If-Modified-Since", "If-Range"])
+def test_no_other_condition_keeps_a_user_back(shop: BackEnd, phone: Phone, condition: str) -> None:
+    user = f"/users/{user_of(phone)}"
+    answer = shop.get(user, headers={condition: '"another"'})
+    assert (answer.status_code, answer.json) == (200, shop.get(user).json)
+
+
 def test_who_was_merged_is_found_as_the_user_that_they_became(
     shop: BackEnd, support: BackEnd, services: Services, make_phone: Callable[..., Phone]
 ) -> None:
