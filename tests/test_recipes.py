@@ -208,6 +208,28 @@ def test_a_proxy_tells_the_application_who_it_is_and_neither_token_nor_key(
         assert application.body == b"tea"
 
 
+SPELLINGS: Final = [("_", "_"), ("-", "_"), ("_", "-"), (".", "~")]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS, ids="X{0[0]}Wxsession{0[1]}User".format)
+def test_no_other_spelling_of_a_header_tells_the_application_who_it_is(
+    proxy: Proxy,
+    service: Service,
+    simulator: Simulator,
+    application: Trusting,
+    spelling: tuple[str, str],
+) -> None:
+    """Many applications cannot tell an underscore from a hyphen, and some any other sign."""
+    if isinstance(proxy, Traefik):
+        pytest.skip("its entry point does that, and only from 3.7.12 on")
+    token = token_of(service.log_in(simulator.code("alice")))
+    first, second = spelling
+    forged = [f"x{first}wxsession{second}{name.rpartition('-')[2]}" for name in IDENTITY]
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert ask(proxy, headers=bearer | dict.fromkeys(forged, "mallory")).status_code == 200
+    assert "mallory" not in repr(application.seen)
+
+
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_a_401_comes_through_a_proxy_with_its_body(
     proxy: Proxy, service: Service, simulator: Simulator, application: Trusting, method: str
