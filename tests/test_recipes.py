@@ -13,7 +13,18 @@ import requests
 from tests.support.back_ends import Serving, Trusting
 from tests.support.node import run_node
 from tests.support.phone import same_for_all
-from tests.support.recipes import API_KEY, BackEnd, Caddy, Proxy, Traefik, express, fastapi, go
+from tests.support.recipes import (
+    API_KEY,
+    GO_OIDC,
+    BackEnd,
+    Caddy,
+    Proxy,
+    Traefik,
+    express,
+    fastapi,
+    go,
+    go_signed,
+)
 from tests.support.service import Service, Simulator, code_of, free_port, token_of
 from tests.support.settings import APPID, OTHER_APPID, SECRET_KEY
 from tests.support.waiting import eventually
@@ -134,6 +145,25 @@ def test_while_wxsession_is_down_nobody_is_told_to_log_in(recipe: Recipe) -> Non
         headers = {"Authorization": "Bearer x.y.z"}
         answer = back_end.http.get(f"{back_end.url}/orders", headers=headers, timeout=30)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
+@with_go
+@pytest.mark.skipif(not GO_OIDC.exists(), reason="there is no go-oidc here")
+def test_a_go_shop_without_the_keys_tells_nobody_to_log_in(
+    make_service: Callable[..., Service], simulator: Simulator, tmp_path: Path
+) -> None:
+    with make_service() as service:
+        signed = signed_token(service, token_of(service.log_in(simulator.code("alice"))))
+        with go_signed(service.url, tmp_path) as back_end:
+            assert status_of(back_end, signed) == 200
+            assert status_of(back_end, signed[:-4]) == 401
+            service.stop()
+            assert status_of(back_end, signed) == 200  # it has the keys
+        with go_signed(service.url, tmp_path) as back_end:
+            bearer = {"Authorization": f"Bearer {signed}"}
+            answer = back_end.http.get(f"{back_end.url}/prices", headers=bearer, timeout=30)
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+            assert status_of(back_end, "x.y.z") == 401  # for which no keys are needed
 
 
 def test_an_express_shop_ships_to_whoever_its_user_becomes(

@@ -8,13 +8,15 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 )
 
 var (
 	wxsession = os.Getenv("WXSESSION")
-	keys      = oidc.NewRemoteKeySet(context.Background(), wxsession+"/.well-known/jwks.json")
+	client    = oidc.ClientContext(context.Background(), &http.Client{Timeout: 5 * time.Second})
+	keys      = oidc.NewRemoteKeySet(client, wxsession+"/.well-known/jwks.json")
 	verifier  = oidc.NewVerifier(wxsession, keys, &oidc.Config{
 		ClientID:             wxsession, // the audience
 		SupportedSigningAlgs: []string{oidc.ES256},
@@ -24,6 +26,13 @@ var (
 func prices(w http.ResponseWriter, r *http.Request) {
 	_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	verified, err := verifier.Verify(r.Context(), token)
+	if err != nil && strings.Contains(err.Error(), "fetching keys") { // go-oidc has no type for it
+		log.Print(err)
+		w.Header().Set("Retry-After", "1")
+		// Never a 401: the client would log in, and that would not help.
+		http.Error(w, "Try again in a moment.", http.StatusServiceUnavailable)
+		return
+	}
 	if err != nil {
 		log.Print(err)
 		w.Header().Set("WWW-Authenticate", "Bearer")
