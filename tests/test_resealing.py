@@ -2,18 +2,20 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pyotp
 import pytest
 from flask import Flask
-from sqlalchemy import event, insert, select, update
+from sqlalchemy import event, insert, select, text, update
 
 from tests.support.app import TODAY, services_of
-from tests.support.databases import ON_BOTH
+from tests.support.databases import ON_BOTH, ON_POSTGRESQL
 from tests.support.phone import Phone
 from tests.support.settings import APPID, OTHER_APPID, SECRET_KEY
+from tests.support.waiting import eventually
 from wxsession.cli import EXIT_NOT_ALL
 from wxsession.common.crypto import Sealer, SecretKeys
 from wxsession.events.audit import SYSTEM
@@ -165,6 +167,26 @@ def test_a_phone_number_that_is_replaced_meanwhile_stays_the_new_one(
     services_of(rotating).resealing.run(batch_size=1, progress=replace)
     assert found(rotating, other) == ["139******00"]
     assert found(rotating, NUMBER) == []
+
+
+@ON_POSTGRESQL
+def test_a_number_whose_user_logs_in_meanwhile_is_waited_for(make_app: Make) -> None:
+    add_user(make_app(), NUMBER)
+    services = services_of(make_app(secret_keys=BOTH, database_timeout="60s"))
+
+    def is_waiting() -> bool:
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        query = text(waiting + " AND datname = current_database()")
+        with services.database.statement() as connection:
+            return bool(connection.execute(query).scalar_one())
+
+    with ThreadPoolExecutor(1) as pool:
+        with services.database.transaction() as login:
+            login.execute(select(users.c.id).with_for_update())
+            run = pool.submit(services.resealing.run, batch_size=10, progress=quiet)
+            eventually(lambda: run.done() or is_waiting())
+        assert run.result(60) == (1, 0)
+    assert found(make_app(secret_keys=NEW), NUMBER) == ["138******00"]
 
 
 def test_an_access_token_under_an_older_key_is_forgotten_and_a_newer_one_kept(

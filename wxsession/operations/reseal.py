@@ -7,6 +7,7 @@ several times at once, while the server is at work.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -27,7 +28,7 @@ from sqlalchemy import (
 from wxsession.common.crypto import Sealer, Unsealable
 from wxsession.operations.admins.signing_in import TOTP_COLUMN
 from wxsession.operations.job_results import record, replace
-from wxsession.storage.database import Database
+from wxsession.storage.database import Database, retry_on_disconnect
 from wxsession.storage.tables import access_tokens, admins, session_keys, users
 from wxsession.users.phone_numbers import PhoneNumbers
 from wxsession.wechat.session_keys import column_of_slot
@@ -108,8 +109,7 @@ class Resealing:
     def run(self, *, batch_size: int, progress: Callable[[int], None]) -> Resealed:
         """Reseal what lies under an older key, reporting after each batch how many values so far.
 
-        What no server key opens stays as it is, and so does what somebody is changing right now:
-        that comes under the newest key anyway.
+        What no server key opens stays as it is.
 
         Raises:
             Overloaded: the database did not answer in time.
@@ -206,23 +206,35 @@ class Resealing:
         """
         key = tuple(table.primary_key.columns)
         query = select(table).where(self._is_stale(column)).order_by(*key).limit(batch_size)
-        query = query.with_for_update(skip_locked=True)
+        # A locked row is waited for: a login locks its user without writing the number.
+        query = query.with_for_update()
         done, unopened, last = 0, 0, None
         while (end := self._end_of_page(key, last)) is not None:
             page, is_full = query.where(tuple_(*key) <= tuple_(*_key_of(end, key))), True
             while is_full:
-                with self._database.transaction() as connection:
-                    rows = connection.execute(_after(last, key, page)).all()
-                    new = [(row, values) for row in rows if (values := resealed(row))]
-                    if new:
-                        connection.execute(*_update_of_each(table, new))
-                done, unopened = done + len(new), unopened + len(rows) - len(new)
+                batch = partial(self._batch, table, _after(last, key, page), resealed)
+                rows, count = retry_on_disconnect(batch)
+                done, unopened = done + count, unopened + len(rows) - count
                 is_full = len(rows) == batch_size
                 if rows:
                     last = rows[-1]
                     progress(done)
             last = end
         return Resealed(done, unopened)
+
+    def _batch(
+        self,
+        table: Table,
+        query: Select[Any],
+        resealed: Callable[[Row[Any]], dict[str, bytes] | None],
+    ) -> tuple[Sequence[Row[Any]], int]:
+        """Return the rows of a batch, and how many of them were resealed."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(query).all()
+            new = [(row, values) for row in rows if (values := resealed(row))]
+            if new:
+                connection.execute(*_update_of_each(table, new))
+        return rows, len(new)
 
     def _end_of_page(self, key: Sequence[Column[Any]], last: Row[Any] | None) -> Row[Any] | None:
         """Return the key of the last row of the page after a row, None if nothing follows it."""
