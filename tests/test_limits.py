@@ -56,6 +56,30 @@ def test_a_budget_refuses_who_finds_no_place_and_has_it_again_afterwards() -> No
         pass
 
 
+def test_a_caller_whose_place_somebody_took_first_waits_for_the_next_one(
+    pool: ThreadPoolExecutor,
+) -> None:
+    places = Places(1)
+    for _ in range(20):
+        assert places.take()
+        waits = pool.submit(places.take_within, 60)
+        while not waits.done():
+            places.give_back()
+            if not places.take():  # for once, the one who waits was first
+                break
+        assert waits.result(60)
+        places.give_back()
+
+
+def test_waiting_for_a_place_has_an_end() -> None:
+    places = Places(1)
+    assert places.take_within(0)
+    assert not places.take_within(0)
+    assert not places.take_within(0.01)
+    places.give_back()
+    assert places.take_within(0)
+
+
 def test_waiting_in_line_has_an_end() -> None:
     limit = ConcurrencyLimit(1, timeout=0.01)
     with limit.one(), pytest.raises(Overloaded), limit.one():

@@ -7,6 +7,7 @@ hash are costly by themselves: each kind has a concurrency limit as well, with a
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -59,10 +60,16 @@ class Places:
 
     def take_within(self, seconds: float) -> bool:
         """Return whether there was a free place, or one became free within so many seconds."""
+        end = time.monotonic() + seconds
         with self._lock:
             self._waiting += 1  # from now on `give_back` wakes us
         try:
-            return self.take() or (self._given_back.acquire(timeout=seconds) and self.take())
+            # Who is woken may find that somebody took the place first, and goes on waiting.
+            while not self.take():
+                left = end - time.monotonic()
+                if left <= 0 or not self._given_back.acquire(timeout=left):
+                    return False
+            return True
         finally:
             with self._lock:
                 self._waiting -= 1
