@@ -480,6 +480,27 @@ def test_a_real_answer_that_drips_ends_at_the_deadline() -> None:
     assert time.monotonic() - started < 20
 
 
+def drip(server: socket.socket) -> None:
+    """Accept a connection and begin an answer that goes on for half a minute, byte by byte."""
+    with suppress(OSError), server.accept()[0] as connection:  # until nobody reads it any more
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nX-Padding: ")
+        for _ in range(600):
+            time.sleep(0.05)
+            connection.sendall(b".")
+
+
+@pytest.mark.parametrize("url", [None, "http://wechat.invalid", "https://wechat.invalid"])
+def test_a_real_head_that_drips_ends_at_the_read_timeout(url: str | None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        here = f"http://127.0.0.1:{server.getsockname()[1]}"
+        http = transport(2)
+        if url:  # by way of a proxy
+            http.proxies = {"http": here, "https": here}
+        threading.Thread(target=drip, args=(server,), daemon=True).start()
+        assert type(failure(client(http, url=url or here))) is WeChatTimeout
+
+
 @pytest.fixture
 def line(wechat: WeChat) -> HeldLine:
     return HeldLine(wechat)

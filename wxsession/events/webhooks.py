@@ -7,25 +7,14 @@ and the body are signed, so that a receiver knows who sent it, and when.
 import base64
 import hashlib
 import hmac
-import io
-import ipaddress
 import json
-import socket
-import time
 from collections.abc import Mapping
 from datetime import datetime
-from http.client import HTTPResponse
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from typing import Final, NamedTuple
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import NewConnectionError
 
+from wxsession.common.adapters import NOT_PUBLIC, PublicAdapter, TimelyAdapter
 from wxsession.events.event import Event
 from wxsession.settings import Webhook
 
@@ -81,7 +70,7 @@ class Sender:
         self._session = requests.Session()
         self._session.trust_env = False
         for scheme in ("https://", "http://"):
-            self._session.mount(scheme, _Adapter() if to_private else _PublicAdapter())
+            self._session.mount(scheme, TimelyAdapter() if to_private else PublicAdapter())
 
     def send(self, webhook: Webhook, event: Event, at: datetime) -> str | None:
         """Send an event; return None if the receiver took it, otherwise why not, in words."""
@@ -123,106 +112,10 @@ def post(
     return None if status in _TAKEN else f"answered {status}"
 
 
-class _Answer(HTTPResponse):
-    """An answer whose head comes within the read timeout, and not only each part of it."""
-
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self.fp.close()
-        self.fp = io.BufferedReader(_InTime(sock))
-
-
-class _InTime(io.RawIOBase):
-    """What a socket receives, until its timeout is over: by itself that is for each read.
-
-    A receiver that sends a byte now and then would otherwise be waited for without an end.
-    """
-
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__()
-        self._socket = sock
-        self._received = sock.makefile("rb", buffering=0)
-        timeout = sock.gettimeout()
-        self._deadline = None if timeout is None else time.monotonic() + timeout
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: "WriteableBuffer") -> int | None:
-        if self._deadline is not None:
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            self._socket.settimeout(left)
-        return self._received.readinto(buffer)
-
-    def close(self) -> None:
-        self._received.close()
-        super().close()
-
-
-class _Connection(HTTPConnection):
-    response_class = _Answer
-
-
-class _TlsConnection(HTTPSConnection):
-    response_class = _Answer
-
-
-class _PublicConnection(_Connection):
-    def _new_conn(self) -> socket.socket:
-        return _public(self, super()._new_conn())
-
-
-class _PublicTlsConnection(_TlsConnection):
-    def _new_conn(self) -> socket.socket:
-        return _public(self, super()._new_conn())
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
-
-
-class _PublicPool(HTTPConnectionPool):
-    ConnectionCls = _PublicConnection
-
-
-class _PublicTlsPool(HTTPSConnectionPool):
-    ConnectionCls = _PublicTlsConnection
-
-
-class _Adapter(HTTPAdapter):
-    pools: Mapping[str, Any] = {"http": _Pool, "https": _TlsPool}
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {**self.pools}
-
-
-class _PublicAdapter(_Adapter):
-    pools: Mapping[str, Any] = {"http": _PublicPool, "https": _PublicTlsPool}
-
-
-def _public(connection: HTTPConnection, opened: socket.socket) -> socket.socket:
-    """Return the socket, if it leads to a public address; nothing was sent over it yet."""
-    address = ipaddress.ip_address(opened.getpeername()[0].partition("%")[0])
-    if not address.is_global or address.is_multicast:
-        opened.close()
-        raise NewConnectionError(connection, _PRIVATE)
-    return opened
-
-
-_PRIVATE: Final = "its address is not public"
-
-
 def _in_words(error: Exception) -> str:
     """Return what is wrong, without the URL, which may hold a secret."""
-    if _PRIVATE in str(error):
-        return _PRIVATE
+    if NOT_PUBLIC in str(error):
+        return NOT_PUBLIC
     match error:
         case requests.exceptions.SSLError():
             return "its certificate is not valid"

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import (
     ConnectTimeoutError,
     DecodeError,
@@ -32,6 +31,7 @@ from urllib3.exceptions import (
 )
 from urllib3.util import Retry
 
+from wxsession.common.adapters import TimelyAdapter
 from wxsession.common.clock import Timing
 from wxsession.common.limits import ConcurrencyLimit
 from wxsession.common.metrics import NUMBERS, WECHAT_CALLS, WECHAT_ERRORS
@@ -325,7 +325,8 @@ class WeChatClient:
             _TooLong: it has more than `_LONGEST_REPLY` bytes.
             _TooLate: it was not complete within the connect and read timeouts together.
         """
-        # The read timeout of `requests` is for each read: a dripping response would never end.
+        # The read timeout of `requests` is for each read: a dripping body would never end. The
+        # head ends in time by the adapters of `transport`.
         deadline = self._timing.monotonic() + sum(self._timeout)
         request = self._request(path, query, body)
         adapter = self._http.get_adapter(str(request.url))  # it follows no redirect
@@ -364,12 +365,13 @@ def failure_of(call: str, outcome: str) -> Failure | None:
 def transport(concurrency: int) -> requests.Session:
     """Return the HTTP session for production: it retries to connect, and nothing else.
 
-    It keeps as many connections as there are concurrent calls.
+    It keeps as many connections as there are concurrent calls. A response has to come within the
+    read timeout; by way of a proxy of SOCKS, only each part of its head.
     """
     retry = Retry(total=None, connect=CONNECTION_RETRIES, read=False, redirect=0, status=0, other=0)
     session = requests.Session()
     for scheme in "https://", "http://":
-        session.mount(scheme, HTTPAdapter(pool_maxsize=concurrency, max_retries=retry))
+        session.mount(scheme, TimelyAdapter(pool_maxsize=concurrency, max_retries=retry))
     return session
 
 
