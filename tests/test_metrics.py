@@ -220,6 +220,47 @@ def test_a_worker_that_dies_takes_nothing_with_it(measured: Measured) -> None:
     eventually(lambda: value(measured.samples(), limit) == 2 * 16)
 
 
+def test_a_process_is_not_taken_for_a_dead_one_that_had_its_pid(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    port = free_port()
+    check = "input(); wsgi.app.test_client().get('/check_session').close(); input()"
+    values = environment(sqlite_url, metrics=f"127.0.0.1:{port}")
+
+    def checks() -> float:
+        name = "http_server_request_duration_seconds_count"
+        return value(scrape(port), name, http_route="/check_session")
+
+    def limit_after(number: int) -> float:
+        eventually(lambda: _listens(port) and checks() == number)
+        return value(scrape(port), "wxsession_logins_limit")
+
+    def start() -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [sys.executable, "-c", f"import wsgi; {check}"],
+            cwd=ROOT,
+            env=plain_environment() | values | {"TMPDIR": str(tmp_path)},
+            stdin=subprocess.PIPE,
+            bufsize=0,
+        )
+
+    def go_on(process: "subprocess.Popen[bytes]") -> None:
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+
+    with start() as first:
+        go_on(first)
+        before = limit_after(1)
+        go_on(first)
+    (left,) = tmp_path.glob("*/*.json")  # as in a container whose /tmp is kept
+    with start() as second:
+        left.rename(left.with_name(f"{second.pid}-left.json"))
+        go_on(second)
+        after = limit_after(2)
+        go_on(second)
+    assert after == before > 0
+
+
 def test_an_address_in_use_is_one_line_and_no_failure(sqlite_url: str, tmp_path: Path) -> None:
     service = Measured(tmp_path, sqlite_url)
     with socket.create_server(("127.0.0.1", service.metrics)), service:

@@ -181,6 +181,10 @@ class Exporter:
         is_ours = not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
         if not (stat.S_ISDIR(found.st_mode) and is_ours):  # in a folder where everybody may write
             raise OSError(0, "it belongs to somebody else")
+        # In a container the next processes have the pids of the last ones, whose files may be kept.
+        for path in self._folder.glob(f"{self._pid}-*.json"):
+            with suppress(FileNotFoundError):
+                path.rename(path.with_name(f"ended-{path.name}"))
 
     def _tell(self, what: str) -> None:
         if not self._has_told:
