@@ -261,6 +261,24 @@ def test_a_process_is_not_taken_for_a_dead_one_that_had_its_pid(
     assert after == before > 0
 
 
+def test_a_scrape_sees_every_dead_worker_once(measured: Measured, tmp_path: Path) -> None:
+    measured.check("wxs_nothing")
+    (folder,) = tmp_path.glob("wxsession-metrics-*")
+    one = {"counts": [["wxsession_events_total", ["died", "", ""], 1]]}
+    content = json.dumps({"durations": [], "levels": [], **one})
+
+    def deaths() -> float:
+        return value(scrape(measured.metrics), "wxsession_events_total", event="died")
+
+    for known in range(0, 10_000, 2000):
+        for number in range(2000):
+            (folder / "new").write_text(content)
+            (folder / "new").rename(folder / f"dead-{number}.json")
+        while any(folder.glob("dead-*.json")):  # a fold looks for them once a second
+            assert deaths() == known + 2000
+        assert deaths() == known + 2000
+
+
 def test_an_address_in_use_is_one_line_and_no_failure(sqlite_url: str, tmp_path: Path) -> None:
     service = Measured(tmp_path, sqlite_url)
     with socket.create_server(("127.0.0.1", service.metrics)), service:

@@ -69,6 +69,8 @@ class Exporter:
         self._has_told = False
         self._numbers = _Stored(database)
         self._lock = threading.Lock()
+        self._files = threading.Lock()
+        """Held by the thread that writes or reads the files: whoever scrapes has one as well."""
 
     def start(self) -> None:
         """Begin to write and to listen, in a thread; once in each process, whoever calls it."""
@@ -78,6 +80,7 @@ class Exporter:
             if self._pid == os.getpid():
                 return
             self._pid = os.getpid()
+        self._files = threading.Lock()  # that of a parent may be held by a thread that is not here
         self.is_started = True
         try:
             self._registry = _registry(self)
@@ -114,11 +117,12 @@ class Exporter:
 
     def _total(self) -> "_Total":
         total = _Total()
-        for path in self._folder.glob("*.json"):
-            with suppress(OSError, ValueError, KeyError):
-                snapshot = json.loads(path.read_text())
-                is_alive = path.name != _PAST and _is_alive(path)
-                total.add(snapshot, with_levels=is_alive)
+        with self._files:
+            for path in self._folder.glob("*.json"):
+                with suppress(OSError, ValueError, KeyError):
+                    snapshot = json.loads(path.read_text())
+                    is_alive = path.name != _PAST and _is_alive(path)
+                    total.add(snapshot, with_levels=is_alive)
         for name, labels, value in self._numbers.all():
             total.set(name, labels, value)
         return total
@@ -160,10 +164,15 @@ class Exporter:
                 self._write()
 
     def _write(self) -> None:
-        _replace(self._folder / self._name, NUMBERS.snapshot())
+        with self._files:
+            _replace(self._folder / self._name, NUMBERS.snapshot())
 
     def _fold(self) -> None:
         """Make one file of those of processes that ended."""
+        with self._files:
+            self._fold_dead()
+
+    def _fold_dead(self) -> None:
         dead = [p for p in self._folder.glob("*-*.json") if not _is_alive(p)]
         if not dead:
             return
