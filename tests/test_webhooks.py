@@ -205,6 +205,24 @@ def test_what_is_not_taken_waits_and_so_does_what_follows_of_its_user(
     assert len(set(receiver.asked)) == 3  # the same id each time
 
 
+def test_what_waits_is_due_before_a_long_feed_is_read_to_its_end(
+    services: Services, receiver: Receiver, clock: SettableClock
+) -> None:
+    happen(services, "refused", user=new_id())
+    with services.database.transaction() as transaction:
+        for _ in range(250):
+            services.audit.write(transaction, "other", SYSTEM, user_id=new_id())
+    let_settle(services)
+
+    def answer(message: dict[str, Any]) -> int:
+        clock.advance(seconds=1)
+        return 500 if message["type"] == "refused" and len(receiver.asked) == 1 else 204
+
+    receiver.answer = answer
+    assert services.delivery.run("shop") == Delivered(251, 1, 0, 0)
+    assert receiver.types.index("refused") < 100  # a page of the feed
+
+
 @pytest.mark.parametrize("status", [301, 307, 400, 404, 410, 429, 500, 503])
 def test_whatever_is_not_2xx_is_no_success_and_no_redirect_is_followed(
     services: Services, receiver: Receiver, status: int

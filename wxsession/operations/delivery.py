@@ -313,11 +313,12 @@ class Delivery:
 
     def _due(self, name: str, state: _State) -> Iterator[_Waiting]:
         """Yield what waited long enough, and then what is new, until the receiver is left alone."""
-        while self._may_go_on(state) and (waiting := self._heads(name)):
-            for one in waiting:
-                if self._may_go_on(state):
-                    yield one
         while self._may_go_on(state):
+            if waiting := self._heads(name):  # at each page: to read the feed may take days
+                for one in waiting:
+                    if self._may_go_on(state):
+                        yield one
+                continue
             page = self._feed.read(state.cursor, limit=_PAGE)
             if not page.events:
                 return
