@@ -204,6 +204,22 @@ def test_a_message_about_nobody_is_taken(wechat: WeChat, deliver: Deliver) -> No
     assert deliver(wechat.push("user_info_modified", "a stranger")).text == "success"
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        '{"MsgType": "event", "Event": ["user_info_modified"]}',
+        '{"MsgType": "event", "Event": {"user_info_modified": ""}}',
+        "<xml><MsgType>event</MsgType><Event>debug_demo</Event><Event>debug_demo</Event></xml>",
+        "<xml><MsgType>event</MsgType><Event><Name>user_info_modified</Name></Event></xml>",
+    ],
+)
+def test_an_event_that_is_no_word_is_taken_as_one_that_is_not_known(
+    wechat: WeChat, deliver: Deliver, event: str
+) -> None:
+    message = wechat.push("debug_demo", "alice", OTHER_APPID)._replace(body=event.encode())
+    assert deliver(message).text == "success"
+
+
 # What is refused.
 
 

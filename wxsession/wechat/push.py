@@ -130,7 +130,8 @@ def user_event(message: Message) -> UserEvent | None:
     """
     found = message.members
     event = found.get("Event")
-    if found.get("MsgType") != "event" or event not in {CANCELLATION, MODIFICATION, REVOCATION}:
+    # No set: the event may be a list or a mapping, which has no hash.
+    if found.get("MsgType") != "event" or event not in (CANCELLATION, MODIFICATION, REVOCATION):
         return None
     if found.get("AppID", message.appid) != message.appid:
         raise PushRefused("appid")
