@@ -105,6 +105,16 @@ def test_a_message_is_handed_on_as_wechat_wrote_it(
     assert not not_forwarded(app)
 
 
+def test_a_message_that_begins_with_a_byte_order_mark_is_handed_on_without_it(
+    app: Flask, wechat: WeChat, receiver: Receiver
+) -> None:
+    message = wechat.push("debug_demo", "alice", OTHER_APPID)
+    marked = message._replace(body="\ufeff".encode() + message.body)
+    assert delivered(app, marked).text == "success"
+    (sent,) = receiver.received
+    assert json.loads(sent.body or b"")["data"]["message"] == json.loads(message.body)
+
+
 def ensure_signed(sent: requests.PreparedRequest, clock: SettableClock) -> None:
     """Verify a webhook as its receiver does (https://www.standardwebhooks.com)."""
     id_, timestamp, signature = (

@@ -40,6 +40,7 @@ _IV = 16
 _RANDOM = 16
 _LENGTH = struct.Struct(">I")
 _DEEPEST = 32
+_BOM = "\ufeff"
 _TIMESTAMP = re.compile(r"[0-9]{1,11}", re.ASCII)
 _OPENID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,4}", re.ASCII)
@@ -118,6 +119,7 @@ def opened(appid: str, app: PushSecrets, query: SignedQuery, body: bytes, now: d
         _ensure_equal(query.msg_signature, expected)
         _ensure_recent(query.timestamp, now)
         text = _decrypted(encrypted, app.aes_key, appid)
+    text = text.removeprefix(_BOM)  # JSON must not begin with one, see RFC 8259, 8.1
     return Message(appid, text, parsed(text))
 
 
@@ -180,7 +182,7 @@ def parsed(text: str) -> Mapping[str, Any]:
 
 
 def _is_xml(text: str) -> bool:
-    return text.lstrip("\ufeff \t\r\n").startswith("<")
+    return text.lstrip(f"{_BOM} \t\r\n").startswith("<")
 
 
 def _text(body: bytes) -> str:
@@ -244,7 +246,7 @@ def _numbers(info: object) -> frozenset[int]:
 
 def _parsed_json(text: str) -> Any:
     try:
-        found = json.loads(text.removeprefix("\ufeff"), parse_constant=_no_number)
+        found = json.loads(text.removeprefix(_BOM), parse_constant=_no_number)
         json.dumps(found, ensure_ascii=False).encode()  # fails on a lone surrogate
     except (ValueError, RecursionError):
         raise InvalidRequest.of("body", "is not JSON") from None
