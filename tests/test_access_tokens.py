@@ -12,7 +12,7 @@ from tests.support.databases import ON_BOTH
 from tests.support.line import HeldLine
 from tests.support.settings import APPID, APPS
 from wxsession.common.crypto import Sealer, SecretKeys
-from wxsession.errors import AppRejected, WeChatTimeout, WeChatUnreachable
+from wxsession.errors import AppRejected, WeChatRateLimited, WeChatTimeout, WeChatUnreachable
 from wxsession.simulator import Fault, SettableClock, WeChat, wechat_transport
 from wxsession.storage.database import Database, connect, new_id
 from wxsession.storage.leases import LEASE, Leases
@@ -92,6 +92,21 @@ def test_a_token_is_renewed_before_it_ends(
     clock.advance(minutes=2)
     assert token_of(make()) != first
     assert wechat.token_fetches == 2
+
+
+def test_a_token_that_cannot_be_renewed_is_good_to_its_end(
+    make: Make, wechat: WeChat, clock: SettableClock
+) -> None:
+    first = token_of(make())
+    clock.advance(minutes=116)
+    for fault in 45009, 40164, Fault.CONNECTION_REFUSED, Fault.TIMEOUT_AFTER_EXCHANGE:
+        wechat.fail_next(fault)
+        assert token_of(make()) == first
+    clock.advance(minutes=4)
+    wechat.fail_next(45009)
+    with pytest.raises(WeChatRateLimited):
+        token_of(make())
+    assert token_of(make()) != first
 
 
 def test_a_rejected_token_is_replaced_once(make: Make, wechat: WeChat) -> None:

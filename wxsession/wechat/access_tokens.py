@@ -18,7 +18,7 @@ from sqlalchemy import Update, or_, select, update
 
 from wxsession.common.clock import Clock
 from wxsession.common.crypto import Sealer, Unsealable
-from wxsession.errors import AppRejected, Overloaded, WeChatTimeout
+from wxsession.errors import AppRejected, Overloaded, WeChatTimeout, WxSessionError
 from wxsession.storage.database import Database, new_id, retry_on_disconnect
 from wxsession.storage.leases import LEASE, Leases, claiming
 from wxsession.storage.tables import access_tokens
@@ -101,9 +101,13 @@ class AccessTokens:
             if kept.token and kept.sealed and kept.is_good_until(now + RENEWED_BEFORE_END):
                 return kept.token, kept.sealed
             if self._claim(appid, claim_id, kept, now):
-                return self._fetch(appid, claim_id)
+                try:
+                    return self._fetch(appid, claim_id)
+                except WxSessionError:
+                    if not kept.is_good_until(self._clock()):
+                        raise
             if kept.token and kept.sealed and kept.is_good_until(now):
-                return kept.token, kept.sealed  # another worker is fetching its successor
+                return kept.token, kept.sealed  # its successor is on its way, or was refused
         raise WeChatTimeout(retry_after=1)
 
     def _kept(self, appid: str) -> _Kept:
