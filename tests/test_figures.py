@@ -10,6 +10,9 @@ from typing import Any, Final
 from uuid import UUID
 
 import pytest
+import requests
+import responses
+from flask import Flask
 from sqlalchemy import func, insert, select, text
 
 from tests.support.app import TODAY, services_of
@@ -212,6 +215,23 @@ def test_what_wechat_answered_is_there_for_each_app_with_meaning_and_rid(
     assert half.values[-1] is not None
     assert 0 < half.values[-1] <= (most.values[-1] or 0)
     assert half.values[0] is None
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("reply", ["{}", '{"errcode":true}', '{"openid":"o"}', "<html>"])
+def test_a_reply_that_is_no_answer_is_shown_as_a_failure(
+    make_app: Callable[..., Flask], wechat: WeChat, reply: str
+) -> None:
+    app = make_app(http=requests.Session())
+    with responses.RequestsMock() as mock:
+        mock.get("https://api.weixin.qq.com/sns/jscode2session", body=reply)
+        assert Phone(app, wechat, "alice").log_in().json["code"] == "wechat_unintelligible"
+    found = services_of(app).figures.overview(DAY)
+    assert [(line.name, line.total()) for line in found.outcomes.lines] == [("unintelligible", 1)]
+    assert found.failing() == 1
+    state = services_of(app).figures.apps()[0]
+    assert (state.calls, state.failed, state.succeeded_at) == (1, 1, None)
+    assert state.failure is not None
 
 
 def attempt(outcome: str = OK, seconds: float = 0.02, call: str = "/call") -> Attempt:

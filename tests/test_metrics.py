@@ -159,7 +159,7 @@ def test_a_scrape_of_a_run_has_whatever_a_board_or_an_alert_asks_for(
     token = token_of(measured.log_in(simulator.code("seen")))
     for _ in range(20):
         assert measured.check(token).ok
-    for fault in (40125, 40164, 40243, 45011, "NOT_JSON", -1):
+    for fault in (40125, 40164, 40243, 45011, "NOT_JSON", "NO_OPENID", -1):
         simulator.fail_next(fault, times=3 if fault == -1 else 1)  # that one is asked again
         measured.log_in(simulator.code("seen"))
     measured.log_in("no-such-code")
@@ -188,6 +188,7 @@ def test_a_scrape_of_a_run_has_whatever_a_board_or_an_alert_asks_for(
     assert value(samples, calls, call="/sns/jscode2session", outcome="ok") == 2
     assert value(samples, calls, call="/sns/jscode2session", outcome="refused") == 5
     assert value(samples, calls, call="/sns/jscode2session", outcome="busy") == 3
+    assert value(samples, calls, call="/sns/jscode2session", outcome="unintelligible") == 2
     requests_ = "http_server_request_duration_seconds_count"
     assert value(samples, requests_, http_request_method="_OTHER", http_route="") == 1
     assert "orders" not in str(samples)

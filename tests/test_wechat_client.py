@@ -40,6 +40,7 @@ from wxsession.wechat.apps import Apps
 from wxsession.wechat.breaker import SILENCES
 from wxsession.wechat.client import (
     CONNECTION_RETRIES,
+    Attempt,
     WeChatClient,
     keep_queries_out_of_logs,
     key_signature,
@@ -272,6 +273,7 @@ def test_a_call_without_an_answer_is_told_in_a_word_of_its_own(
         b"<html>",
         b"\xff\xfe",
         b"[" * 100_000,
+        b"{}",
         b'{"openid":1,"session_key":"k"}',
         b'{"openid":"","session_key":"k"}',
         b'{"openid":"o","session_key":null}',
@@ -285,7 +287,25 @@ def test_a_call_without_an_answer_is_told_in_a_word_of_its_own(
 def test_bytes_that_are_no_answer(body: bytes) -> None:
     with responses.RequestsMock() as mock:
         mock.get(ENDPOINT, body=body, content_type="text/plain")
-        assert type(failure(client(requests.Session()))) is WeChatUnintelligible
+        asked, attempts = client(requests.Session()), list[Attempt]()
+        asked.report_to(attempts.append)
+        assert type(failure(asked)) is WeChatUnintelligible
+    assert [attempt.outcome for attempt in attempts] == ["unintelligible"]
+
+
+def test_a_reply_without_what_was_asked_for_is_reported_as_no_success() -> None:
+    asked, attempts = client(requests.Session()), list[Attempt]()
+    asked.report_to(attempts.append)
+    with responses.RequestsMock() as mock:
+        for method in "GET", "POST":
+            mock.add(method, re.compile(URL), json={"errcode": 0, "errmsg": "ok"})
+        with pytest.raises(WeChatUnintelligible):
+            asked.stable_token(APPID)
+        with pytest.raises(WeChatUnintelligible):
+            asked.phone_number(APPID, "token", "code")
+        with pytest.raises(WeChatUnintelligible):
+            asked.reset_session_key(APPID, "token", "openid", "key")
+    assert [attempt.outcome for attempt in attempts] == ["unintelligible"] * 3
 
 
 def test_a_body_that_does_not_unpack_is_no_answer() -> None:

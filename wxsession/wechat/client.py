@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 import requests
@@ -82,6 +82,10 @@ _OUR_ADDRESS = re.compile(
 )
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_Reply = Mapping[str, Any]
+"""The JSON object that WeChat replied, in which the errcode is a whole number if there is one."""
 
 
 class _Call(NamedTuple):
@@ -176,7 +180,7 @@ class WeChatClient:
             "grant_type": "authorization_code",
         }
         call = _Call(appid, CODE2SESSION)
-        return _identity(call, self._ask(call, failures.OF_EVERY_CALL, query=parameters))
+        return self._ask(call, failures.OF_EVERY_CALL, _identity, query=parameters)
 
     def stable_token(self, appid: str) -> tuple[str, int]:
         """Return an access_token of the app, and its lifetime in seconds.
@@ -195,13 +199,7 @@ class WeChatClient:
             "force_refresh": False,
         }
         call = _Call(appid, STABLE_TOKEN)
-        reply = self._ask(call, _OF_STABLE_TOKEN, body=body)
-        token, seconds = reply.get("access_token"), reply.get("expires_in")
-        if not (isinstance(token, str) and token and token.isascii()):
-            raise _no_reply(call, "unintelligible")
-        if not (type(seconds) is int and 0 < seconds <= _LONGEST_TOKEN_LIFE):
-            raise _no_reply(call, "unintelligible")
-        return token, seconds
+        return self._ask(call, _OF_STABLE_TOKEN, _token, body=body)
 
     def phone_number(
         self, appid: str, access_token: str, code: str, openid: str | None = None
@@ -219,12 +217,7 @@ class WeChatClient:
         body = {"code": code} if openid is None else {"code": code, "openid": openid}
         call = _Call(appid, PHONE_NUMBER)
         query = {"access_token": access_token}
-        reply = self._ask(call, _OF_PHONE_NUMBER, query=query, body=body)
-        info = reply.get("phone_info")
-        phone = phone_number_of(info) if isinstance(info, dict) else None
-        if phone is None:
-            raise _no_reply(call, "unintelligible")
-        return phone
+        return self._ask(call, _OF_PHONE_NUMBER, _phone_number, query=query, body=body)
 
     def is_session_key_current(
         self, appid: str, access_token: str, openid: str, session_key: str
@@ -239,10 +232,10 @@ class WeChatClient:
         """
         query = _signed(access_token, openid, session_key)
         try:
-            self._ask(_Call(appid, "/wxa/checksession"), _OF_SESSION_KEY, query=query)
+            call = _Call(appid, "/wxa/checksession")
+            return self._ask(call, _OF_SESSION_KEY, lambda _reply: True, query=query)
         except SessionKeyStale:
             return False
-        return True
 
     def reset_session_key(
         self, appid: str, access_token: str, openid: str, session_key: str
@@ -259,17 +252,20 @@ class WeChatClient:
         """
         query = _signed(access_token, openid, session_key)
         call = _Call(appid, "/wxa/resetusersessionkey")
-        return _identity(call, self._ask(call, _OF_SESSION_KEY, query=query)).session_key
+        return self._ask(call, _OF_SESSION_KEY, _identity, query=query).session_key
 
     def _ask(
         self,
         call: _Call,
         errors_by_errcode: Failures,
+        read: Callable[[_Reply], T | None],
         *,
         query: Mapping[str, str] | None = None,
         body: Mapping[str, object] | None = None,
-    ) -> Mapping[str, object]:
-        """Return WeChat's reply if the call succeeded; with a `body` the request is a POST.
+    ) -> T:
+        """Return what WeChat's reply says if the call succeeded; with a `body` it is a POST.
+
+        `read` returns that, or None if the reply has not what it should have.
 
         Raises:
             WxSessionError: the meaning of the errcode in this call.
@@ -279,10 +275,10 @@ class WeChatClient:
         with self._breaker.call() as begun:
             deadline = self._timing.monotonic() + self._timeout[1]
             for attempt in range(BUSY_RETRIES + 1):
-                reply = self._reply(call, query, body, begun)
-                errcode = reply.get("errcode", 0)
-                if errcode == 0:
-                    return reply
+                reply, found = self._reply(call, read, query, body, begun)
+                if found is not None:
+                    return found
+                errcode: int = reply["errcode"]
                 # The deadline bounds the whole call: a slow -1 is not repeated, see `longest_call`.
                 if errcode != failures.BUSY or self._timing.monotonic() > deadline:
                     break
@@ -292,10 +288,13 @@ class WeChatClient:
     def _reply(
         self,
         call: _Call,
+        read: Callable[[_Reply], T | None],
         query: Mapping[str, str] | None,
         body: Mapping[str, object] | None,
         begun: int,
-    ) -> Mapping[str, object]:
+    ) -> tuple[_Reply, T | None]:
+        """Return WeChat's reply, and what it says unless it has an errcode."""
+        found = None
         sent_at = self._timing.monotonic()
         try:
             content = self._fetch(call.path, query, body)
@@ -306,6 +305,9 @@ class WeChatClient:
         else:
             self._breaker.answered()
             reply, failure = _parsed(content), "unintelligible"
+            if reply is not None and not reply.get("errcode"):
+                found = read(reply)
+                reply = None if found is None else reply  # or the attempt would count as a success
         seconds = self._timing.monotonic() - sent_at
         outcome = failure if reply is None else _kind_of(reply)
         NUMBERS.observe(WECHAT_CALLS, (call.path, outcome), seconds)
@@ -313,7 +315,7 @@ class WeChatClient:
         if reply is None:
             # Outside the `except`: there the exception with the URL would become the context.
             raise _no_reply(call, failure)
-        return reply
+        return reply, found
 
     def _fetch(
         self, path: str, query: Mapping[str, str] | None, body: Mapping[str, object] | None
@@ -399,22 +401,38 @@ def _without_query(record: logging.LogRecord) -> bool:
     return True
 
 
-def _parsed(body: bytes) -> Mapping[str, object] | None:
+def _parsed(body: bytes) -> _Reply | None:
     """Return the JSON object in a body, or None if it is anything else."""
     try:
         reply = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    return reply if isinstance(reply, dict) else None
+    if not (isinstance(reply, dict) and type(reply.get("errcode", 0)) is int):
+        return None  # True is no errcode, though it is an int to Python
+    return reply
 
 
-def _identity(call: _Call, reply: Mapping[str, object]) -> WeChatIdentity:
+def _identity(reply: _Reply) -> WeChatIdentity | None:
     openid, session_key, unionid = (reply.get(k) for k in ("openid", "session_key", "unionid"))
     if unionid == "":
         unionid = None  # as an id it would merge all users who have it
     if not (_is_word(openid) and _is_word(session_key) and (unionid is None or _is_word(unionid))):
-        raise _no_reply(call, "unintelligible")
+        return None
     return WeChatIdentity(str(openid), str(session_key), None if unionid is None else str(unionid))
+
+
+def _token(reply: _Reply) -> tuple[str, int] | None:
+    token, seconds = reply.get("access_token"), reply.get("expires_in")
+    if not (isinstance(token, str) and token and token.isascii()):
+        return None
+    if not (type(seconds) is int and 0 < seconds <= _LONGEST_TOKEN_LIFE):
+        return None
+    return token, seconds
+
+
+def _phone_number(reply: _Reply) -> PhoneNumber | None:
+    info = reply.get("phone_info")
+    return phone_number_of(info) if isinstance(info, dict) else None
 
 
 def _is_word(value: object) -> bool:
@@ -440,48 +458,43 @@ def _signed(access_token: str, openid: str, session_key: str) -> dict[str, str]:
     }
 
 
-def _kind_of(reply: Mapping[str, object]) -> str:
+def _kind_of(reply: _Reply) -> str:
     """Return the outcome that metrics have for a reply."""
     errcode = reply.get("errcode")
     return "busy" if errcode == failures.BUSY else "refused" if errcode else OK
 
 
-def _attempt(
-    call: _Call, reply: Mapping[str, object] | None, failure: str, seconds: float
-) -> Attempt:
+def _attempt(call: _Call, reply: _Reply | None, failure: str, seconds: float) -> Attempt:
     if reply is None:
         return Attempt(*call, failure, seconds, None)
     if not reply.get("errcode"):
         return Attempt(*call, OK, seconds, None)
-    errcode = reply["errcode"]
-    outcome = str(errcode) if isinstance(errcode, int) else "unintelligible"
     rid = _RID.search(str(reply.get("errmsg", "")))
-    return Attempt(*call, outcome, seconds, rid[1] if rid else None)
+    return Attempt(*call, str(reply["errcode"]), seconds, rid[1] if rid else None)
 
 
 def _error_of_errcode(
-    call: _Call, errors_by_errcode: Failures, errcode: object, errmsg: str
+    call: _Call, errors_by_errcode: Failures, errcode: int, errmsg: str
 ) -> WxSessionError:
     """Log what an errcode means, with its cure, and return its error, which has both as notes.
 
     WeChat's support finds a request by its rid; for 40164 the errmsg names the address from which
     WeChat sees the request.
     """
-    known = errcode if isinstance(errcode, int) else None
-    failure = failures.UNKNOWN if known is None else errors_by_errcode.get(known, failures.UNKNOWN)
+    failure = errors_by_errcode.get(errcode, failures.UNKNOWN)
     error = failure.error()
     # Only these two parts of the errmsg are logged: the rest may repeat the request's parameters.
     rid, address = _RID.search(errmsg), _OUR_ADDRESS.search(errmsg)
     found = Sentence(
         "errcode {errcode}, rid {rid}: {meaning} (it is {address})"
-        if address and known == failures.ADDRESS_NOT_LISTED
+        if address and errcode == failures.ADDRESS_NOT_LISTED
         else "errcode {errcode}, rid {rid}: {meaning}",
-        errcode="none" if known is None else known,
+        errcode=errcode,
         rid=rid[1] if rid else "none",
         meaning=Sentence(failure.meaning),
         address=address and address[1],
     )
-    _tell(call, error, found, failure.cure, errcode=known, rid=rid[1] if rid else None)
+    _tell(call, error, found, failure.cure, errcode=errcode, rid=rid[1] if rid else None)
     return error
 
 
