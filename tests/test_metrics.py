@@ -197,6 +197,12 @@ def test_a_scrape_of_a_run_has_whatever_a_board_or_an_alert_asks_for(
     assert value(samples, "wxsession_build_info") == 1
 
 
+def test_no_board_takes_a_web_view_that_is_opened_for_a_login() -> None:
+    opened = {"event": "session.created", "reason": "web_view", "appid": APPID}
+    samples = {("wxsession_events_total", frozenset(opened.items())): 1.0}
+    assert [one for one in selectors() if finds(samples, *one[:2])] == []
+
+
 def test_workers_that_are_replaced_leave_their_last_numbers(measured: Measured) -> None:
     for _ in range(10):
         measured.check("wxs_nothing")

@@ -14,6 +14,7 @@ from tests.support.databases import ON_BOTH
 from tests.support.phone import Answer, Phone, problem
 from tests.support.settings import environment
 from wxsession import WxSession, current_session, session_required
+from wxsession.operations.figures import PERIODS
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
 
 OWN = "https://shop.example.com"
@@ -107,6 +108,13 @@ def test_a_ticket_becomes_a_cookie_that_the_guard_takes(phone: Phone) -> None:
     assert page.json["user"] == grant["user"]["id"]
     assert page.json["session"] != grant["session_id"]
     assert page.json["openid"].startswith("o")
+
+
+def test_a_web_view_that_is_opened_is_no_login_in_the_figures(phone: Phone, app: Flask) -> None:
+    phone.log_in()
+    for _ in range(3):
+        get_in(phone)
+    assert services_of(app).figures.overview(PERIODS["24h"]).logins.total() == 1
 
 
 @ON_BOTH

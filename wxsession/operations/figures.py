@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, func, select
 
 from wxsession.common.clock import Clock
 from wxsession.operations import event_counts, job_results, purge
+from wxsession.operations.event_counts import Happened
 from wxsession.operations.job_results import Run
 from wxsession.operations.live_sessions import LIVE
 from wxsession.operations.reseal import SEALED
@@ -34,6 +35,8 @@ Source: "手机号快速验证组件" in the mini-program documentation, as of 2
 """
 
 _CREATED, _ENDED, _FAILED = "session.created", "session.ended", "login.failed"
+_WEB_VIEW = Happened(_CREATED, "web_view")
+"""The opening of a page by somebody who is logged in, which is no login."""
 _RUNS = 20
 
 
@@ -170,7 +173,7 @@ class Figures:
         def plot(event: str) -> Plot:
             its: dict[str, Counter[int]] = defaultdict(Counter)
             for (hour, what), count in counted.counts.items():
-                if what.event == event:
+                if what.event == event and what != _WEB_VIEW:
                     its[what.reason][_index(points, period, hour)] += count
             return _plot(points, its)
 
