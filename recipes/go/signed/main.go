@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"log"
 	"net/http"
@@ -23,6 +24,14 @@ var (
 	})
 )
 
+// go-oidc does not look at the type.
+func isAccessToken(token string) bool {
+	var header struct{ Typ string }
+	encoded, _, _ := strings.Cut(token, ".")
+	decoded, err := base64.RawURLEncoding.DecodeString(encoded)
+	return err == nil && json.Unmarshal(decoded, &header) == nil && header.Typ == "at+jwt"
+}
+
 func prices(w http.ResponseWriter, r *http.Request) {
 	_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	verified, err := verifier.Verify(r.Context(), token)
@@ -33,7 +42,7 @@ func prices(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Try again in a moment.", http.StatusServiceUnavailable)
 		return
 	}
-	if err != nil {
+	if err != nil || !isAccessToken(token) {
 		log.Print(err)
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		http.Error(w, "Log in first.", http.StatusUnauthorized)
