@@ -349,7 +349,7 @@ def test_a_purge_that_does_not_run_is_told(make: Make) -> None:
     assert any("the last one finished 30 hours ago; run" in one for one in examine(app)[1])
 
 
-def add_sessions(app: Flask, count: int, address: str, day: date) -> None:
+def add_sessions(app: Flask, count: int, address: str | None, day: date) -> None:
     """Add sessions of one user from an address, to be purged on a day."""
     services, user = services_of(app), new_id()
     with services.database.transaction() as transaction:
@@ -373,8 +373,12 @@ def test_a_proxy_that_is_taken_for_every_client_is_told(make: Make) -> None:
     app = make()
     add_sessions(app, 20, "127.0.0.1", date(2126, 1, 1))
     assert any("set WXSESSION_TRUSTED_PROXIES to the number" in one for one in examine(app)[1])
+    add_sessions(app, 5, None, date(2126, 1, 1))  # by way of a back end: nobody knows from where
+    assert any("the last 15 sessions all come from loopback" in one for one in examine(app)[1])
     add_sessions(app, 1, "198.51.100.7", date(2126, 1, 1))
     assert not any("WXSESSION_TRUSTED_PROXIES" in one for one in examine(app)[1])
+    add_sessions(app, 20, None, date(2126, 1, 1))
+    assert "proxies" not in app.test_cli_runner().invoke(args=["doctor"]).stdout
 
 
 # WeChat.

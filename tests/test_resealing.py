@@ -18,6 +18,7 @@ from tests.support.settings import APPID, OTHER_APPID, SECRET_KEY
 from tests.support.waiting import eventually
 from wxsession.cli import EXIT_NOT_ALL
 from wxsession.common.crypto import Sealer, SecretKeys
+from wxsession.errors import Overloaded
 from wxsession.events.audit import SYSTEM
 from wxsession.operations.admins.admin import Role
 from wxsession.operations.admins.signing_in import SignIn
@@ -276,6 +277,18 @@ def test_a_purge_counts_what_lies_under_which_key_so_that_an_alert_sees_who_forg
     database = services_of(newer).database
     found = {one.item: one.total for one in results(database) if one.job == SEALED}
     assert found == {"1": 1, "2": 0}
+
+
+def test_a_count_that_is_stopped_changes_nothing(app: Flask, phone: Phone) -> None:
+    phone.log_in()
+    before = results(services_of(app).database)
+
+    def stop(_done: int) -> None:
+        raise Overloaded
+
+    with pytest.raises(Overloaded):
+        services_of(app).resealing.status(progress=stop)
+    assert results(services_of(app).database) == before
 
 
 def test_a_count_of_what_lies_under_a_key_reads_bounded_pages(app: Flask) -> None:

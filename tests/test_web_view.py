@@ -325,11 +325,12 @@ def test_of_a_page_whose_phone_is_logged_out_nothing_is_left(
     assert directory.user(user_id).live_sessions == 1
     assert len(directory.sessions(user_id).items) == 1
     every = directory.sessions(user_id, every=True).items
-    assert [(one.state, one.reason) for one in every] == [
-        ("live", None),
-        ("ended", "logout"),
-        ("ended", "logout"),
+    assert [(one.state, one.reason, one.ended_at is None) for one in every] == [
+        ("live", None, True),
+        ("ended", "logout", False),
+        ("ended", "logout", False),
     ]
+    assert every[1].ended_at == every[2].ended_at  # the page's is that of its phone
 
 
 def test_a_page_says_when_the_phones_session_expires(phone: Phone, clock: SettableClock) -> None:
@@ -337,6 +338,7 @@ def test_a_page_says_when_the_phones_session_expires(phone: Phone, clock: Settab
     page = page_of(phone)
     clock.advance(days=6, hours=23)
     assert page.check().json["expires_in"] == 3600
+    assert [one["expires_in"] for one in page.sessions()] == [3600, 3600]
     assert page.refresh().json["expires_in"] == 3600
     clock.advance(hours=1)
     assert problem(page.check()) == (401, "session_expired", "idle")

@@ -400,7 +400,7 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "schema": "表结构",
     "indexes": "索引",
     "proxies": "反向代理",
-    "rows": "到期数据",
+    "rows": "待清理数据",
     "purge": "定期清理",
     "sealed values": "加密内容",
     "wechat": "微信",
@@ -435,7 +435,7 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "the database {path}": "数据库文件 {path}",
     "every user of this machine can read {what}": "本机的所有用户都能读取{what}",
     "run chmod o-r on it": "请对它执行 chmod o-r",
-    "nothing secret can be read by everybody": "没有谁都能读取的机密文件",
+    "nothing secret can be read by everybody": "机密文件都没有对所有用户开放读取权限",
     "off: Prometheus gets nothing": "未开启，Prometheus 得不到数据",
     "prometheus-client is missing: the boards have no data": (
         "没有安装 prometheus-client，看板没有数据"
@@ -511,7 +511,7 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "add the key that sealed them to WXSESSION_SECRET_KEYS; `keys status` shows which": (
         "请把加密它们的密钥加入 WXSESSION_SECRET_KEYS；`keys status` 会显示是哪个"
     ),
-    "{count} of {all} are under an older key": "检查的 {all} 个里有 {count} 个还在用旧密钥",
+    "{count} of {all} are under an older key": "抽查的 {all} 个里有 {count} 个还在用旧密钥",
     "run keys reseal": "请执行 keys reseal",
     "{count} opened": "解开了 {count} 个，全部正常",
     "its encoding is {encoding}": "编码是 {encoding}",
@@ -548,7 +548,7 @@ IN_CHINESE: Final[Mapping[str, str]] = {
     "run ALTER ROLE … SET statement_timeout = '5s', and the same for lock_timeout": (
         "请执行 ALTER ROLE … SET statement_timeout = '5s'，lock_timeout 同样设置"
     ),
-    "passes on what is needed": "所需的都能透传",
+    "passes on what is needed": "所需的功能都支持",
     "the role's limit": "该角色的连接数上限",
     "the database's limit": "该数据库的连接数上限",
     "the workers may open {wanted}, and {limit} leaves {left}": (

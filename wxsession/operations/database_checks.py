@@ -124,15 +124,17 @@ class DatabaseChecks:
 
     def _of_clients(self, connection: Connection) -> Findings:
         newest = select(sessions.c.client_address).order_by(sessions.c.id.desc())
-        addresses = connection.execute(newest.limit(_SOME_CLIENTS)).scalars().all()
-        if len(addresses) == _SOME_CLIENTS and all(map(_is_a_proxy, addresses)):
+        rows = connection.execute(newest.limit(_SOME_CLIENTS)).scalars().all()
+        # Some have none: those by way of a back end that a dialect lets ask for its users.
+        addresses = [address for address in rows if address is not None]
+        if len(addresses) > _SOME_CLIENTS // 2 and all(map(_is_a_proxy, addresses)):
             yield Finding(
                 "proxies",
                 "fault",
                 Sentence(
                     "the last {count} sessions all come from loopback addresses: those of a"
                     " proxy, whose limits everybody shares",
-                    count=_SOME_CLIENTS,
+                    count=len(addresses),
                 ),
                 Sentence(
                     "set WXSESSION_TRUSTED_PROXIES to the number of your proxies, and let them"
@@ -396,9 +398,9 @@ def _of_indexes(connection: Connection) -> Findings:
         yield Finding("indexes", "ok", Sentence("all there"))
 
 
-def _is_a_proxy(address: str | None) -> bool:
+def _is_a_proxy(address: str) -> bool:
     try:
-        return address is not None and ipaddress.ip_address(address).is_loopback
+        return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
 

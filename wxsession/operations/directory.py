@@ -280,12 +280,16 @@ class Directory:
             NoSuchSession: no session has this id.
             Overloaded: the database did not answer in time.
         """
+        found = self._session(session_id)
+        if found is None:
+            raise NoSuchSession
+        return self._session_line(found)
+
+    def _session(self, session_id: UUID) -> Session | None:
         query = select_sessions().where(t.sessions.c.id == session_id)
         with self._database.statement() as connection:
             row = connection.execute(query).first()
-        if row is None:
-            raise NoSuchSession
-        return self._session_line(session_from(row, self._phones))
+        return session_from(row, self._phones) if row else None
 
     def _is_live(self) -> ColumnElement[bool]:
         now = self._clock()
@@ -297,7 +301,13 @@ class Directory:
         return UserLine(user.id, user.username, user.nickname, masked, user.disabled_at, created_at)
 
     def _session_line(self, session: Session) -> SessionLine:
+        opener = None
         state, reason = self._state(session)
+        if session.opened_by is not None:  # in a web-view: it ends with its opener
+            opener = self._session(session.opened_by)
+            if state == "live":
+                state, reason = self._state(opener) if opener else ("ended", "revoked")
+        both = [one for one in (session, opener) if one]
         identity = session.identity
         return SessionLine(
             session_id=session.id,
@@ -308,9 +318,9 @@ class Directory:
             reason=reason,
             created_at=session.created_at,
             auth_time=session.auth_time,
-            expires_at=session.expires_at(),
+            expires_at=min(one.expires_at() for one in both),
             absolute_expires_at=session.absolute_expires_at,
-            ended_at=session.ended_at,
+            ended_at=next((one.ended_at for one in both if one.ended_at), None),
             client_address=session.client.address,
             user_agent=session.client.user_agent,
         )
@@ -322,14 +332,7 @@ class Directory:
             return "ended", over.reason
         except SessionExpired as over:
             return "expired", over.reason
-        if session.opened_by is None:
-            return "live", None
-        query = select_sessions().where(t.sessions.c.id == session.opened_by)
-        with self._database.statement() as connection:
-            opener = connection.execute(query).first()
-        if opener is None:
-            return "ended", "revoked"
-        return self._state(session_from(opener, self._phones))
+        return "live", None
 
 
 def select_users_with_date() -> Select[Any]:

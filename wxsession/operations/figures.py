@@ -140,7 +140,7 @@ class SystemState:
 
     revision: str
     values_by_key: Mapping[str, int]
-    """When `keys status` or `keys reseal` last counted them."""
+    """When a purge, `keys status` or `keys reseal` last counted them."""
     purged: Mapping[str, int]
     """How many rows of each table all purges deleted."""
     purges: Sequence[Run]

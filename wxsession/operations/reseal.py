@@ -79,6 +79,8 @@ class Resealing:
     def status(self, *, progress: Callable[[int], None] = lambda _done: None) -> list[KeyUse]:
         """Return what lies under which key: those of the settings, then any other.
 
+        `progress` is told how many values are counted; if it raises, no count is stored.
+
         Raises:
             Overloaded: the database did not answer in time.
         """

@@ -225,10 +225,13 @@ class SessionService:
         )
         with self._database.statement() as connection:
             found = [session_from(row, self._phones) for row in connection.execute(query)]
-        shown = [
-            _view(session, now, session.expires_at(), current=session.id == own.session_id)
-            for session in found[:_LONGEST_LIST]
-        ]
+        expiries = {session.id: session.expires_at() for session in found}
+        shown = []
+        for session in found[:_LONGEST_LIST]:
+            expires_at = expiries[session.id]
+            if session.opened_by is not None:
+                expires_at = min(expires_at, expiries.get(session.opened_by, expires_at))
+            shown.append(_view(session, now, expires_at, current=session.id == own.session_id))
         return OwnSessions(shown, more=len(found) > _LONGEST_LIST)
 
     def end_own(self, presented: str, session_id: UUID, client: ClientInfo) -> None:

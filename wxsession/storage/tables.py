@@ -16,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     Date,
     ForeignKey,
+    FromClause,
     Index,
     Integer,
     LargeBinary,
@@ -440,25 +441,20 @@ admin_passkeys = Table(
 )
 
 
-def is_live(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
+def is_live(
+    now: datetime | BindParameter[datetime], of: FromClause = sessions
+) -> ColumnElement[bool]:
     """Return the condition that a session is usable at `now`, apart from the state of its user."""
-    return and_(
-        sessions.c.ended_at.is_(None),
-        sessions.c.idle_expires_at > now,
-        sessions.c.absolute_expires_at > now,
-    )
+    return and_(of.c.ended_at.is_(None), of.c.idle_expires_at > now, of.c.absolute_expires_at > now)
 
 
 def has_live_opener(now: datetime) -> ColumnElement[bool]:
     """Return the condition that a session was not opened in a web-view, or by one that is live."""
     opener = sessions.alias("opener")
-    live = and_(
-        opener.c.ended_at.is_(None),
-        opener.c.idle_expires_at > now,
-        opener.c.absolute_expires_at > now,
-    )
     # A value and no EXISTS, for which PostgreSQL might look at all sessions first.
-    its = select(live).where(opener.c.id == sessions.c.opened_by).correlate(sessions)
+    its = (
+        select(is_live(now, opener)).where(opener.c.id == sessions.c.opened_by).correlate(sessions)
+    )
     return or_(sessions.c.opened_by.is_(None), its.scalar_subquery())
 
 
