@@ -7,8 +7,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from tests.support.waiting import eventually
 from wxsession.common.limits import ConcurrencyLimit, Places, processors
-from wxsession.errors import DatabaseUnavailable, Overloaded, WeChatTimeout, WxSessionError
+from wxsession.errors import (
+    DatabaseUnavailable,
+    Disconnected,
+    Overloaded,
+    WeChatTimeout,
+    WxSessionError,
+)
 
 
 @pytest.fixture
@@ -134,6 +141,17 @@ def test_a_failure_that_would_be_everybodys_ends_the_wait_of_the_line() -> None:
         assert {one.result(30) for one in becomes} == {"database_unavailable"}
     with limit.one():
         pass  # the next one asks again
+
+
+def test_a_failure_that_is_ones_own_leaves_the_line_as_it_is(pool: ThreadPoolExecutor) -> None:
+    limit = ConcurrencyLimit(1, timeout=60, shared_errors=(DatabaseUnavailable,))
+    crowd = Crowd(limit, pool)
+    with pytest.raises(Disconnected), limit.one():
+        waits = crowd.send(0)
+        eventually(lambda: limit.waiting == 1)
+        raise Disconnected
+    crowd.let_leave(0)
+    assert waits.result(30) == "was in"
 
 
 def test_there_is_a_processor() -> None:

@@ -93,7 +93,8 @@ class ConcurrencyLimit:
     """Lets `limit` callers in at once; the others wait in a queue, `timeout` seconds at most.
 
     First come, first served: a place that becomes free goes to the first in the queue. An error of
-    a kind in `shared_errors` is raised to all in the queue as well: they would get it anyway.
+    just a kind in `shared_errors`, and no narrower one, is raised to all in the queue as well: they
+    would get it anyway.
     """
 
     def __init__(
@@ -118,8 +119,9 @@ class ConcurrencyLimit:
         try:
             yield
         except self._shared_errors as error:
-            with self._lock:
-                self._refuse_queue(type(error))
+            if type(error) in self._shared_errors:  # one lost connection says nothing of the others
+                with self._lock:
+                    self._refuse_queue(type(error))
             raise
         finally:
             self._leave()
