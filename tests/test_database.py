@@ -20,6 +20,7 @@ from tests.support.databases import ON_BOTH, ON_POSTGRESQL, ON_SQLITE
 from tests.support.phone import Phone, problem
 from tests.support.postgres import PostgresServer
 from tests.support.settings import settings_for
+from tests.support.threads import no_more_threads
 from wxsession import create_app
 from wxsession.common.logs import RareWarning
 from wxsession.errors import NotReady, Overloaded
@@ -398,6 +399,16 @@ def test_a_watchdog_that_had_nothing_to_do_watches_again() -> None:
         slow.near.close()
         slow.far.close()
         time.sleep(2 * TICK)
+
+
+def test_a_watchdog_that_could_not_start_tries_again() -> None:
+    dog, slow = Watchdog(), FakeSocket()
+    with no_more_threads(), dog.watching(slow, time.monotonic() + 60):
+        pass
+    with pytest.raises(Overdue), dog.watching(slow, time.monotonic()):
+        assert slow.near.recv(1) == b""
+    slow.near.close()
+    slow.far.close()
 
 
 def test_what_fails_for_many_is_told_once_in_ten_seconds_with_a_count(

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from tests.support.threads import no_more_threads
 from tests.support.waiting import eventually
 from wxsession.errors import Overloaded
 from wxsession.services import Services
@@ -70,6 +71,15 @@ def test_nothing_runs_before_and_after() -> None:
         with leases.renewed(renewals.renew, "one"):
             renewals.next()
         eventually(lambda: not threads())
+
+
+def test_what_nobody_can_renew_is_not_begun_and_not_renewed_later() -> None:
+    leases, renewals = Leases(interval=0.01), Renewals()
+    with no_more_threads(), pytest.raises(Overloaded), leases.renewed(renewals.renew, "one"):
+        pass
+    with leases.renewed(renewals.renew, "two"):
+        assert [renewals.next() for _ in range(3)] == [{"two"}] * 3
+    eventually(lambda: not threads())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")

@@ -83,17 +83,26 @@ class Leases:
         """Renew a claim for as long as the block runs.
 
         `renew` gets all the claims that have the same `renew`, and renews them in one statement.
+
+        Raises:
+            Overloaded: there are too many threads for one that renews.
         """
-        with self._lock:
-            self._under_way.setdefault(renew, set()).add(claim)
-            if self._thread is None or not self._thread.is_alive():  # as after a fork
-                self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
-                self._thread.start()
         try:
+            with self._lock:
+                self._under_way.setdefault(renew, set()).add(claim)
+                self._ensure_running()
             yield
         finally:
             with self._lock:
                 self._under_way[renew].discard(claim)
+
+    def _ensure_running(self) -> None:
+        if self._thread is None or not self._thread.is_alive():  # as after a fork
+            self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+            try:
+                self._thread.start()
+            except RuntimeError as error:
+                raise Overloaded from error
 
     def _run(self) -> None:
         pause = threading.Event()

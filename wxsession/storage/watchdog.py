@@ -5,6 +5,7 @@ for it as long as the kernel does. Shutting the socket down from another thread 
 once, in libpq's own functions and in psycopg's cursors.
 """
 
+import logging
 import socket
 import threading
 import time
@@ -17,6 +18,9 @@ TICK = 0.25
 
 _TICKS_WITHOUT_WORK = 20
 """The number of ticks without a watched connection after which the thread ends."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class Overdue(Exception):
@@ -79,8 +83,13 @@ class Watchdog:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="wxsession", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="wxsession", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:  # too many threads: the next connection tries again
+                    _log.warning("the database is not watched: %s", error)
+                else:
+                    self._thread = thread
 
     def _run(self) -> None:
         idle = 0
