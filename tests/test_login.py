@@ -256,6 +256,16 @@ def test_a_code_that_is_sent_over_and_over_makes_no_more_sessions_than_the_cap(
     assert count(services_of(phone.app), sessions) == 6
 
 
+def test_a_lost_answer_is_asked_for_again_where_one_session_is_all_that_may_be(
+    make_app: Callable[..., Flask], wechat: WeChat
+) -> None:
+    phone = Phone(make_app(max_sessions=1), wechat, "alice")
+    code = phone.code()
+    answers = [phone.log_in(code) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 400]
+    assert len(phone.sessions()) == 1
+
+
 def test_the_replay_window_ends_to_the_second(
     phone: Phone, wechat: WeChat, clock: SettableClock
 ) -> None:

@@ -362,11 +362,14 @@ class SessionService:
             raise ReauthenticationRequired
 
     def are_enough(self, connection: Transaction, user_id: UUID, since: datetime) -> bool:
-        """Return whether a user has got as many sessions since then as may be live at once."""
+        """Return whether a user has got as many sessions since then as may be live at once.
+
+        That are two at least: a client that lost the answer to its login asks once more.
+        """
         made = select(sessions.c.id).where(
             sessions.c.user_id == user_id, sessions.c.created_at >= since
         )
-        most = self._settings.max_sessions
+        most = max(2, self._settings.max_sessions)
         return len(connection.execute(made.limit(most)).all()) >= most
 
     def reload(self, connection: Transaction, session_id: UUID, *, lock: bool = False) -> Session:
