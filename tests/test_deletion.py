@@ -360,6 +360,20 @@ def test_wechats_cancellation_leaves_an_account_that_has_another_way(
     assert account.json["user"]["id"] == str(user_id)
 
 
+def test_a_password_that_is_over_is_no_way_to_an_account(
+    phone: Phone, wechat: WeChat, services: Services, clock: SettableClock
+) -> None:
+    phone.log_in()
+    user_id = user_id_of(phone)
+    phone.send("POST", "/register", json=ALICE, token=phone.token)
+    services.passwords.set_temporary(user_id, valid_for=timedelta(hours=1), actor="root")
+    clock.advance(hours=2)
+    openid = wechat.openid("alice", APPID)
+    assert services.deletion.delete_wechat_user(APPID, openid, actor="wechat")
+    with pytest.raises(NoSuchUser):
+        services.directory.user(user_id)
+
+
 def test_a_deleted_user_is_unknown_to_an_operator(
     phone: Phone, services: Services, app: Flask
 ) -> None:

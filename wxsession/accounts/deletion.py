@@ -230,7 +230,8 @@ class Deletion:
             identity, user = identity_from(again), locked[user.id]
             mine = identities.c.user_id == user.id
             others = select(identities.c.id).where(mine, identities.c.id != identity.id)
-            if user.username is None and transaction.execute(others).first() is None:
+            may_come_back = self._authenticator.may_log_in(transaction, user)
+            if not may_come_back and transaction.execute(others).first() is None:
                 self._delete(transaction, user, actor=actor)
             else:
                 self._delete_identity(transaction, user, identity, actor)
