@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +36,7 @@ from wxsession.accounts.throttle import (
     FAILURES_PER_DAY,
 )
 from wxsession.common.limits import Places
-from wxsession.errors import BadCredentials, InvalidRequest
+from wxsession.errors import BadCredentials, InvalidRequest, Overloaded
 from wxsession.services import Services
 from wxsession.simulator import SettableClock, WeChat
 from wxsession.storage.tables import audit_events, identities, sessions, users
@@ -319,6 +320,33 @@ def test_a_hash_of_weaker_parameters_is_made_anew_at_the_next_login(
     with database.statement() as connection:
         stored = connection.execute(select(users.c.password_hash)).scalar_one()
     assert stored.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert by_password(desk).status_code == 200
+
+
+class Crowded(PasswordHasher):
+    """Verifies; for a new hash there is no room while it is `full`."""
+
+    full = False
+
+    def hash(self, *args: Any, **kwargs: Any) -> str:
+        """Return a hash, or refuse to."""
+        if self.full:
+            raise Overloaded
+        return super().hash(*args, **kwargs)
+
+
+def test_a_right_password_is_right_also_when_there_is_no_room_to_hash_it_anew(
+    make_app: Callable[..., Flask], wechat: WeChat
+) -> None:
+    hasher = Crowded(time_cost=2, memory_cost=64, parallelism=1)
+    app = make_app(hasher=hasher)
+    desk, database = Phone(app, wechat, "alice"), services_of(app).database
+    assert register(desk).status_code == 201
+    assert by_password(desk).status_code == 200
+    with database.statement() as connection:
+        weak = CHEAP_HASHER.hash(PASSWORD)
+        connection.execute(update(users).values(password_hash=weak))
+    hasher.full = True
     assert by_password(desk).status_code == 200
 
 

@@ -1,6 +1,6 @@
 """Authentication: which account a username and password open."""
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, or_, select, update
 from wxsession.accounts.passwords import Passwords, normalised_username
 from wxsession.accounts.throttle import Throttle
 from wxsession.common.clock import Clock
-from wxsession.errors import BadCredentials, UserBlocked
+from wxsession.errors import BadCredentials, Overloaded, UserBlocked
 from wxsession.events.audit import Audit
 from wxsession.sessions.session import SessionView
 from wxsession.storage.database import Database
@@ -87,7 +87,8 @@ class Authenticator:
                     self._audit.count("login.locked", client, user_id=user_id)
                 raise refusal
         if self._passwords.is_outdated(account.password_hash):
-            return self._rehash(account, credentials.password)
+            with suppress(Overloaded):  # the old hash is as good as before
+                return self._rehash(account, credentials.password)
         return account
 
     def lock(self, transaction: Transaction, account: Account, *others: UUID) -> dict[UUID, User]:
