@@ -380,8 +380,8 @@ def transport(concurrency: int) -> requests.Session:
 def longest_call(timeout: tuple[float, float]) -> float:
     """Return the longest duration of one call in seconds, with all its retries."""
     # The last attempt begins within the read timeout and a pause. It connects, waits for the head
-    # of the response, and may wait once more before the part of the body that is too late. One connect
-    # timeout and a second, which covers the pause, are to spare.
+    # of the response, and may wait once more before the part of the body that is too late. One
+    # connect timeout and a second, which covers the pause, are to spare.
     connect, read = timeout
     attempt = connect * (CONNECTION_RETRIES + 2) + 2 * read
     return read + attempt + 1
