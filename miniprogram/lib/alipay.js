@@ -7,7 +7,11 @@
 function alipay(my) {
   return {
     getStorageSync: key => my.getStorageSync({ key }).data,
-    setStorageSync: (key, data) => my.setStorageSync({ key, data }),
+    // It throws nothing: it returns the error, on iOS without `success`.
+    setStorageSync(key, data) {
+      const { success, error, errorMessage } = my.setStorageSync({ key, data }) || {}
+      if (error || success === false) throw new Error(`setStorageSync:fail ${errorMessage || error}`)
+    },
 
     // As text: Alipay fails a response that is not JSON, and one without a body, as "not decoded".
     request: options => send('request', options, Object.assign({ dataType: 'text' }, options), result => {

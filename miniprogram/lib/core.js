@@ -255,7 +255,8 @@ function newSession(key, addressOf, platform, options, extend) {
       if (problem) {
         drop(token)
         const { code, reason = null } = problem
-        return read().token ? check() : { active: false, code, reason }
+        const now = read().token // the same one, if the storage keeps nothing
+        return now && now !== token ? check() : { active: false, code, reason }
       }
       const body = expectData(response)
       expectUser(body.user)

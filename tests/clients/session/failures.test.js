@@ -117,6 +117,16 @@ test('a request over a storage that throws is refused', async () => {
   await goesOn(wxs)
 })
 
+test('a storage that silently keeps nothing does not have the server asked again and again', async () => {
+  newPhone()
+  const wxs = open()
+  await wxs.login()
+  wx.setStorageSync = () => {}
+  answerOnce('/check_session', 401, { code: 'session_ended', reason: 'logout' })
+  assert.deepEqual(await wxs.check(), { active: false, code: 'session_ended', reason: 'logout' })
+  assert.equal(sent('/check_session').length, 1)
+})
+
 test('wx.login that fails is told with its errMsg and errno', async () => {
   newPhone()
   const wxs = open()

@@ -22,6 +22,12 @@ function elsewhere(platformOf) {
   return { phone, adapter, open, inspect: (work) => withPhone(phone, work) }
 }
 
+const onAlipay = () =>
+  elsewhere((phone) => {
+    phone.storageOf = (key) => (phone.double.storage.has(key) ? phone.getStorageSync(key) : null)
+    return alipay(alipayOf(phone))
+  })
+
 // What looks at `wx.double` may look at this phone.
 function withPhone(phone, work) {
   global.wx = phone
@@ -58,7 +64,11 @@ const promising = (phone) => ({
 const alipayOf = (phone) => ({
   getAuthCode() {},
   getStorageSync: ({ key }) => ({ data: phone.storageOf(key), success: true }),
-  setStorageSync: ({ key, data }) => phone.setStorageSync(key, data),
+  setStorageSync: ({ key, data }) => {
+    if (phone.storageFull) return phone.storageFull
+    phone.setStorageSync(key, data)
+    return { success: true }
+  },
   request: ({ headers, dataType = 'json', success, fail, ...options }) =>
     phone.request({
       ...{ ...options, header: headers, dataType: 'text' },
@@ -175,10 +185,7 @@ test('a session at its absolute end is used to its end where there is no silent 
 })
 
 test('my logs in, requests, uploads and logs out through its adapter', async () => {
-  const { phone, open, inspect } = elsewhere((one) => {
-    one.storageOf = (key) => (one.double.storage.has(key) ? one.getStorageSync(key) : null)
-    return alipay(alipayOf(one))
-  })
+  const { phone, open, inspect } = onAlipay()
   phone.double.files.set('https://resource/1.image', Buffer.from('a picture'))
   const wxs = open()
   assert.equal((await refused(wxs.request({ url: '/user' }))).code, 'credentials_required')
@@ -200,6 +207,28 @@ test('my logs in, requests, uploads and logs out through its adapter', async () 
   await wxs.logout() // answered without a body
   assert.equal(wxs.user, null)
 })
+
+const FULL = { error: 12, errorMessage: 'storage is full' }
+
+for (const [where, answer] of [['on Android', { success: false, ...FULL }], ['on iOS', FULL]]) {
+  test(`a storage of my that is full is told ${where}, and what is stored stays`, async () => {
+    const { phone, open, inspect } = onAlipay()
+    const wxs = open()
+    const credentials = await account()
+    await wxs.login(credentials)
+    const before = structuredClone(inspect(stored))
+    phone.storageFull = answer
+    for (const call of [() => wxs.check(), () => wxs.logout(), () => wxs.login(credentials)]) {
+      const error = await refused(call())
+      assert.equal(error.code, 'storage_failed')
+      assert.match(error.errMsg, /setStorageSync:fail storage is full$/)
+    }
+    assert.deepEqual(inspect(stored), before)
+    phone.storageFull = null
+    await wxs.login(credentials)
+    assert.equal((await wxs.request({ url: '/user' })).statusCode, 200)
+  })
+}
 
 test('an adapter that lacks a method is refused by name at once, and nothing is kept of it', async () => {
   const phone = newPhone()
