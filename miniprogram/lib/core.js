@@ -214,14 +214,14 @@ function newSession(key, addressOf, platform, options, extend) {
     // A 401 of a back end or a proxy, in any format: only our server knows whether the session has
     // ended. It is asked once for all requests with this token, and not about a new token.
     if (problem || loggedIn) return null
-    const isStored = () => read().token === token
+    const isStored = () => token && read().token === token
     return Promise.resolve(isStored() && askOnce(token, epoch))
       .then(() => isStored() ? null : error, noop)
   }
 
   /** Ask the server about a token; who asks about the same one meanwhile shares the response. */
   function askOnce(token, epoch) {
-    return shared(token, epoch) || share(token, epoch, check())
+    return shared(token, epoch) || share(token, epoch, attempt(check))
   }
 
   function tokenFor(context) {

@@ -183,6 +183,28 @@ test('an answer that comes without its header never costs a good session', async
   assert.equal(await wxs.isSessionOver(late), true)
 })
 
+for (const reads of [0, 1, 2, 3]) {
+  test(`a 401 without its header is about a session that is gone after ${reads} looks at the storage`, async () => {
+    const { wxs } = phoneWithPicture()
+    await wxs.login()
+    const read = wx.getStorageSync
+    let left = reads
+    wx.getStorageSync = (key) => {
+      if (left === 0) store({ token: null }) // by an answer to another request, or another copy of the app
+      left -= 1
+      return read(key)
+    }
+    assert.equal(await wxs.isSessionOver({ statusCode: 401, data: '<html>' }), true)
+    assert.ok((await wxs.header(SERVICE)).Authorization)
+  })
+}
+
+test('what is not about the session is not, where there is none', async () => {
+  const { wxs } = phoneWithPicture()
+  const others = [{ statusCode: 200, data: '' }, { statusCode: 401, data: { code: 'bad_credentials' } }]
+  for (const answer of others) assert.equal(await wxs.isSessionOver(answer), false)
+})
+
 test('a header is renewed when it is due', async () => {
   const { wxs } = phoneWithPicture()
   await wxs.header(SERVICE)
