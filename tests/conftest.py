@@ -28,7 +28,6 @@ from tests.support.postgres import Postgres, PostgresServer
 from tests.support.service import Simulator
 from tests.support.settings import APPID, APPS, SECRET_KEY, settings_for
 from wxsession import create_app
-from wxsession.common.current_request import forget_request
 from wxsession.services import Services
 from wxsession.settings import Settings
 from wxsession.simulator import SettableClock, WeChat, wechat_transport
@@ -68,12 +67,6 @@ def watch_the_logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     shown = [secret for secret in (*APPS.values(), SECRET_KEY) if secret in caplog.text]
     shown += re.findall(r"wx[st]_[\w-]{43,64}\.[\w-]{43}", caplog.text)
     assert not shown
-
-
-@pytest.fixture(autouse=True)
-def forget_other_requests() -> None:
-    """Begin outside of any request, though another test may not have read a response to its end."""
-    forget_request()
 
 
 @pytest.fixture(scope="session")

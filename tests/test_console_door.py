@@ -13,7 +13,6 @@ from sqlalchemy import select
 from tests.support.app import services_of
 from tests.support.databases import ON_BOTH
 from tests.support.desk import ORIGIN, OWN_PAGE, PASSWORD, Desk, words_of
-from tests.support.statements import freezing
 from wxsession.accounts.throttle import FAILURES_PER_ACCOUNT, WINDOW
 from wxsession.console.admission import COOKIE, HEADERS
 from wxsession.operations.admins.admin import Role
@@ -112,15 +111,6 @@ def test_there_is_no_admin_before_somebody_adds_one(console: Flask, desk: Desk) 
             answer = desk.post("/sign-in", name=name, password=password, code="")
             assert answer.status_code in {200, 429}
             assert not desk.is_in
-
-
-def test_a_wrong_password_waits_once_for_a_database_that_freezes(desk: Desk) -> None:
-    desk.enter()
-    desk.post("/sign-out")
-    database = services_of(desk.console).database
-    with freezing(database, f"INSERT INTO {audit_events.name}") as waits:
-        assert WRONG in words_of(desk.sign_in(password="guess guess"))
-    assert len(waits) == 1
 
 
 @ON_BOTH

@@ -15,7 +15,6 @@ from tests.support.app import TODAY, services_of
 from tests.support.databases import ON_BOTH, ON_SQLITE
 from tests.support.phone import Answer, Phone, problem, same_for_all
 from tests.support.settings import OTHER_APPID, settings_for
-from tests.support.statements import freezing
 from tests.support.waiting import eventually
 from tests.support.wires import API_KEY, WIRES
 from wxsession import create_app
@@ -509,41 +508,3 @@ def test_each_app_has_the_same_limit(app: Flask, wechat: WeChat) -> None:
     spoil(Phone(app, wechat, "alice"), 30)
     there = Phone(app, wechat, "alice", appid=OTHER_APPID)
     assert problem(there.log_in()) == (429, "too_many_attempts", "codes")
-
-
-# A database that freezes.
-
-
-EVENT = f"INSERT INTO {audit_events.name}"
-
-
-@pytest.mark.parametrize(
-    ("code", "frozen_at"),
-    [(MOCK, f"SELECT {failed_attempts.name}"), (GARBAGE, f"UPDATE {login_codes.name}")],
-)
-def test_who_sends_a_code_that_is_none_waits_once_for_a_database_that_freezes(
-    phone: Phone, services: Services, code: str, frozen_at: str
-) -> None:
-    with freezing(services.database, frozen_at) as waits:
-        assert problem(phone.log_in(code)) == (400, "invalid_code", None)
-    assert len(waits) == 1
-
-
-def test_who_may_not_log_in_waits_once_for_a_database_that_freezes(
-    phone: Phone, services: Services, wechat: WeChat
-) -> None:
-    wechat.fail_next(40226)
-    with freezing(services.database, f"UPDATE {login_codes.name}") as waits:
-        assert problem(phone.log_in()) == (403, "user_blocked", None)
-    assert len(waits) == 1
-
-
-def test_who_guesses_last_waits_once_for_a_database_that_freezes(
-    weighed: Flask, wechat: WeChat
-) -> None:
-    phone = Phone(weighed, wechat, "guesser")
-    for _ in range(FAILURES_PER_ACCOUNT - 1):
-        guess(phone, WRONG)
-    with freezing(services_of(weighed).database, EVENT) as waits:
-        assert problem(guess(phone, WRONG)) == (401, "bad_credentials", None)
-    assert len(waits) == 1

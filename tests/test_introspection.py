@@ -18,7 +18,7 @@ from tests.support.app import TODAY, services_of
 from tests.support.databases import ON_BOTH
 from tests.support.phone import Answer, Phone, problem
 from tests.support.settings import APPID
-from tests.support.statements import freezing, overhearing
+from tests.support.statements import overhearing
 from wxsession.accounts.api_keys import ApiKeys
 from wxsession.errors import InvalidApiKey
 from wxsession.sessions.session import SessionView
@@ -240,13 +240,6 @@ def test_wrong_api_keys_are_counted_by_address(phone: Phone) -> None:
         ("198.51.100.9", 1, None, None),
         ("203.0.113.7", len(WRONG) + 1, None, None),
     ]
-
-
-def test_a_wrong_api_key_waits_once_for_a_database_that_freezes(phone: Phone) -> None:
-    with freezing(services_of(phone.app).database, "INSERT") as waits:
-        answer = introspect(phone, token="any", headers=basic("shop", KEY[:-1]))
-    assert problem(answer) == (401, "invalid_api_key", None)
-    assert len(waits) == 1
 
 
 def test_a_session_token_is_no_api_key(phone: Phone) -> None:

@@ -74,12 +74,7 @@ class Phone:
         client = self.app.test_client(use_cookies=False)  # wx.request has none either
         environ = {"REMOTE_ADDR": self.address}
         answer = client.open(
-            path,
-            method=method,
-            headers=headers,
-            environ_overrides=environ,
-            buffered=True,  # to its end, as a server does
-            **request,
+            path, method=method, headers=headers, environ_overrides=environ, **request
         )
         return cast("Answer", answer)
 

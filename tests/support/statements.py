@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 from sqlalchemy import event
 
-from wxsession.errors import Overloaded
 from wxsession.storage.database import Database
 
 Listener = Callable[[str], object]
@@ -40,23 +39,6 @@ def overhearing(
         database.connections.listeners.remove(tell)
         event.remove(database.engine, "before_cursor_execute", before_core)
         event.remove(database.engine, "after_cursor_execute", after_core)
-
-
-@contextmanager
-def freezing(database: Database, statement: str) -> Iterator[list[str]]:
-    """Freeze from a statement on that begins like this; collect what is waited for in vain.
-
-    Nobody has to wait for real: the limit is reached at once.
-    """
-    waits: list[str] = []
-
-    def freeze(text: str) -> None:
-        if waits or text.startswith(statement):
-            waits.append(text)
-            raise Overloaded
-
-    with overhearing(database, before=freeze):
-        yield waits
 
 
 @contextmanager

@@ -24,8 +24,6 @@ class RequestFacts:
     """Of the response; until there is one, that of a failure."""
     length: int = 0
     """The bytes that the response says its body has."""
-    waited_in_vain: bool = False
-    """Whether the database has kept it waiting for as long as it may."""
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
@@ -59,12 +57,6 @@ def note_session(user_id: UUID, session_id: UUID, appid: str | None = None) -> N
     if facts is not None:
         facts.user_id, facts.session_id = user_id, session_id
         facts.appid = appid or facts.appid
-
-
-def note_vain_wait() -> None:
-    """Remember that the current request has waited for the database without an answer."""
-    if (facts := current_request.get()) is not None:
-        facts.waited_in_vain = True
 
 
 class RequestIds:

@@ -14,8 +14,7 @@ from typing import Any, cast
 from sqlalchemy import Connection, Engine, PoolProxiedConnection
 from sqlalchemy import exc as sa
 
-from wxsession.common.current_request import note_vain_wait
-from wxsession.errors import Crossed, Disconnected, Overloaded, WxSessionError
+from wxsession.errors import Overloaded, WxSessionError
 from wxsession.storage.failures import no_answer_in_time, translated
 from wxsession.storage.pool import POOL_TIMEOUT_SECONDS, SharingPool, Unused, wait_for_another
 from wxsession.storage.statements import Listener, Rows, Runner, Statement, Values, runner
@@ -121,11 +120,7 @@ class ConnectionCache:
         return cast("SharingPool", self._engine.pool)  # another one after `forget`
 
     def _borrow(self, until: float) -> CachedConnection:
-        try:
-            cached = self._take_when_possible()
-        except Overloaded:
-            note_vain_wait()
-            raise
+        cached = self._take_when_possible()
         self._watchdog.watch(cached.driver, until)
         return cached
 
@@ -152,9 +147,6 @@ class ConnectionCache:
         if broken:  # so are, after a restart of the database, all the others
             self.release()
             self._pool.close_unused()
-        told = meaning or error
-        if isinstance(told, Overloaded) and not isinstance(told, Crossed | Disconnected):
-            note_vain_wait()
         if meaning is not None:
             raise meaning from error
 

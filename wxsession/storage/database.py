@@ -45,8 +45,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from wxsession.common.current_request import current_request
-from wxsession.errors import Crossed, DatabaseUnavailable, Disconnected
+from wxsession.errors import Crossed, Disconnected
 from wxsession.storage.connection_cache import ConnectionCache
 from wxsession.storage.pool import POOL_TIMEOUT_SECONDS, SharingPool
 from wxsession.storage.postgresql import SERVER_LIMITS, Opener, network_options
@@ -202,8 +201,7 @@ class Limits:
 class Database:
     """Runs single statements and transactions.
 
-    Except for a long transaction, nothing waits for the database longer than the limits' timeout,
-    and a request no more than once.
+    Except for a long transaction, nothing waits for the database longer than the limits' timeout.
     """
 
     engine: Engine
@@ -235,7 +233,7 @@ class Database:
             Overloaded: no connection was available in time, or it broke.
             NotReady: the schema is missing or too old.
         """
-        return self.connections.run(statement, values, self._until())
+        return self.connections.run(statement, values, time.monotonic() + self.limits.timeout)
 
     @contextmanager
     def statement(self) -> Iterator[Connection]:
@@ -245,7 +243,7 @@ class Database:
             Overloaded: no connection was available in time, or it broke.
             NotReady: the schema is missing or too old.
         """
-        with self.connections.one(self._until()) as cached:
+        with self.connections.one(time.monotonic() + self.limits.timeout) as cached:
             yield cached.core()
 
     @contextmanager
@@ -256,7 +254,7 @@ class Database:
             Overloaded: no connection was available in time, or it broke.
             NotReady: the schema is missing or too old.
         """
-        with self.connections.one(self._until()) as cached:
+        with self.connections.one(time.monotonic() + self.limits.timeout) as cached:
             transaction = Transaction(cached, is_postgresql=self.is_postgresql)
             try:
                 yield transaction
@@ -280,18 +278,6 @@ class Database:
             if self.is_postgresql:
                 connection.execute(select(*(func.set_config(n, "0", True) for n in SERVER_LIMITS)))  # noqa: FBT003 - in this transaction alone
             yield connection
-
-    def _until(self) -> float:
-        """Return until when (monotonic) what begins now may wait.
-
-        Raises:
-            DatabaseUnavailable: this request has waited already, and something went on without what
-                it waited for; a second wait would be beyond the limit.
-        """
-        facts = current_request.get()
-        if facts is not None and facts.waited_in_vain:
-            raise DatabaseUnavailable
-        return time.monotonic() + self.limits.timeout
 
     def now(self) -> datetime:
         """Return the time of the database's clock; for SQLite this is the host's clock.
